@@ -1,0 +1,8 @@
+"""`python -m mdx_progressive`."""
+
+import sys
+
+from mdx_progressive.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""What travels from the data through the module to the callbacks."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a chunk was taken from.
+
+    Args:
+        song: Name of the song.
+        chunk: Number of the chunk within the song, from 0.
+        sample_rate: The song's own sample rate in Hz.
+        length: Length of the chunk in samples at that rate.
+    """
+
+    song: str
+    chunk: int
+    sample_rate: int
+    length: int
+
+
+class ChunkBatch:
+    """Chunks of one length, at the separator's sample rate.
+
+    No dataclass, on purpose: a Trainer of half precision casts every tensor in the collections that it is
+    handed, and the music itself has to stay in float32.
+
+    Args:
+        origins: Where each chunk comes from.
+        mixture: The mixtures, normalised.
+        gain: The gain of the normalisation; estimates are divided by it.
+        references: The true sources, in the order of the separator's, normalised alike; None in `predict`.
+        silent: Which channels of the references count as silent (see `metrics.silent`).
+
+    Shape:
+        - mixture: (batch, channel, time)
+        - gain: (batch,)
+        - references: (batch, source, channel, time)
+        - silent: (batch, source, channel)
+    """
+
+    def __init__(
+        self,
+        origins: list[Origin],
+        mixture: Tensor,
+        gain: Tensor,
+        references: Tensor | None = None,
+        silent: Tensor | None = None,
+    ) -> None:
+        self.origins = origins
+        self.mixture = mixture
+        self.gain = gain
+        self.references = references
+        self.silent = silent
+
+    @classmethod
+    def join(cls, batches: Iterable["ChunkBatch"]) -> "ChunkBatch":
+        """One batch of several, which all have references or all have none."""
+        parts = list(batches)
+        references = [part.references for part in parts if part.references is not None]
+        silent = [part.silent for part in parts if part.silent is not None]
+        return cls(
+            [origin for part in parts for origin in part.origins],
+            torch.cat([part.mixture for part in parts]),
+            torch.cat([part.gain for part in parts]),
+            torch.cat(references) if references else None,
+            torch.cat(silent) if silent else None,
+        )
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> "ChunkBatch":
+        """The same batch on another device."""
+
+        def move(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device, non_blocking=non_blocking)
+
+        return ChunkBatch(
+            self.origins,
+            self.mixture.to(device, non_blocking=non_blocking),
+            self.gain.to(device, non_blocking=non_blocking),
+            move(self.references),
+            move(self.silent),
+        )
+
+    def pin_memory(self) -> "ChunkBatch":
+        """The same batch in page-locked memory, from which accelerators copy faster."""
+
+        def pin(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.pin_memory()
+
+        return ChunkBatch(
+            self.origins, self.mixture.pin_memory(), self.gain.pin_memory(), pin(self.references), pin(self.silent)
+        )
+
+
+class Prediction(NamedTuple):
+    """What `predict_step` returns.
+
+    Shape:
+        - estimates: (batch, target, channel, time), at the mixture's original level, float32
+    """
+
+    origins: list[Origin]
+    targets: list[str]
+    sample_rate: int
+    estimates: Tensor

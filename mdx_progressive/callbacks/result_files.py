@@ -1,0 +1,95 @@
+"""What stays of `test`: results.csv, summary.json, curves.png in the run's folder, a table on the terminal."""
+
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.table import Table
+
+from mdx_progressive.methods import OnePass
+from mdx_progressive.module import ProgressiveDemixing, TestOutput
+from mdx_progressive.plots import curves_figure
+from mdx_progressive.results import Line, RowWriter, curves, lines, table, title, write_rows, write_summary
+
+log = logging.getLogger(__name__)
+
+HEADLINE = "si_sdr"
+"""The metric of the chart and the terminal table; the files hold them all."""
+
+
+class ResultFiles(Callback):
+    """Writes the rows of `test` as they come; at the end the sorted table, its means, the chart, and a summary
+    on the terminal."""
+
+    def __init__(self) -> None:
+        self._writer: RowWriter | None = None
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Each process keeps its own share until the end; the first one's has the final name.
+        share = "" if trainer.is_global_zero else f".{trainer.global_rank}"
+        self._writer = RowWriter(_folder(trainer) / f"results{share}.csv")
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self._writer is not None and isinstance(outputs, TestOutput):
+            self._writer.write(outputs.rows)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, ProgressiveDemixing)
+        self._close()
+        folder = _folder(trainer)
+        if not trainer.is_global_zero:
+            (folder / f"results.{trainer.global_rank}.csv").unlink()
+            return
+        write_rows(folder / "results.csv", pl_module.rows)
+        means = curves(table(pl_module.rows))
+        separator = type(pl_module.separator).__name__
+        caption = title(separator, pl_module.rows)
+        facts = {"separator": separator, "targets": pl_module.targets, "methods": [m.name for m in pl_module.methods]}
+        write_summary(folder / "summary.json", means, {**facts, "passes_per_chunk": pl_module.passes})
+        between = [method.name for method in pl_module.methods[1:] if not method.needs_references]
+        figure = curves_figure(means, HEADLINE, OnePass().name, pl_module.oracle, between, caption)
+        figure.savefig(folder / "curves.png", dpi=110)
+        found = [(method, lines(means, HEADLINE, method, pl_module.oracle)) for method in between]
+        _print_table(found, f"SI-SDR in dB: {caption}", folder)
+        silent = int(means[(means["metric"] == HEADLINE) & (means["method"] == OnePass().name)]["silent"].sum())
+        if silent:
+            log.warning("%d silent sources of chunks were left out of the means (NaN in results.csv)", silent)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def _folder(trainer: Trainer) -> Path:
+    return Path(trainer.log_dir or trainer.default_root_dir)
+
+
+def _print_table(found: Sequence[tuple[str, Sequence[Line]]], heading: str, folder: Path) -> None:
+    grid = Table(title=heading, caption=f"The best step is known in hindsight only. Files: {folder}")
+    for column in ("source", "method"):
+        grid.add_column(column, no_wrap=True)
+    for column in ("one-pass", "best (step)", "last (step)", "oracle"):
+        grid.add_column(column, justify="right", no_wrap=True)
+    for method, sources in found:
+        for line in sources:
+            best, last = f"{line.best:.2f} ({line.best_step})", f"{line.last:.2f} ({line.last_step})"
+            oracle = "" if math.isnan(line.oracle) else f"{line.oracle:.2f}"
+            grid.add_row(line.source, method, f"{line.one_pass:.2f}", best, last, oracle)
+        grid.add_section()
+    Console().print(grid)

@@ -1,0 +1,110 @@
+"""What TensorBoard shows of `test`: a curve per method over the steps, the bounds chart, and sound."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from mdx_progressive.methods import OnePass
+from mdx_progressive.module import ProgressiveDemixing, TestOutput
+from mdx_progressive.plots import LABELS, curves_figure
+from mdx_progressive.results import curves, pick, table, title
+
+
+class TensorBoardCurves(Callback):
+    """Logs the curves with the step number on the x axis, each method as a run of its own below the run's
+    folder: one-pass, oracle and all methods then lie in one chart, in the scalars as in the custom scalars.
+
+    Args:
+        songs: How many songs are logged as sound: mixture, one-pass, best step and reference.
+        seconds: How much of each, at most.
+    """
+
+    def __init__(self, songs: int = 1, seconds: float = 30.0) -> None:
+        self.songs = songs
+        self.seconds = seconds
+        self._heard: set[str] = set()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._heard.clear()
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        assert isinstance(pl_module, ProgressiveDemixing)
+        writer = _writer(trainer)
+        if writer is None or not isinstance(outputs, TestOutput):
+            return
+        for item, origin in enumerate(outputs.batch.origins):
+            if origin.song in self._heard or len(self._heard) == self.songs:
+                continue
+            self._heard.add(origin.song)
+            sound = outputs.sound
+
+            def say(tag: str, waveform: Tensor, song: str = origin.song) -> None:
+                rate = pl_module.separator.sample_rate
+                # TensorBoard's players take a single channel within full scale.
+                mono = waveform[:, : int(self.seconds * rate)].mean(dim=0)
+                writer.add_audio(f"{song}/{tag}", (mono / mono.abs().max().clamp(min=1)).cpu(), sample_rate=rate)
+
+            say("mixture", sound.mixture[item])
+            for number, target in enumerate(pl_module.targets):
+                say(f"{target}/one-pass", sound.one_pass[item, number])
+                say(f"{target}/best step ({int(sound.best_step[item, number])})", sound.best[item, number])
+                say(f"{target}/reference", sound.references[item, number])
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, ProgressiveDemixing)
+        writer = _writer(trainer)
+        if writer is None:
+            return
+        means = curves(table(pl_module.rows))
+        floor = OnePass().name
+        metrics = list(means["metric"].unique())
+        last = max(method.steps for method in pl_module.methods)
+        for method in pl_module.methods:
+            with SummaryWriter(str(Path(writer.log_dir) / method.name)) as curve_writer:
+                for metric in metrics:
+                    for source in pl_module.targets:
+                        for step, value in _over(pick(means, metric, method.name, source)["mean"].to_dict(), last):
+                            curve_writer.add_scalar(f"{metric}/{source}", value, step)
+        layout = {
+            LABELS.get(metric, metric): {
+                source: ["Multiline", [f"{metric}/{source}$"]] for source in pl_module.targets
+            }
+            for metric in metrics
+        }
+        writer.add_custom_scalars(layout)
+        between = [method.name for method in pl_module.methods[1:] if not method.needs_references]
+        caption = title(type(pl_module.separator).__name__, pl_module.rows)
+        for metric in metrics:
+            figure = curves_figure(means, metric, floor, pl_module.oracle, between, caption)
+            writer.add_figure(f"curves/{metric}", figure)
+        writer.flush()
+
+
+def _over(values: dict[int, float], last: int) -> list[tuple[int, float]]:
+    """The points of a curve; a method of one step is a level that is drawn across all steps."""
+    points = [(int(step), value) for step, value in values.items() if value == value]
+    if len(points) == 1:
+        return [(step, points[0][1]) for step in range(last + 1)]
+    return points
+
+
+def _writer(trainer: Trainer) -> SummaryWriter | None:
+    if not trainer.is_global_zero:
+        return None
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            return logger.experiment
+    return None

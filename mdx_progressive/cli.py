@@ -1,0 +1,143 @@
+"""The command line: LightningCLI with `test` and `predict`."""
+
+import logging
+import sys
+import warnings
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonargparse import DefaultHelpFormatter
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from mdx_progressive.callbacks import EstimateWriter, ResultFiles, StepProgressBar, TensorBoardCurves
+from mdx_progressive.data import SongDataModule
+from mdx_progressive.errors import MdxError
+from mdx_progressive.module import ProgressiveDemixing
+
+_DESCRIPTION = """\
+Progressive inference for music demixing: a frozen pretrained separator is applied again and again to a mixture
+in which the estimated target grows louder. No training.
+
+  mdx-progressive test    -c configs/demo.yaml
+      one-pass, every schedule and the oracle on the built-in clip: a table, curves, TensorBoard
+  mdx-progressive predict -c configs/demo.yaml --data.input song.mp3 --out separated/
+      the stems of your own music
+
+Settings come from YAML files (-c, several are merged) and from options of the same names. `test --help` and
+`predict --help` list them all; `--model.separator.help SpleeterSeparator` explains a class.
+"""
+_SUMMARIES = {
+    "test": "Measure one-pass, oracle and the configured methods on songs with known stems.",
+    "predict": "Separate music and write the stems to files.",
+}
+
+
+class _Parser(LightningArgumentParser):
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """One line, exit code 2."""
+        if ex is not None and _traceback_wanted():
+            raise ex
+        _complain(" ".join(message.split()))
+        sys.exit(2)
+
+
+class _HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """jsonargparse's, which leaves the lines of the description as they are."""
+
+
+class ProgressiveCLI(LightningCLI):
+    """`test` and `predict`; the separator tells the data its sample rate and sources."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        skipped = {"model", "dataloaders", "datamodule", "ckpt_path", "weights_only"}
+        return {"test": skipped | {"verbose"}, "predict": skipped | {"return_predictions"}}
+
+    def setup_parser(
+        self, add_subcommands: bool, main_kwargs: dict[str, Any], subparser_kwargs: dict[str, dict[str, Any]]
+    ) -> None:
+        super().setup_parser(add_subcommands, main_kwargs, subparser_kwargs)
+        # Lightning lists the subcommands with the first lines of the Trainer's docstrings.
+        for listed in self.parser._subcommands_action._choices_actions:
+            listed.help = _SUMMARIES[listed.dest]
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("model.separator.sample_rate", "data.sample_rate", apply_on="instantiate")
+        parser.link_arguments("model.separator.sources", "data.sources", apply_on="instantiate")
+        parser.add_lightning_class_args(EstimateWriter, "writer")
+        parser.add_lightning_class_args(TensorBoardCurves, "tensorboard")
+        parser.add_argument("--out", type=Path, default=Path("separated"), help="Folder that `predict` writes to.")
+        parser.link_arguments("out", "writer.out")
+        parser.add_argument("--traceback", action="store_true", help="Show where in the code an error was raised.")
+
+    def predict(self, **kwargs: Any) -> None:
+        """Separate without keeping the estimates in memory: the writer has them."""
+        self.trainer.predict(return_predictions=False, **kwargs)
+
+    def test(self, **kwargs: Any) -> None:
+        """Measure; the table is printed by `ResultFiles`."""
+        self.trainer.test(verbose=False, **kwargs)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code.
+
+    Args:
+        args: The arguments; by default those of the process.
+    """
+    _quieten()
+    try:
+        ProgressiveCLI(
+            ProgressiveDemixing,
+            SongDataModule,
+            args=None if args is None else list(args),
+            parser_class=_Parser,
+            parser_kwargs={
+                "prog": "mdx-progressive",
+                "description": _DESCRIPTION,
+                "formatter_class": _HelpFormatter,
+                **{name: {"description": summary} for name, summary in _SUMMARIES.items()},
+            },
+            trainer_defaults={
+                "logger": {
+                    "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
+                    "init_args": {"save_dir": "logs", "name": "run"},
+                },
+                "default_root_dir": "logs",
+                "enable_checkpointing": False,
+                "enable_model_summary": False,
+                "callbacks": [StepProgressBar(), ResultFiles()],
+            },
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=False,
+            auto_configure_optimizers=False,
+        )
+    except (MdxError, OSError) as error:
+        if _traceback_wanted(args):
+            raise
+        _complain(str(error))
+        return 1
+    return 0
+
+
+def _complain(message: str) -> None:
+    print(f"mdx-progressive: error: {message}", file=sys.stderr)
+
+
+def _traceback_wanted(args: Sequence[str] | None = None) -> bool:
+    return "--traceback" in (sys.argv if args is None else args)
+
+
+def _quieten() -> None:
+    """Show our own messages, and of the libraries' only what a user can act on."""
+    log = logging.getLogger("mdx_progressive")
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    # A chunk takes seconds to minutes to separate and milliseconds to read.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")

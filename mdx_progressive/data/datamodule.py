@@ -1,0 +1,164 @@
+"""The LightningDataModule: which songs there are, how they are cut, and which process gets which batch."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from tqdm.auto import tqdm
+
+from mdx_progressive.batch import ChunkBatch
+from mdx_progressive.data.chunking import Chunker, MixtureChoice, Place, SongReader, first_sound, places
+from mdx_progressive.data.grouping import group
+from mdx_progressive.data.normalisation import Normalisation
+from mdx_progressive.data.songs import Song, audio_files, builtin_clip, song_folders
+from mdx_progressive.errors import MdxError
+
+log = logging.getLogger(__name__)
+
+
+class SongDataModule(LightningDataModule):
+    """Serves chunks of songs: a folder of songs with stems, the built-in clip, or for `predict` any audio.
+
+    For `test` a chunk begins where every stem has begun to sound; for `predict` a chunk is a whole song.
+
+    Args:
+        sample_rate: The separator's sample rate in Hz; taken from the separator.
+        sources: The separator's sources; taken from the separator.
+        root: A folder of songs, each a folder with one audio file per stem (drums.wav, bass.flac, …) and, if
+            there is one, mixture.wav. Without it the built-in clip is served, 6 s of MUSDB18.
+        input: For `predict`: audio files or folders of them. Without it the songs of `root` are separated.
+        mixture: "shipped" takes a song's mixture file where there is one, else the sum of its stems; "sum"
+            takes the uniform sum always.
+        chunk: Length of a chunk in seconds, for `test`; null for all there is.
+        all_chunks: Whether `test` goes on after the first chunk to the end of the song.
+        trim: How many dB below its loudest frame a stem counts as not sounding yet; null starts at the very
+            beginning.
+        normalisation: Level of the chunks: Peak, Rms or Loudness; null keeps it.
+        batch_size: Chunks a batch, for `test`. Only chunks of equal length share one.
+        num_workers: Processes that read ahead; 0 reads in the main one.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        sources: list[str],
+        root: Path | None = None,
+        input: Path | list[Path] | None = None,  # noqa: A002  # The option is called --data.input.
+        mixture: MixtureChoice = "shipped",
+        chunk: float | None = 30.0,
+        all_chunks: bool = False,
+        trim: float | None = 60.0,
+        normalisation: Normalisation | None = None,
+        batch_size: int = 1,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        if chunk is not None and chunk * sample_rate < 1:
+            raise MdxError(f"data.chunk must be above 0 seconds, not {chunk}")
+        if trim is not None and trim <= 0:
+            raise MdxError(f"data.trim must be above 0 dB, not {trim}")
+        if batch_size < 1:
+            raise MdxError(f"data.batch_size must be 1 or more, not {batch_size}")
+        self.sample_rate = sample_rate
+        self.sources = list(sources)
+        self.root = root
+        self.inputs = [input] if isinstance(input, Path) else input
+        self.mixture: MixtureChoice = mixture
+        self.chunk = chunk
+        self.all_chunks = all_chunks
+        self.trim = trim
+        self.normalisation = normalisation
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.songs: list[Song] = []
+
+    def setup(self, stage: str) -> None:
+        """Find the songs and, for `test`, read each once to see where it begins and that it is whole."""
+        if stage == "predict":
+            self.songs = audio_files(self.inputs) if self.inputs else self._stem_songs()
+            return
+        self.songs = self._stem_songs()
+        for song in self.songs:
+            group(song.stems, self.sources, song.place)
+        chunker = self._chunker(with_references=True)
+        self._test = _Batches(_equally_long(self._places(chunker.reader), self.batch_size), chunker)
+
+    def keep(self, wanted: Callable[[str], bool]) -> None:
+        """Leave out the songs whose name is not wanted; for callbacks that know what is done already."""
+        self.songs = [song for song in self.songs if wanted(song.name)]
+
+    def test_dataloader(self) -> DataLoader[ChunkBatch]:
+        return self._loader(self._test)
+
+    def predict_dataloader(self) -> DataLoader[ChunkBatch]:
+        chunker = self._chunker(with_references=False)
+        return self._loader(_Batches([[Place(song)] for song in self.songs], chunker))
+
+    def _stem_songs(self) -> list[Song]:
+        return [builtin_clip()] if self.root is None else song_folders(self.root)
+
+    def _chunker(self, with_references: bool) -> Chunker:
+        reader = SongReader(self.sample_rate, self.mixture, with_stems=with_references)
+        return Chunker(reader, self.sources if with_references else None, self.normalisation)
+
+    def _places(self, reader: SongReader) -> Iterator[Place]:
+        chunk = None if self.chunk is None else int(self.chunk * self.sample_rate)
+        for song in tqdm(self.songs, desc="Reading songs", unit="song", leave=False, disable=len(self.songs) < 2):
+            loaded = reader.load(song)
+            start = 0 if self.trim is None else first_sound(loaded.stems, self.trim)
+            time = loaded.mixture.shape[-1]
+            if start >= time:
+                raise MdxError(f"{song.place}: there is no moment at which all of its stems sound; set data.trim to null")
+            yield from places(song, start, time, chunk, self.all_chunks, self.sample_rate)
+
+    def _loader(self, batches: "_Batches") -> DataLoader[ChunkBatch]:
+        trainer = self.trainer
+        replicas, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
+        return DataLoader(
+            batches,
+            batch_size=None,  # An item is a batch already.
+            sampler=_EachOnce(batches, num_replicas=replicas, rank=rank, shuffle=False),
+            num_workers=self.num_workers,
+            pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
+            persistent_workers=False,
+        )
+
+
+class _Batches(Dataset[ChunkBatch]):
+    """Ready batches, each of chunks of one length."""
+
+    def __init__(self, batches: Sequence[Sequence[Place]], chunker: Chunker) -> None:
+        self.batches = batches
+        self.chunker = chunker
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> ChunkBatch:
+        return ChunkBatch.join(self.chunker(place) for place in self.batches[index])
+
+
+class _EachOnce(DistributedSampler[ChunkBatch]):
+    """Deals the batches out to the processes. Torch's own sampler repeats some to make the shares equal, and
+    Lightning would put it in place of any sampler that is not of its kind."""
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.rank, len(self.dataset), self.num_replicas))  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(range(self.rank, len(self.dataset), self.num_replicas))  # type: ignore[arg-type]
+
+
+def _equally_long(chunks: Iterator[Place], size: int) -> list[list[Place]]:
+    """Batches of at most `size` chunks of one length, in the order of their first chunks."""
+    full: list[list[Place]] = []
+    open_batches: dict[int | None, list[Place]] = {}
+    for place in chunks:
+        batch = open_batches.get(place.length)
+        if batch is None or len(batch) == size:
+            batch = open_batches[place.length] = []
+            full.append(batch)
+        batch.append(place)
+    return full

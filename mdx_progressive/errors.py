@@ -1,0 +1,9 @@
+"""The one exception that a user can put right: bad input, a missing file, an impossible setting."""
+
+
+class MdxError(ValueError):
+    """A fault of the input or the settings, told in one line that names it and the way out.
+
+    The command line prints the message alone, without a traceback. Anything else that is raised is a
+    defect of the package and keeps its traceback.
+    """

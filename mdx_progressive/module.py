@@ -1,0 +1,178 @@
+"""The LightningModule: the frozen separator, the methods, the metrics, wired together."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from mdx_progressive.batch import ChunkBatch, Prediction
+from mdx_progressive.errors import MdxError
+from mdx_progressive.methods import Method, OnePass, Oracle, Progressive
+from mdx_progressive.metrics import METRICS, si_sdr
+from mdx_progressive.progressive import Step
+from mdx_progressive.results import Row
+from mdx_progressive.separators import Separator
+
+Watcher = Callable[[str, int, int], None]
+"""Told (name of the method, step, number of its last step) after each step."""
+
+
+class Sound(NamedTuple):
+    """What there is to hear of a batch in `test`, at the mixture's original level.
+
+    Args:
+        mixture: The mixture.
+        one_pass: Estimates of the plain pass.
+        best: For each target the estimate of the method's step with the highest SI-SDR.
+        best_step: The number of that step, (batch, target).
+        references: The true targets.
+
+    Shape:
+        - mixture: (batch, channel, time)
+        - the others: (batch, target, channel, time)
+    """
+
+    mixture: Tensor
+    one_pass: Tensor
+    best: Tensor
+    best_step: Tensor
+    references: Tensor
+
+
+class TestOutput(NamedTuple):
+    """What `test_step` returns to the callbacks."""
+
+    batch: ChunkBatch
+    rows: list[Row]
+    sound: Sound
+
+
+class ProgressiveDemixing(LightningModule):
+    """Runs methods of progressive inference on a frozen separator.
+
+    Args:
+        separator: The pretrained separator.
+        method: What `predict` runs, and `test` measures first.
+        compare: Further methods for `test`, on the same chunks and from the same plain pass.
+        targets: Sources to estimate; all of the separator's by default.
+        oracle: Whether `test` runs the upper bound, with the schedule of `method`.
+
+    Raises:
+        MdxError: If a target is no source of the separator, two methods have one name, or `method` needs the
+            true sources.
+    """
+
+    def __init__(
+        self,
+        separator: Separator,
+        method: Progressive,
+        compare: list[Method] | None = None,
+        targets: list[str] | None = None,
+        oracle: bool = True,
+    ) -> None:
+        super().__init__()
+        if method.needs_references:
+            raise MdxError(f"model.method can't be {type(method).__name__}, which needs the true sources; `test` runs it")
+        self.separator = separator
+        self.method = method
+        self.indices = separator.index(targets)
+        self.targets = [separator.sources[index] for index in self.indices]
+        bounds: list[Method] = [OnePass()]
+        if oracle:
+            bounds.append(Oracle(method.schedule, method.steps))
+        self.oracle = bounds[-1].name if oracle else None
+        self.methods = [*bounds, method, *(compare or [])]
+        names = [each.name for each in self.methods]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise MdxError(f"two methods have the name {', '.join(twice)}: give one of them another, with init_args.name")
+        self.rows: list[Row] = []
+        self.watchers: list[Watcher] = []
+
+    @property
+    def passes(self) -> int:
+        """Steps that a chunk takes in `test`, the plain pass among them."""
+        return 1 + sum(method.steps for method in self.methods)
+
+    def predict_step(self, batch: ChunkBatch, batch_idx: int) -> Prediction:
+        """Run the method and return the estimates of its last step, at the mixture's original level."""
+        separate = partial(self.separator, targets=self.targets)
+        first = separate(batch.mixture)
+        for step in self._run(self.method, separate, batch, first):
+            estimates = step.estimates
+        return Prediction(batch.origins, self.targets, self.separator.sample_rate, estimates / _per_source(batch.gain))
+
+    def on_test_start(self) -> None:
+        self.rows = []
+
+    def test_step(self, batch: ChunkBatch, batch_idx: int) -> TestOutput:
+        """Run every method on the same chunks, from one plain pass, and measure every step."""
+        if batch.references is None or batch.silent is None:
+            raise MdxError("test needs the true sources: give songs with stems, --data.root FOLDER")
+        references, silent = batch.references[:, self.indices], batch.silent[:, self.indices]
+        separate = partial(self.separator, targets=self.targets)
+        first = separate(batch.mixture)
+        best = _Best(first)
+        rows: list[Row] = []
+        for method in self.methods:
+            for step in self._run(method, separate, batch, first, references):
+                rows += self._measure(batch, method, step, references, silent)
+                if method is self.method:
+                    best.consider(step, si_sdr(step.estimates, references, silent))
+        self.rows += rows
+        level = _per_source(batch.gain)
+        sound = Sound(
+            batch.mixture / level[:, 0], first / level, best.estimates / level, best.step, references / level
+        )  # fmt: skip
+        return TestOutput(batch, rows, sound)
+
+    def on_test_epoch_end(self) -> None:
+        """Bring the rows of all processes together, in the order of songs and chunks."""
+        if self.trainer.world_size > 1:
+            shares: list[list[Row]] = [[] for _ in range(self.trainer.world_size)]
+            torch.distributed.all_gather_object(shares, self.rows)
+            self.rows = [row for share in shares for row in share]
+        self.rows.sort(key=lambda row: (row.song, row.chunk))
+
+    def _run(
+        self,
+        method: Method,
+        separate: Callable[[Tensor], Tensor],
+        batch: ChunkBatch,
+        first: Tensor,
+        references: Tensor | None = None,
+    ) -> Iterator[Step]:
+        for step in method.run(separate, batch.mixture, first, references):
+            for watch in self.watchers:
+                watch(method.name, step.step, method.steps)
+            yield step
+
+    def _measure(
+        self, batch: ChunkBatch, method: Method, step: Step, references: Tensor, silent: Tensor
+    ) -> Iterator[Row]:
+        for metric, measure in METRICS.items():
+            values = measure(step.estimates, references, silent).tolist()
+            for origin, of_chunk in zip(batch.origins, values, strict=True):
+                for source, value in zip(self.targets, of_chunk, strict=True):
+                    yield Row(origin.song, origin.chunk, method.name, step.step, step.weight, source, metric, value)
+
+
+class _Best:
+    """Keeps, for each target of each chunk, the estimate with the highest value so far."""
+
+    def __init__(self, first: Tensor) -> None:
+        self.estimates = first
+        self.value = first.new_full(first.shape[:2], -torch.inf)
+        self.step = torch.zeros_like(self.value, dtype=torch.long)
+
+    def consider(self, step: Step, value: Tensor) -> None:
+        better = value > self.value
+        self.value = torch.where(better, value, self.value)
+        self.step = torch.where(better, step.step, self.step)
+        self.estimates = torch.where(better[..., None, None], step.estimates, self.estimates)
+
+
+def _per_source(gain: Tensor) -> Tensor:
+    return gain[:, None, None, None]

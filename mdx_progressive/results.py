@@ -1,0 +1,200 @@
+"""The table of results: one row per song, chunk, method, step, source and metric; its file and its means."""
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import pandas as pd
+
+
+class Row(NamedTuple):
+    """One measurement.
+
+    Args:
+        song: Name of the song.
+        chunk: Number of the chunk within the song.
+        method: Name of the method.
+        step: Number of the step; 0 is the plain pass.
+        weight: Blend weight of the estimate in the input of that step.
+        source: Name of the source.
+        metric: Name of the metric.
+        value: Its value in dB; NaN for a silent source.
+    """
+
+    song: str
+    chunk: int
+    method: str
+    step: int
+    weight: float
+    source: str
+    metric: str
+    value: float
+
+
+COLUMNS = Row._fields
+
+
+class RowWriter:
+    """Appends rows to a CSV file as they come, so that a run which breaks off leaves what it has measured.
+
+    Args:
+        path: The file; begun anew.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("w", newline="", encoding="utf-8")
+        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._writer.writerow(COLUMNS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def write(self, rows: Iterable[Row]) -> None:
+        """Append rows and hand them to the operating system."""
+        self._writer.writerows(row._replace(weight=round(row.weight, 9), value=round(row.value, 6)) for row in rows)
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write the whole table; the file appears, or replaces an older one, when it is complete."""
+    temporary = path.with_name(f".{path.name}.part")
+    with RowWriter(temporary) as writer:
+        writer.write(rows)
+    os.replace(temporary, path)
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """The table of a run."""
+    return pd.read_csv(path, dtype={"song": str, "method": str, "source": str, "metric": str})
+
+
+def table(rows: Sequence[Row]) -> pd.DataFrame:
+    """Rows as a data frame with the columns of `Row`."""
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def curves(results: pd.DataFrame) -> pd.DataFrame:
+    """Mean, minimum and maximum over songs for every metric, method, source and step.
+
+    The value of a song is the mean over its chunks. Silent sources (NaN) are left out and counted.
+
+    Args:
+        results: A table of rows.
+
+    Returns:
+        A table with the columns metric, method, source, step, weight, mean, min, max, songs (how many had a
+        value) and silent (how many chunks had none), in the order in which the methods were run.
+    """
+    keys = ["metric", "method", "source", "step"]
+    songs = results.groupby([*keys, "song"], sort=False)["value"].mean()
+    over_songs = songs.groupby(keys, sort=False)
+    grouped = results.groupby(keys, sort=False)
+    return pd.DataFrame(
+        {
+            "weight": grouped["weight"].first(),
+            "mean": over_songs.mean(),
+            "min": over_songs.min(),
+            "max": over_songs.max(),
+            "songs": over_songs.count(),
+            "silent": grouped["value"].apply(lambda values: int(values.isna().sum())),
+        }
+    ).reset_index()
+
+
+def title(separator: str, rows: Sequence[Row]) -> str:
+    """What was measured on which songs, in a line.
+
+    Example:
+        >>> title("Spleeter", [Row("a song", 0, "one-pass", 0, 0.0, "vocals", "si_sdr", 3.0)])
+        'Spleeter, a song'
+    """
+    songs = list(dict.fromkeys(row.song for row in rows))
+    return f"{separator}, {songs[0] if len(songs) == 1 else f'mean over {len(songs)} songs'}"
+
+
+def pick(means: pd.DataFrame, metric: str, method: str, source: str) -> pd.DataFrame:
+    """The curve of one method for one source, by step."""
+    chosen = (means["metric"] == metric) & (means["method"] == method) & (means["source"] == source)
+    return means[chosen].set_index("step").sort_index()
+
+
+class Line(NamedTuple):
+    """The bounds and the ends of one method for one source; dB, mean over songs.
+
+    Args:
+        source: Name of the source.
+        one_pass: The plain pass, the lower bound.
+        best_step: The step with the highest mean; known only in hindsight, with the references.
+        best: The mean at that step.
+        last_step: The last step.
+        last: The mean at that step.
+        oracle: The oracle at the last step, the upper bound; NaN where it was not run.
+    """
+
+    source: str
+    one_pass: float
+    best_step: int
+    best: float
+    last_step: int
+    last: float
+    oracle: float
+
+
+def lines(means: pd.DataFrame, metric: str, method: str, oracle: str | None) -> list[Line]:
+    """One line for each source, in the order of the results; a source that was always silent is left out."""
+    found = []
+    for source in means["source"].unique():
+        mean = pick(means, metric, method, source)["mean"].dropna()
+        if mean.empty:
+            continue
+        bound = pick(means, metric, oracle, source)["mean"] if oracle else mean.iloc[:0]
+        last = int(mean.index[-1])
+        found.append(
+            Line(
+                source, float(mean.loc[0]), int(mean.idxmax()), float(mean.max()), last, float(mean.loc[last]),
+                float(bound.get(last, float("nan"))),
+            )  # fmt: skip
+        )
+    return found
+
+
+def write_summary(path: Path, means: pd.DataFrame, facts: dict[str, object]) -> None:
+    """Write the facts of the run and the mean curves as JSON, whole or not at all."""
+    content: dict[str, object] = {
+        **facts,
+        "aggregation": "mean over songs of the mean over each song's chunks; silent sources left out",
+    }
+    for metric, by_metric in means.groupby("metric", sort=False):
+        content[str(metric)] = {
+            str(method): {
+                str(source): by_source[["step", "weight", "mean", "min", "max", "songs", "silent"]]
+                .round(6).to_dict(orient="list")  # fmt: skip
+                for source, by_source in by_method.groupby("source", sort=False)
+            }
+            for method, by_method in by_metric.groupby("method", sort=False)
+        }
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(json.dumps(_without_nan(content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _without_nan(node: object) -> object:
+    """JSON knows no NaN: a value that does not exist is null."""
+    if isinstance(node, dict):
+        return {key: _without_nan(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_without_nan(value) for value in node]
+    return None if isinstance(node, float) and node != node else node

@@ -1,0 +1,131 @@
+"""What a frozen separator is to the rest of the package."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from mdx_progressive.errors import MdxError
+
+_HALF = (torch.float16, torch.bfloat16)
+_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d)
+
+
+class Separator(nn.Module, ABC):
+    """A pretrained, frozen network that estimates the sources of a mixture of any length.
+
+    It is always in evaluation mode, has no gradients, and never changes its input. A subclass loads its
+    network, sets the attributes below, calls `freeze` and implements `_separate`.
+    """
+
+    sources: list[str]
+    """Names of the sources, in the order of the outputs."""
+    sample_rate: int
+    """Sample rate that it was trained at, in Hz."""
+    channels: int
+    """Channels that the network takes. A mono mixture is shown to it on all of them."""
+
+    def freeze(self) -> None:
+        """To be called at the end of a subclass's `__init__`."""
+        self.requires_grad_(False)
+        self.eval()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or cast the network, but leave the normalisation layers of a half-precision one in float32."""
+        super()._apply(fn, recurse)
+        for layer in self.modules():
+            if isinstance(layer, _NORMS) and layer.weight is not None and layer.weight.dtype in _HALF:
+                layer.float()
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """A frozen separator stays in evaluation mode, whatever it is asked for."""
+        return super().train(False)
+
+    def index(self, targets: Sequence[str] | None) -> list[int]:
+        """Positions of the targets among the sources; all of them for None.
+
+        Raises:
+            MdxError: If a target is not one of the sources, or there is none.
+        """
+        if targets is None:
+            return list(range(len(self.sources)))
+        unknown = [target for target in targets if target not in self.sources]
+        if unknown or not targets:
+            raise MdxError(
+                f"targets: {', '.join(unknown) or 'an empty list'} can't be separated by this separator;"
+                f" its sources are {', '.join(self.sources)}"
+            )
+        return [self.sources.index(target) for target in targets]
+
+    @torch.no_grad()
+    def forward(self, mixtures: Tensor, targets: Sequence[str] | None = None) -> Tensor:
+        """Estimate the targets, all from one mixture or each from a mixture of its own.
+
+        Args:
+            mixtures: Waveforms. With a target axis longer than 1, each target is estimated from its own
+                mixture only; a separator with a network for each source then runs just the one that it needs.
+            targets: Names of the sources to estimate; all of them by default.
+
+        Shape:
+            - mixtures: (batch, channel, time) or (batch, 1 or target, channel, time); 1 or `channels` channels
+            - result: (batch, target, channel, time), float32 (float64 for a float64 network)
+
+        Raises:
+            MdxError: If the shape or a target does not fit.
+        """
+        wanted = torch.tensor(self.index(targets))
+        if mixtures.ndim == 3:
+            mixtures = mixtures.unsqueeze(1)
+        if mixtures.ndim != 4 or mixtures.shape[1] not in (1, len(wanted)):
+            raise MdxError(
+                f"mixtures must have the shape (batch, 1 or {len(wanted)}, channel, time), not {tuple(mixtures.shape)}"
+            )
+        batch, inputs, channels, time = mixtures.shape
+        if channels not in (1, self.channels) or time == 0:
+            raise MdxError(
+                f"a mixture must have 1 or {self.channels} channels and at least one sample,"
+                f" not {channels} channels and {time} samples"
+            )
+        items = mixtures.flatten(0, 1).expand(-1, self.channels, -1)
+        each = wanted.expand(batch, -1) if inputs == 1 else wanted.repeat(batch).unsqueeze(1)
+        with self._arithmetic(mixtures.device) as dtype:
+            estimates = self._separate(items.to(dtype), each)
+        if channels != self.channels:
+            estimates = estimates.mean(dim=-2, keepdim=True)
+        return estimates.reshape(batch, len(wanted), channels, time)
+
+    @abstractmethod
+    def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
+        """Estimate the wanted sources of each mixture.
+
+        Args:
+            mixture: Waveforms with `channels` channels, float32 or float64. Not to be changed.
+            wanted: Positions within `sources`, for each item its own; on the CPU.
+
+        Shape:
+            - mixture: (item, channel, time)
+            - wanted: (item, target)
+            - result: (item, target, channel, time)
+        """
+
+    @contextmanager
+    def _arithmetic(self, device: torch.device) -> Iterator[torch.dtype]:
+        """Run a network held in half precision under autocast; yields the type of its waveforms.
+
+        A Trainer of `bf16-true` or `16-true` precision casts the weights and the default type. The STFTs and
+        the normalisation around a network would lose the signal in that, so they stay in float32.
+        """
+        weights, default = next(self.parameters()).dtype, torch.get_default_dtype()
+        half = weights in _HALF
+        dtype = torch.float32 if half else weights
+        with ExitStack() as stack:
+            if half:
+                stack.enter_context(torch.autocast(device.type, dtype=weights))
+            if default != dtype:
+                torch.set_default_dtype(dtype)
+                stack.callback(torch.set_default_dtype, default)
+            yield dtype

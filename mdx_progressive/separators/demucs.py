@@ -1,0 +1,126 @@
+"""Demucs (Défossez et al., 2019 to 2023): every network of the `demucs` package, with batched segments."""
+
+from pathlib import Path
+
+import torch
+from demucs.hdemucs import HDemucs
+from demucs.htdemucs import HTDemucs
+from torch import Tensor, nn
+
+from mdx_progressive.chunks import OverlapAdd, cut, segments, triangle
+from mdx_progressive.errors import MdxError
+from mdx_progressive.separators.base import Separator
+from mdx_progressive.separators.demucs_weights import Network, load_file, load_folder, load_hub
+
+
+class DemucsSeparator(Separator):
+    """A pretrained Demucs by the name that the `demucs` command knows, or from a local file or folder.
+
+    Separates as `demucs` does without random shifts: the input is normalised once, cut into overlapping
+    segments of the network's own length, and the estimates are added up under triangular windows.
+
+    Args:
+        name: Name of a model on the Hugging Face hub, downloaded once and cached: htdemucs, htdemucs_ft,
+            htdemucs_6s, hdemucs_mmi, mdx, mdx_extra, mdx_q, mdx_extra_q, or `user/name`.
+        weights: A local `.safetensors` or `.th` file, or a folder with such files and the `.yaml` of a bag;
+            then nothing is downloaded, and the name only chooses among several bags in the folder.
+        overlap: Fraction of a segment that the next one covers too, within [0, 1).
+        segment: Length of a segment in seconds; by default the network's own, which a transformer can't exceed.
+        batch_size: Segments a forward pass; by default 1 on the CPU, where more are slower each, and 8 on an
+            accelerator.
+
+    Raises:
+        MdxError: If the weights can't be had, are no Demucs, or a setting is out of its range.
+    """
+
+    def __init__(
+        self,
+        name: str = "htdemucs",
+        weights: Path | None = None,
+        overlap: float = 0.25,
+        segment: float | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 <= overlap < 1:
+            raise MdxError(f"overlap must lie within [0, 1), not {overlap}")
+        if weights is None:
+            bag = load_hub(name)
+        elif Path(weights).is_dir():
+            bag = load_folder(Path(weights), name)
+        else:
+            bag = load_file(Path(weights))
+        self.networks = nn.ModuleList(bag.networks)
+        self.shares = torch.tensor(bag.weights)
+        first = bag.networks[0]
+        self.sources = list(first.sources)
+        self.sample_rate = int(first.samplerate)
+        self.channels = int(first.audio_channels)
+        self.overlap = overlap
+        self.batch_size = batch_size
+        self.segments = [_segment(network, segment, bag.segment) for network in bag.networks]
+        self._fixed_segment = segment is not None
+        self.freeze()
+
+    def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
+        # The `demucs` command's normalisation: mean and deviation of the mono mix, over its whole length.
+        mono = mixture.mean(dim=1, keepdim=True)
+        mean = mono.mean(dim=-1, keepdim=True)
+        scale = mono.std(dim=-1, keepdim=True, correction=min(1, mono.shape[-1] - 1)) + 1e-8
+        normalised = (mixture - mean) / scale
+
+        total = mixture.new_zeros(*wanted.shape, *mixture.shape[1:])
+        for network, segment, shares in zip(self.networks, self.segments, self.shares, strict=True):
+            share = shares[wanted]
+            served = share.any(dim=1).nonzero().squeeze(1)
+            if len(served):
+                weight = share[served].to(total)[..., None, None]
+                total[served] += weight * self._run(network, segment, normalised[served], wanted[served])
+        total /= self.shares.sum(dim=0)[wanted].to(total)[..., None, None]
+        return total * scale.unsqueeze(1) + mean.unsqueeze(1)
+
+    def _run(self, network: nn.Module, segment: float, mixture: Tensor, wanted: Tensor) -> Tensor:
+        """One network over all segments of all items, (item, channel, time) to (item, target, channel, time)."""
+        length = int(self.sample_rate * segment)
+        whole = OverlapAdd(
+            (*wanted.shape, *mixture.shape[1:]), triangle(length, mixture.device, mixture.dtype)
+        )
+        size = self.batch_size or (1 if mixture.device.type == "cpu" else 8)
+        # A segment cut short by the end may need another input length than the full ones: they are batched apart.
+        jobs: dict[int, list[tuple[int, int, int]]] = {}
+        for item in range(len(mixture)):
+            for start, samples in segments(mixture.shape[-1], length, self.overlap):
+                jobs.setdefault(self._input_length(network, samples, length), []).append((item, start, samples))
+        for inputs, places in jobs.items():
+            for batch in (places[first : first + size] for first in range(0, len(places), size)):
+                # A short segment stands in the middle of its input, amid what really surrounds it.
+                margins = [(inputs - samples) // 2 for _, _, samples in batch]
+                windows = [cut(mixture[item], start - margin, inputs)
+                           for (item, start, _), margin in zip(batch, margins, strict=True)]  # fmt: skip
+                estimates = network(torch.stack(windows))
+                for estimate, (item, start, samples), margin in zip(estimates, batch, margins, strict=True):
+                    whole.add(item, start, estimate[wanted[item], :, margin : margin + samples])
+        return whole.result()
+
+    def _input_length(self, network: nn.Module, samples: int, segment: int) -> int:
+        """The input length at which `demucs.apply.apply_model` runs a segment of so many samples."""
+        if isinstance(network, HTDemucs) and self._fixed_segment:
+            return segment
+        if isinstance(network, HDemucs):
+            return samples
+        length: int = network.valid_length(samples)  # type: ignore[operator]
+        return length
+
+
+def _segment(network: Network, asked: float | None, bag: float | None) -> float:
+    """Length of a segment in seconds: as asked for, else as the bag says, else the network's own."""
+    own = network.segment
+    limited = isinstance(network, HTDemucs)
+    if asked is not None:
+        if asked <= 0 or (limited and asked > own):
+            limit = f" and at most {float(own):g} s, the length that this transformer was trained at" if limited else ""
+            raise MdxError(f"segment must be above 0{limit}, not {asked:g}")
+        return asked
+    if bag is not None and not (limited and bag > own):
+        return bag
+    return own
