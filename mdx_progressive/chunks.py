@@ -36,7 +36,7 @@ def cut(signal: Tensor, start: int, length: int) -> Tensor:
         ([0, 1, 2], [3, 0])
     """
     total = signal.shape[-1]
-    left, right = max(0, -start), max(0, start + length - total)
+    left, right = min(length, max(0, -start)), min(length, max(0, start + length - total))
     inside = signal[..., max(0, start) : max(0, min(total, start + length))]
     return functional.pad(inside, (left, right))
 

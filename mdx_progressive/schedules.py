@@ -160,7 +160,7 @@ class KarrasFlow(Schedule):
 
     Example:
         >>> [round(weight, 3) for weight in KarrasFlow(0.9).weights(3).tolist()]
-        [0.0, 0.082, 0.422, 0.9]
+        [0.0, 0.058, 0.324, 0.9]
     """
 
     def __init__(self, maximum: float = 0.9, sigma_max: float = 80.0, rho: float = 7.0) -> None:

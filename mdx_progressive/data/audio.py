@@ -18,6 +18,8 @@ AUDIO_SUFFIXES = frozenset(
 )
 """What a folder is searched for; a file that is named itself may end in anything."""
 
+_LONGEST_FRAME = 4096
+
 
 @dataclass(frozen=True)
 class AudioStream:
@@ -71,7 +73,13 @@ class AudioStream:
             frames += planar.resample(None)
             blocks = [frame.to_ndarray() for frame in frames]
             empty = np.zeros((stream.channels, 0), dtype=np.float32)
-            return np.concatenate([empty, *blocks], axis=1), int(stream.rate)
+            samples = np.concatenate([empty, *blocks], axis=1)
+            if stream.duration and stream.time_base:
+                # What an encoder added to fill its last frame is not music; FFmpeg cuts it off only at the beginning.
+                length = round(stream.duration * stream.time_base * stream.rate)
+                if 0 < samples.shape[1] - length < _LONGEST_FRAME:
+                    samples = samples[:, :length]
+            return np.ascontiguousarray(samples), int(stream.rate)
 
 
 def resample(waveform: Tensor, before: int, after: int) -> Tensor:

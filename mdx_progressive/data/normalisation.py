@@ -39,7 +39,7 @@ class Peak(Normalisation):
         level: Peak level in dB of full scale.
 
     Example:
-        >>> Peak(0.0).gain(torch.tensor([[0.5, -0.25]]), 44100)
+        >>> round(Peak(0.0).gain(torch.tensor([[0.5, -0.25]]), 44100), 4)
         2.0
     """
 

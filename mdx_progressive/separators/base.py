@@ -72,7 +72,7 @@ class Separator(nn.Module, ABC):
 
         Shape:
             - mixtures: (batch, channel, time) or (batch, 1 or target, channel, time); 1 or `channels` channels
-            - result: (batch, target, channel, time), float32 (float64 for a float64 network)
+            - result: (batch, target, channel, time), of the mixtures' type, but never below float32
 
         Raises:
             MdxError: If the shape or a target does not fit.
@@ -96,7 +96,8 @@ class Separator(nn.Module, ABC):
             estimates = self._separate(items.to(dtype), each)
         if channels != self.channels:
             estimates = estimates.mean(dim=-2, keepdim=True)
-        return estimates.reshape(batch, len(wanted), channels, time)
+        kind = torch.float32 if mixtures.dtype in _HALF else mixtures.dtype
+        return estimates.reshape(batch, len(wanted), channels, time).to(kind)
 
     @abstractmethod
     def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:

@@ -1,0 +1,120 @@
+"""What several tests share: the built-in clip, small networks of the real architectures, songs on disk."""
+
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+from demucs.demucs import Demucs
+from demucs.hdemucs import HDemucs
+from demucs.htdemucs import HTDemucs
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mdx_progressive.data.audio import AudioStream
+from mdx_progressive.data.songs import builtin_clip
+
+SHARED = Path(__file__).parents[2] / "shared"
+CONFIGS = Path(__file__).parents[1] / "configs"
+SOURCES = ["drums", "bass", "other", "vocals"]
+RATE = 44100
+
+
+@pytest.fixture(scope="session")
+def clip() -> dict[str, Tensor]:
+    """The built-in clip: its mixture and four stems, (channel, time)."""
+    song = builtin_clip()
+    assert song.mixture is not None
+    streams: dict[str, AudioStream] = {"mixture": song.mixture, **song.stems}
+    return {name: stream.read()[0] for name, stream in streams.items()}
+
+
+@pytest.fixture(scope="session")
+def htdemucs_file() -> Path:
+    """The genuine pretrained HTDemucs."""
+    path = SHARED / "weights" / "htdemucs-955717e8.safetensors"
+    if not path.exists():
+        pytest.skip("the real htdemucs weights are not at hand (shared/weights)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared_songs() -> Path:
+    """Nine real songs."""
+    path = SHARED / "stems"
+    if not path.exists():
+        pytest.skip("the real songs are not at hand (shared/stems)")
+    return path
+
+
+Network = Demucs | HDemucs | HTDemucs
+
+
+def small_network(kind: type[Network], seed: int = 0) -> Network:
+    """A network of the real architecture at reduced size, with random weights that let sound through."""
+    torch.manual_seed(seed)
+    if kind is HTDemucs:
+        network: Network = HTDemucs(
+            SOURCES, channels=16, growth=2, bottom_channels=32, t_layers=1, t_heads=2, segment=Fraction(1), dconv_mode=3
+        )
+    elif kind is HDemucs:
+        network = HDemucs(SOURCES, channels=16, segment=2)
+    else:
+        network = Demucs(SOURCES, channels=16, depth=3, lstm_layers=1, segment=2, samplerate=RATE)
+    return network.eval()
+
+
+def save_safetensors(network: Network, path: Path) -> Path:
+    """Write a network as demucs's export tool does."""
+
+    def encode(value: object) -> object:
+        if isinstance(value, Fraction):
+            return {"_type": "fraction", "numerator": value.numerator, "denominator": value.denominator}
+        return value
+
+    args, kwargs = network._init_args_kwargs
+    kind = type(network)
+    metadata = {
+        "klass": f"{kind.__module__}.{kind.__name__}",
+        "args": json.dumps([encode(value) for value in args]),
+        "kwargs": json.dumps({name: encode(value) for name, value in kwargs.items()}),
+    }
+    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, str(path), metadata)
+    return path
+
+
+def save_pickle(network: Network, path: Path) -> Path:
+    """Write a network as demucs's training does."""
+    args, kwargs = network._init_args_kwargs
+    package = {"klass": type(network), "args": args, "kwargs": kwargs, "state": network.state_dict()}
+    torch.save({**package, "training_args": {"seed": 42}}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_htdemucs_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_safetensors(small_network(HTDemucs), tmp_path_factory.mktemp("weights") / "small.safetensors")
+
+
+@pytest.fixture
+def write_song(tmp_path: Path) -> Callable[..., Path]:
+    """Writes stems into <tmp>/songs/<name>/ and returns that folder."""
+
+    def write(name: str, stems: dict[str, Tensor], suffix: str = ".wav", rate: int = RATE) -> Path:
+        folder = tmp_path / "songs" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for stem, waveform in stems.items():
+            subtype = "FLOAT" if suffix == ".wav" else None
+            soundfile.write(folder / f"{stem}{suffix}", waveform.T.numpy(), rate, subtype=subtype)
+        return folder
+
+    return write
+
+
+def noise(seconds: float, channels: int = 2, seed: int = 0, rate: int = RATE, level: float = 0.1) -> Tensor:
+    """White noise (channel, time)."""
+    generator = torch.Generator().manual_seed(seed)
+    return level * torch.randn(channels, int(seconds * rate), generator=generator)
