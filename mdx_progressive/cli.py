@@ -60,7 +60,8 @@ class ProgressiveCLI(LightningCLI):
     ) -> None:
         super().setup_parser(add_subcommands, main_kwargs, subparser_kwargs)
         # Lightning lists the subcommands with the first lines of the Trainer's docstrings.
-        for listed in self.parser._subcommands_action._choices_actions:
+        subcommands = self.parser._subcommands_action
+        for listed in subcommands._choices_actions if subcommands else []:
             listed.help = _SUMMARIES[listed.dest]
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -113,6 +114,7 @@ def main(args: Sequence[str] | None = None) -> int:
             save_config_kwargs={"overwrite": True},
             seed_everything_default=False,
             auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,  # There are no checkpoints: nothing is trained.
         )
     except (MdxError, OSError) as error:
         if _traceback_wanted(args):

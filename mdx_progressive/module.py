@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import torch
 from lightning.pytorch import LightningModule
@@ -42,12 +42,12 @@ class Sound(NamedTuple):
     references: Tensor
 
 
-class TestOutput(NamedTuple):
+class TestOutput(TypedDict):
     """What `test_step` returns to the callbacks."""
 
     batch: ChunkBatch
     rows: list[Row]
-    sound: Sound
+    sound: Sound | None
 
 
 class ProgressiveDemixing(LightningModule):
@@ -75,7 +75,9 @@ class ProgressiveDemixing(LightningModule):
     ) -> None:
         super().__init__()
         if method.needs_references:
-            raise MdxError(f"model.method can't be {type(method).__name__}, which needs the true sources; `test` runs it")
+            raise MdxError(
+                f"model.method can't be {type(method).__name__}, which needs the true sources; `test` runs it"
+            )
         self.separator = separator
         self.method = method
         self.indices = separator.index(targets)
@@ -87,7 +89,9 @@ class ProgressiveDemixing(LightningModule):
         self.methods = [*bounds, method, *(compare or [])]
         names = [each.name for each in self.methods]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise MdxError(f"two methods have the name {', '.join(twice)}: give one of them another, with init_args.name")
+            raise MdxError(
+                f"two methods have the name {', '.join(twice)}: give one of them another, with init_args.name"
+            )
         self.rows: list[Row] = []
         self.watchers: list[Watcher] = []
 
@@ -98,6 +102,8 @@ class ProgressiveDemixing(LightningModule):
 
     def predict_step(self, batch: ChunkBatch, batch_idx: int) -> Prediction:
         """Run the method and return the estimates of its last step, at the mixture's original level."""
+        if not batch.origins:
+            return Prediction([], self.targets, self.separator.sample_rate, batch.mixture.unsqueeze(1))
         separate = partial(self.separator, targets=self.targets)
         first = separate(batch.mixture)
         for step in self._run(self.method, separate, batch, first):
@@ -109,6 +115,8 @@ class ProgressiveDemixing(LightningModule):
 
     def test_step(self, batch: ChunkBatch, batch_idx: int) -> TestOutput:
         """Run every method on the same chunks, from one plain pass, and measure every step."""
+        if not batch.origins:
+            return TestOutput(batch=batch, rows=[], sound=None)
         if batch.references is None or batch.silent is None:
             raise MdxError("test needs the true sources: give songs with stems, --data.root FOLDER")
         references, silent = batch.references[:, self.indices], batch.silent[:, self.indices]
@@ -126,7 +134,7 @@ class ProgressiveDemixing(LightningModule):
         sound = Sound(
             batch.mixture / level[:, 0], first / level, best.estimates / level, best.step, references / level
         )  # fmt: skip
-        return TestOutput(batch, rows, sound)
+        return TestOutput(batch=batch, rows=rows, sound=sound)
 
     def on_test_epoch_end(self) -> None:
         """Bring the rows of all processes together, in the order of songs and chunks."""

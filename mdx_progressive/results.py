@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -161,12 +162,17 @@ def lines(means: pd.DataFrame, metric: str, method: str, oracle: str | None) -> 
         if mean.empty:
             continue
         bound = pick(means, metric, oracle, source)["mean"] if oracle else mean.iloc[:0]
-        last = int(mean.index[-1])
+        steps = mean.index.tolist()
         found.append(
             Line(
-                source, float(mean.loc[0]), int(mean.idxmax()), float(mean.max()), last, float(mean.loc[last]),
-                float(bound.get(last, float("nan"))),
-            )  # fmt: skip
+                source,
+                one_pass=float(mean.iloc[0]),
+                best_step=steps[int(mean.argmax())],
+                best=float(mean.max()),
+                last_step=steps[-1],
+                last=float(mean.iloc[-1]),
+                oracle=float(bound.get(steps[-1], math.nan)),
+            )
         )
     return found
 
@@ -177,14 +183,14 @@ def write_summary(path: Path, means: pd.DataFrame, facts: dict[str, object]) -> 
         **facts,
         "aggregation": "mean over songs of the mean over each song's chunks; silent sources left out",
     }
-    for metric, by_metric in means.groupby("metric", sort=False):
+    shown = ["step", "weight", "mean", "min", "max", "songs", "silent"]
+    for metric, of_metric in means.groupby("metric", sort=False):
         content[str(metric)] = {
             str(method): {
-                str(source): by_source[["step", "weight", "mean", "min", "max", "songs", "silent"]]
-                .round(6).to_dict(orient="list")  # fmt: skip
-                for source, by_source in by_method.groupby("source", sort=False)
+                str(source): curve[shown].round(6).to_dict(orient="list")
+                for source, curve in of_method.groupby("source", sort=False)
             }
-            for method, by_method in by_metric.groupby("method", sort=False)
+            for method, of_method in of_metric.groupby("method", sort=False)
         }
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_text(json.dumps(_without_nan(content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -197,4 +203,4 @@ def _without_nan(node: object) -> object:
         return {key: _without_nan(value) for key, value in node.items()}
     if isinstance(node, list):
         return [_without_nan(value) for value in node]
-    return None if isinstance(node, float) and node != node else node
+    return None if isinstance(node, float) and math.isnan(node) else node

@@ -141,7 +141,8 @@ class Karras(Schedule):
         self.rho = _positive(rho, "rho")
 
     def curve(self, progress: Tensor) -> Tensor:
-        return self.maximum * (1 - (1 + progress * (self.kappa ** (1 / self.rho) - 1)) ** self.rho)
+        sigma: Tensor = (1 + progress * (self.kappa ** (1 / self.rho) - 1)) ** self.rho
+        return self.maximum * (1 - sigma)
 
 
 class KarrasFlow(Schedule):
@@ -173,7 +174,8 @@ class KarrasFlow(Schedule):
 
     def curve(self, progress: Tensor) -> Tensor:
         first, last = self.sigma_max ** (1 / self.rho), self.sigma_min ** (1 / self.rho)
-        return 1 / (1 + (first + progress * (last - first)) ** self.rho)
+        sigma: Tensor = (first + progress * (last - first)) ** self.rho
+        return 1 / (1 + sigma)
 
 
 class Explicit(Schedule):

@@ -75,7 +75,7 @@ def save_safetensors(network: Network, path: Path) -> Path:
             return {"_type": "fraction", "numerator": value.numerator, "denominator": value.denominator}
         return value
 
-    args, kwargs = network._init_args_kwargs
+    args, kwargs = network._init_args_kwargs  # type: ignore[misc]
     kind = type(network)
     metadata = {
         "klass": f"{kind.__module__}.{kind.__name__}",
@@ -88,7 +88,7 @@ def save_safetensors(network: Network, path: Path) -> Path:
 
 def save_pickle(network: Network, path: Path) -> Path:
     """Write a network as demucs's training does."""
-    args, kwargs = network._init_args_kwargs
+    args, kwargs = network._init_args_kwargs  # type: ignore[misc]
     package = {"klass": type(network), "args": args, "kwargs": kwargs, "state": network.state_dict()}
     torch.save({**package, "training_args": {"seed": 42}}, path)
     return path

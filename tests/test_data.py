@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -41,7 +42,7 @@ def tone(seconds: float, frequency: float = 440.0, rate: int = RATE) -> Tensor:
 
 def write_with_ffmpeg(path: Path, waveform: Tensor, codec: str, rate: int = RATE) -> Path:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=rate, layout="stereo")
+        stream: Any = container.add_stream(codec, rate=rate, layout="stereo")
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(waveform.numpy()), format="fltp", layout="stereo")
         frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
         for packet in [*stream.encode(frame), *stream.encode(None)]:
@@ -279,7 +280,7 @@ class TestChunks:
     def test_a_batch_holds_chunks_of_one_length_and_every_chunk_comes_once(self, write_song: WriteSong) -> None:
         write_song("a", four_stems(3.2))
         root = write_song("b", four_stems(4.0)).parent
-        settings = {"root": root, "trim": None, "chunk": 1.0, "all_chunks": True}
+        settings: dict[str, Any] = {"root": root, "trim": None, "chunk": 1.0, "all_chunks": True}
 
         batches = chunks_of(SongDataModule(RATE, SOURCES, **settings, batch_size=3))
 
@@ -302,7 +303,8 @@ class TestChunks:
 
         (batch,) = chunks_of(SongDataModule(RATE, SOURCES, root=root))
 
-        assert batch.references is not None and batch.silent is not None
+        assert batch.references is not None
+        assert batch.silent is not None
         assert batch.references.shape[1] == 4
         assert batch.silent[0].tolist() == [[False, False], [True, True], [False, True], [False, False]]
 
@@ -397,7 +399,8 @@ class TestNormalisation:
         (plain,) = chunks_of(SongDataModule(RATE, SOURCES, root=root))
         (batch,) = chunks_of(SongDataModule(RATE, SOURCES, root=root, normalisation=Peak(-1.0)))
 
-        assert plain.references is not None and batch.references is not None
+        assert plain.references is not None
+        assert batch.references is not None
         assert plain.gain.item() == 1
         assert batch.mixture.abs().max().item() == pytest.approx(10 ** (-1 / 20), abs=1e-5)
         torch.testing.assert_close(batch.mixture / batch.gain, plain.mixture)

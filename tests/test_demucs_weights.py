@@ -143,7 +143,7 @@ def test_a_folder_with_one_network_or_one_bag_is_enough_and_with_more_the_name_c
     assert len(DemucsSeparator(weights=tmp_path).networks) == 1
 
     save_pickle(small_network(HTDemucs, seed=1), tmp_path / "other.th")
-    with pytest.raises(MdxError, match="0 bags .* and 2 networks"):
+    with pytest.raises(MdxError, match=r"0 bags .* and 2 networks"):
         DemucsSeparator(weights=tmp_path)
 
     (tmp_path / "one.yaml").write_text("models: [net, other]\nsegment: 0.5\n")

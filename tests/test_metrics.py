@@ -53,7 +53,9 @@ def test_a_gain_is_no_error_to_si_sdr_and_one_to_sdr() -> None:
 
 def test_a_channel_is_silent_60_db_below_the_mixture_at_any_level() -> None:
     mixture = torch.ones(1, 2, 100)
-    stems = torch.stack([torch.ones(1, 2, 100), torch.full((1, 2, 100), 1.1e-3), torch.full((1, 2, 100), 0.9e-3)], dim=1)
+    stems = torch.stack(
+        [torch.ones(1, 2, 100), torch.full((1, 2, 100), 1.1e-3), torch.full((1, 2, 100), 0.9e-3)], dim=1
+    )
 
     for level in (1e-4, 1.0, 1e4):
         assert silent(level * stems, level * mixture)[0, :, 0].tolist() == [False, False, True]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -121,6 +122,7 @@ class TestContract:
         batch = torch.stack([noise(3, seed=seed) for seed in range(2)])
         expected = separator(batch)
 
+        assert isinstance(separator, SpleeterSeparator | DemucsSeparator)
         separator.batch_size = 3
         try:
             torch.testing.assert_close(separator(batch), expected, rtol=0, atol=1e-5)
@@ -182,7 +184,7 @@ class TestContract:
 
 class TestSpleeter:
     # (SI-SDR, SDR) of one pass over the whole clip, in dB.
-    KNOWN = {
+    KNOWN: ClassVar = {
         "mixture": {"vocals": (2.97, 4.74), "accompaniment": (10.53, 10.90)},
         "sum": {"vocals": (2.79, 4.63), "accompaniment": (11.36, 11.61)},
     }
@@ -280,8 +282,8 @@ class TestDemucs:
         expected = normalised(lambda x: apply_model(bag, x, shifts=0, overlap=0.25), mixture)
         separator = DemucsSeparator(weights=tmp_path)
         ran: list[int] = []
-        for number, network in enumerate(separator.networks):
-            network.register_forward_pre_hook(lambda *_, number=number: ran.append(number))
+        for number, held in enumerate(separator.networks):
+            held.register_forward_pre_hook(lambda *_, number=number: ran.append(number))
 
         torch.testing.assert_close(separator(mixture[None])[0], expected, rtol=0, atol=1e-5)
         assert set(ran) == {0, 1, 2}
@@ -304,7 +306,7 @@ class TestDemucs:
 
 
 class TestRealHTDemucs:
-    KNOWN = {"drums": (9.95, 10.36), "bass": (0.77, 3.40), "other": (-0.52, 0.82), "vocals": (3.48, 5.08)}
+    KNOWN: ClassVar = {"drums": (9.95, 10.36), "bass": (0.77, 3.40), "other": (-0.52, 0.82), "vocals": (3.48, 5.08)}
 
     def test_known_answers_and_apply_model_on_the_clip(self, htdemucs_file: Path, clip: dict[str, Tensor]) -> None:
         references = torch.stack([clip[source] for source in SOURCES])[None]
@@ -318,7 +320,9 @@ class TestRealHTDemucs:
         torch.testing.assert_close(estimates[0], expected, rtol=0, atol=1e-4)
         loud = torch.zeros(1, 4, 2, dtype=torch.bool)
         for number, source in enumerate(SOURCES):
-            assert si_sdr(estimates, references, loud)[0, number].item() == pytest.approx(self.KNOWN[source][0], abs=0.05)
+            assert si_sdr(estimates, references, loud)[0, number].item() == pytest.approx(
+                self.KNOWN[source][0], abs=0.05
+            )
             assert sdr(estimates, references, loud)[0, number].item() == pytest.approx(self.KNOWN[source][1], abs=0.05)
 
     def test_equals_apply_model_over_several_segments(self, htdemucs_file: Path, shared_songs: Path) -> None:

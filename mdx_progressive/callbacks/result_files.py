@@ -22,8 +22,7 @@ HEADLINE = "si_sdr"
 
 
 class ResultFiles(Callback):
-    """Writes the rows of `test` as they come; at the end the sorted table, its means, the chart, and a summary
-    on the terminal."""
+    """Writes rows as they come; at the end the sorted table, its means, the chart, and a table on the terminal."""
 
     def __init__(self) -> None:
         self._writer: RowWriter | None = None
@@ -42,8 +41,9 @@ class ResultFiles(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if self._writer is not None and isinstance(outputs, TestOutput):
-            self._writer.write(outputs.rows)
+        if self._writer is not None:
+            output: TestOutput = outputs
+            self._writer.write(output["rows"])
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, ProgressiveDemixing)

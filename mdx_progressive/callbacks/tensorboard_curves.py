@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import torch
+import pandas as pd
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
@@ -43,13 +43,14 @@ class TensorBoardCurves(Callback):
     ) -> None:
         assert isinstance(pl_module, ProgressiveDemixing)
         writer = _writer(trainer)
-        if writer is None or not isinstance(outputs, TestOutput):
+        output: TestOutput = outputs
+        sound = output["sound"]
+        if writer is None or sound is None:
             return
-        for item, origin in enumerate(outputs.batch.origins):
+        for item, origin in enumerate(output["batch"].origins):
             if origin.song in self._heard or len(self._heard) == self.songs:
                 continue
             self._heard.add(origin.song)
-            sound = outputs.sound
 
             def say(tag: str, waveform: Tensor, song: str = origin.song) -> None:
                 rate = pl_module.separator.sample_rate
@@ -76,12 +77,10 @@ class TensorBoardCurves(Callback):
             with SummaryWriter(str(Path(writer.log_dir) / method.name)) as curve_writer:
                 for metric in metrics:
                     for source in pl_module.targets:
-                        for step, value in _over(pick(means, metric, method.name, source)["mean"].to_dict(), last):
+                        for step, value in _over(pick(means, metric, method.name, source)["mean"], last):
                             curve_writer.add_scalar(f"{metric}/{source}", value, step)
         layout = {
-            LABELS.get(metric, metric): {
-                source: ["Multiline", [f"{metric}/{source}$"]] for source in pl_module.targets
-            }
+            LABELS.get(metric, metric): {source: ["Multiline", [f"{metric}/{source}$"]] for source in pl_module.targets}
             for metric in metrics
         }
         writer.add_custom_scalars(layout)
@@ -93,9 +92,10 @@ class TensorBoardCurves(Callback):
         writer.flush()
 
 
-def _over(values: dict[int, float], last: int) -> list[tuple[int, float]]:
+def _over(curve: "pd.Series[float]", last: int) -> list[tuple[int, float]]:
     """The points of a curve; a method of one step is a level that is drawn across all steps."""
-    points = [(int(step), value) for step, value in values.items() if value == value]
+    known = curve.dropna()
+    points = list(zip(known.index.astype(int).tolist(), known.tolist(), strict=True))
     if len(points) == 1:
         return [(step, points[0][1]) for step in range(last + 1)]
     return points
@@ -106,5 +106,6 @@ def _writer(trainer: Trainer) -> SummaryWriter | None:
         return None
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            return logger.experiment
+            experiment: SummaryWriter = logger.experiment
+            return experiment
     return None

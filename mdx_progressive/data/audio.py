@@ -49,7 +49,9 @@ class AudioStream:
         waveform = torch.from_numpy(samples)
         if not torch.isfinite(waveform).all():
             place = int((~torch.isfinite(waveform).all(dim=0)).nonzero()[0])
-            raise MdxError(f"{self.path}: a sample is not a number or infinite, the first at {place / sample_rate:.3f} s")
+            raise MdxError(
+                f"{self.path}: a sample is not a number or infinite, the first at {place / sample_rate:.3f} s"
+            )
         return waveform, sample_rate
 
     def _decode(self) -> tuple[NDArray[np.float32], int]:

@@ -144,7 +144,9 @@ def places(song: Song, start: int, time: int, chunk: int | None, all_chunks: boo
     if len(starts) > 1 and time - starts[-1] < second:
         starts.pop()
     ends = [*starts[1:], time]
-    return [Place(song, number, begin, end - begin) for number, (begin, end) in enumerate(zip(starts, ends, strict=True))]
+    return [
+        Place(song, number, begin, end - begin) for number, (begin, end) in enumerate(zip(starts, ends, strict=True))
+    ]
 
 
 class Chunker:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from tqdm.auto import tqdm
@@ -110,7 +111,9 @@ class SongDataModule(LightningDataModule):
             start = 0 if self.trim is None else first_sound(loaded.stems, self.trim)
             time = loaded.mixture.shape[-1]
             if start >= time:
-                raise MdxError(f"{song.place}: there is no moment at which all of its stems sound; set data.trim to null")
+                raise MdxError(
+                    f"{song.place}: there is no moment at which all of its stems sound; set data.trim to null"
+                )
             yield from places(song, start, time, chunk, self.all_chunks, self.sample_rate)
 
     def _loader(self, batches: "_Batches") -> DataLoader[ChunkBatch]:
@@ -119,11 +122,19 @@ class SongDataModule(LightningDataModule):
         return DataLoader(
             batches,
             batch_size=None,  # An item is a batch already.
-            sampler=_EachOnce(batches, num_replicas=replicas, rank=rank, shuffle=False),
+            sampler=_EachOnce(
+                batches,
+                num_replicas=replicas,
+                rank=rank,
+                shuffle=False,
+            ),
             num_workers=self.num_workers,
             pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
             persistent_workers=False,
         )
+
+
+_NOTHING = -1
 
 
 class _Batches(Dataset[ChunkBatch]):
@@ -137,18 +148,29 @@ class _Batches(Dataset[ChunkBatch]):
         return len(self.batches)
 
     def __getitem__(self, index: int) -> ChunkBatch:
+        if index == _NOTHING:
+            return ChunkBatch([], torch.zeros(0, 1, 1), torch.zeros(0))
         return ChunkBatch.join(self.chunker(place) for place in self.batches[index])
 
 
-class _EachOnce(DistributedSampler[ChunkBatch]):
+class _EachOnce(DistributedSampler[int]):
     """Deals the batches out to the processes. Torch's own sampler repeats some to make the shares equal, and
-    Lightning would put it in place of any sampler that is not of its kind."""
+    Lightning would put it in place of any sampler that is not of its kind.
+
+    A process that goes away empty-handed gets a batch of nothing: Lightning lets one without batches skip the
+    run, and the others then wait for it forever.
+    """
+
+    @property
+    def share(self) -> Sequence[int]:
+        batches = len(self.dataset)  # type: ignore[arg-type]
+        return range(self.rank, batches, self.num_replicas) or ([_NOTHING] if batches else [])
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self.rank, len(self.dataset), self.num_replicas))  # type: ignore[arg-type]
+        return iter(self.share)
 
     def __len__(self) -> int:
-        return len(range(self.rank, len(self.dataset), self.num_replicas))  # type: ignore[arg-type]
+        return len(self.share)
 
 
 def _equally_long(chunks: Iterator[Place], size: int) -> list[list[Place]]:

@@ -67,12 +67,16 @@ def song_folders(root: Path) -> list[Song]:
     """
     if not root.is_dir():
         raise MdxError(f"{root}: no such folder (a folder of songs, each a folder with one audio file per stem)")
-    folders = [folder for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith((".", "_"))]
+    folders = [
+        folder for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith((".", "_"))
+    ]
     songs = [song for folder in folders if (song := _song(folder)) is not None]
     if not songs:
         alone = _song(root)
         if alone is None:
-            raise MdxError(f"{root}: holds no song (expected {root / '<song>' / '<stem>'}.wav, .flac, .ogg, .mp3 or .m4a)")
+            raise MdxError(
+                f"{root}: holds no song (expected {root / '<song>' / '<stem>'}.wav, .flac, .ogg, .mp3 or .m4a)"
+            )
         return [alone]
     return songs
 

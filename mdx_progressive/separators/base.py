@@ -35,7 +35,7 @@ class Separator(nn.Module, ABC):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move or cast the network, but leave the normalisation layers of a half-precision one in float32."""
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for layer in self.modules():
             if isinstance(layer, _NORMS) and layer.weight is not None and layer.weight.dtype in _HALF:
                 layer.float()

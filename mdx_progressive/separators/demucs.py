@@ -82,9 +82,7 @@ class DemucsSeparator(Separator):
     def _run(self, network: nn.Module, segment: float, mixture: Tensor, wanted: Tensor) -> Tensor:
         """One network over all segments of all items, (item, channel, time) to (item, target, channel, time)."""
         length = int(self.sample_rate * segment)
-        whole = OverlapAdd(
-            (*wanted.shape, *mixture.shape[1:]), triangle(length, mixture.device, mixture.dtype)
-        )
+        whole = OverlapAdd((*wanted.shape, *mixture.shape[1:]), triangle(length, mixture.device, mixture.dtype))
         size = self.batch_size or (1 if mixture.device.type == "cpu" else 8)
         # A segment cut short by the end may need another input length than the full ones: they are batched apart.
         jobs: dict[int, list[tuple[int, int, int]]] = {}
@@ -114,7 +112,7 @@ class DemucsSeparator(Separator):
 
 def _segment(network: Network, asked: float | None, bag: float | None) -> float:
     """Length of a segment in seconds: as asked for, else as the bag says, else the network's own."""
-    own = network.segment
+    own: float = network.segment
     limited = isinstance(network, HTDemucs)
     if asked is not None:
         if asked <= 0 or (limited and asked > own):

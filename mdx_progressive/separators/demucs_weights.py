@@ -14,7 +14,7 @@ from demucs.demucs import Demucs
 from demucs.hdemucs import HDemucs
 from demucs.htdemucs import HTDemucs
 from demucs.states import load_model
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from mdx_progressive.errors import MdxError
 

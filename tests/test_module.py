@@ -1,0 +1,244 @@
+"""The LightningModule under a Trainer: what it measures, and that batches change nothing."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor, nn
+
+from mdx_progressive.batch import ChunkBatch, Origin, Prediction
+from mdx_progressive.data import Peak, SongDataModule
+from mdx_progressive.errors import MdxError
+from mdx_progressive.methods import Oracle, Progressive
+from mdx_progressive.metrics import si_sdr
+from mdx_progressive.module import ProgressiveDemixing
+from mdx_progressive.results import Row
+from mdx_progressive.schedules import Cosine, Linear
+from mdx_progressive.separators import DemucsSeparator, Separator, SpleeterSeparator
+
+
+@pytest.fixture(scope="module")
+def spleeter() -> SpleeterSeparator:
+    return SpleeterSeparator()
+
+
+def trainer(**settings: object) -> Trainer:
+    return Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, **settings,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def clip_data(separator: Separator, **settings: object) -> SongDataModule:
+    return SongDataModule(separator.sample_rate, separator.sources, **settings)  # type: ignore[arg-type]
+
+
+def measured(
+    separator: Separator, data: SongDataModule, targets: list[str] | None = None, steps: int = 2, **settings: object
+) -> dict[tuple[object, ...], float]:
+    module = ProgressiveDemixing(separator, Progressive(Linear(0.6), steps), targets=targets)
+    trainer(**settings).test(module, datamodule=data, verbose=False)
+    return {(*row[:4], row.source, row.metric): row.value for row in module.rows}
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+class TestTest:
+    def test_it_measures_every_method_step_source_and_metric_of_every_chunk(self, spleeter: SpleeterSeparator) -> None:
+        module = ProgressiveDemixing(
+            spleeter, Progressive(Linear(0.9), 3), compare=[Progressive(Cosine(0.5), 1, name="short")]
+        )
+
+        trainer().test(module, datamodule=clip_data(spleeter, chunk=2.0, all_chunks=True), verbose=False)
+
+        song = "The Easton Ellises - Falcon 69"
+        expected = {
+            (song, chunk, method, step, source, metric)
+            for chunk in range(3)
+            for method, steps in (("one-pass", 0), ("oracle", 3), ("linear", 3), ("short", 1))
+            for step in range(steps + 1)
+            for source in ("vocals", "accompaniment")
+            for metric in ("si_sdr", "sdr")
+        }
+        assert {(*row[:4], row.source, row.metric) for row in module.rows} == expected
+        assert len(module.rows) == len(expected)
+        weights = {row.step: row.weight for row in module.rows if row.method == "linear"}
+        assert weights == pytest.approx({0: 0.0, 1: 0.3, 2: 0.6, 3: 0.9})
+
+    def test_step_0_of_every_method_is_the_plain_pass_and_the_oracle_lies_above(
+        self, spleeter: SpleeterSeparator, clip: dict[str, Tensor]
+    ) -> None:
+        found = measured(spleeter, clip_data(spleeter, trim=None), steps=3)
+        song = "The Easton Ellises - Falcon 69"
+
+        references = torch.stack([clip["vocals"], clip["drums"] + clip["bass"] + clip["other"]])[None]
+        plain = si_sdr(spleeter(clip["mixture"][None]), references, torch.zeros(1, 2, 2, dtype=torch.bool))[0]
+        for source, value in zip(spleeter.sources, plain.tolist(), strict=True):
+            for method in ("one-pass", "linear", "oracle"):
+                assert found[song, 0, method, 0, source, "si_sdr"] == pytest.approx(value, abs=1e-3)
+            for step in (1, 2, 3):
+                oracle = found[song, 0, "oracle", step, source, "si_sdr"]
+                assert oracle > value + 0.1
+                assert oracle > found[song, 0, "linear", step, source, "si_sdr"]
+                assert oracle > found[song, 0, "oracle", step - 1, source, "si_sdr"]
+
+    def test_batches_and_targets_give_the_numbers_of_one_at_a_time(self, spleeter: SpleeterSeparator) -> None:
+        settings = {"chunk": 1.5, "all_chunks": True}
+
+        alone = measured(spleeter, clip_data(spleeter, **settings))
+        batched = measured(spleeter, clip_data(spleeter, **settings, batch_size=4))
+        single = measured(spleeter, clip_data(spleeter, **settings, batch_size=2), targets=["accompaniment"])
+
+        assert batched.keys() == alone.keys()
+        assert batched == pytest.approx(alone, abs=1e-3)
+        assert single == pytest.approx(
+            {key: value for key, value in alone.items() if key[4] == "accompaniment"}, abs=1e-3
+        )
+
+    def test_so_it_is_with_demucs(self, small_htdemucs_file: Path) -> None:
+        separator, settings = DemucsSeparator(weights=small_htdemucs_file), {"chunk": 1.9, "all_chunks": True}
+
+        alone = measured(separator, clip_data(separator, **settings), steps=1)
+        batched = measured(separator, clip_data(separator, **settings, batch_size=4), steps=1)
+        single = measured(separator, clip_data(separator, **settings), targets=["bass"], steps=1)
+
+        assert batched == pytest.approx(alone, abs=1e-3)
+        assert single == pytest.approx({key: value for key, value in alone.items() if key[4] == "bass"}, abs=1e-3)
+
+    @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+    def test_any_precision_of_the_trainer(self, precision: str) -> None:
+        separator = SpleeterSeparator()
+        expected = measured(separator, clip_data(separator, chunk=2.0), steps=1)
+
+        found = measured(separator, clip_data(separator, chunk=2.0), steps=1, precision=precision)
+
+        assert found == pytest.approx(expected, abs=0.1)
+        assert found != expected
+
+    def test_a_silent_source_has_rows_without_a_value(self, small_htdemucs_file: Path) -> None:
+        separator = DemucsSeparator(weights=small_htdemucs_file)
+        module = ProgressiveDemixing(separator, Progressive(Linear(), 1))
+        references = 0.1 * torch.randn(1, 4, 2, 4410)
+        references[:, 1] = 0
+        quiet = (references == 0).all(dim=-1)
+        batch = ChunkBatch([Origin("a", 0, 44100, 4410)], references.sum(1), torch.ones(1), references, quiet)
+
+        with torch.inference_mode():
+            rows = module.test_step(batch, 0)["rows"]
+
+        assert {row.source for row in rows if row.value != row.value} == {"bass"}
+        assert [row for row in rows if row.source == "bass"] == [row for row in rows if row.value != row.value]
+
+    def test_the_sound_of_the_best_step_is_that_steps(self, spleeter: SpleeterSeparator) -> None:
+        module = ProgressiveDemixing(spleeter, Progressive(Linear(0.9), 4))
+        data = clip_data(spleeter, trim=None, normalisation=Peak(-6.0))
+        data.setup("test")
+        (batch,) = list(data.test_dataloader())
+
+        with torch.inference_mode():
+            output = module.test_step(batch, 0)
+
+        values = {
+            (row.source, row.step): row.value
+            for row in output["rows"]
+            if (row.method, row.metric) == ("linear", "si_sdr")
+        }
+        sound = output["sound"]
+        assert batch.silent is not None
+        assert sound is not None
+        heard = si_sdr(sound.best, sound.references, batch.silent)[0]
+        for number, source in enumerate(spleeter.sources):
+            best = max(range(5), key=lambda step: values[source, step])
+            assert int(sound.best_step[0, number]) == best
+            assert heard[number].item() == pytest.approx(values[source, best], abs=1e-3)
+
+
+class Halver(Separator):
+    """Estimates both sources as half of the mixture, and counts its passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources, self.sample_rate, self.channels = ["vocals", "accompaniment"], 44100, 2
+        self.factor = nn.Parameter(torch.tensor(0.5))
+        self.passes = 0
+        self.freeze()
+
+    def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
+        self.passes += 1
+        return self.factor * mixture.unsqueeze(1).expand(-1, wanted.shape[1], -1, -1)
+
+
+def batch_of(mixture: Tensor, gain: float = 1.0) -> ChunkBatch:
+    origins = [Origin(f"song {item}", 0, 44100, mixture.shape[-1]) for item in range(len(mixture))]
+    references = torch.stack([0.5 * mixture, 0.5 * mixture], dim=1)
+    silent = torch.zeros(references.shape[:3], dtype=torch.bool)
+    return ChunkBatch(origins, mixture, torch.full((len(mixture),), gain), references, silent)
+
+
+class TestPasses:
+    def test_predict_makes_one_pass_a_step_for_all_targets(self) -> None:
+        separator = Halver()
+
+        ProgressiveDemixing(separator, Progressive(Linear(), 4)).predict_step(batch_of(torch.ones(3, 2, 8)), 0)
+
+        assert separator.passes == 1 + 4
+
+    def test_test_shares_the_plain_pass(self) -> None:
+        separator = Halver()
+        module = ProgressiveDemixing(separator, Progressive(Linear(), 4), compare=[Progressive(Cosine(), 2)])
+
+        module.test_step(batch_of(torch.ones(3, 2, 8)), 0)
+
+        assert separator.passes == module.passes == 1 + 4 + 4 + 2
+
+    def test_watchers_see_every_step(self) -> None:
+        module = ProgressiveDemixing(Halver(), Progressive(Linear(), 2))
+        seen: list[tuple[str, int, int]] = []
+        module.watchers.append(lambda *step: seen.append(step))
+
+        module.predict_step(batch_of(torch.ones(1, 2, 8)), 0)
+
+        assert seen == [("linear", 0, 2), ("linear", 1, 2), ("linear", 2, 2)]
+
+
+class TestPredict:
+    def test_it_returns_the_last_step_at_the_original_level(self) -> None:
+        module = ProgressiveDemixing(Halver(), Progressive(Linear(0.4), 1), targets=["accompaniment"])
+
+        prediction = module.predict_step(batch_of(torch.ones(2, 2, 8), gain=4.0), 0)
+
+        assert isinstance(prediction, Prediction)
+        assert prediction.targets == ["accompaniment"]
+        # x_0 = y / 2, y_1 = .6 y + .4 x_0 = .8 y, x_1 = .4 y; y was made four times louder.
+        torch.testing.assert_close(prediction.estimates, torch.full((2, 1, 2, 8), 0.1))
+
+    def test_the_oracle_can_not_be_its_method(self) -> None:
+        with pytest.raises(MdxError, match=r"Oracle.*needs the true sources"):
+            ProgressiveDemixing(Halver(), Oracle(Linear()))
+
+    def test_an_oracle_to_compare_with_does_not_run(self) -> None:
+        module = ProgressiveDemixing(Halver(), Progressive(Linear(), 1), compare=[Oracle(Cosine(), 1, name="other")])
+        ran: list[str] = []
+        module.watchers.append(lambda method, *_: ran.append(method))
+
+        module.predict_step(batch_of(torch.ones(1, 2, 8)), 0)
+
+        assert set(ran) == {"linear"}
+
+
+def test_settings_that_contradict_one_another_are_named() -> None:
+    with pytest.raises(MdxError, match="vokals"):
+        ProgressiveDemixing(Halver(), Progressive(Linear()), targets=["vokals"])
+    with pytest.raises(MdxError, match="name linear"):
+        ProgressiveDemixing(Halver(), Progressive(Linear()), compare=[Progressive(Linear(0.5))])
+
+
+def test_rows_of_a_step_name_their_weight() -> None:
+    module = ProgressiveDemixing(Halver(), Progressive(Linear(0.8), 2), oracle=False)
+
+    rows = module.test_step(batch_of(torch.randn(1, 2, 64)), 0)["rows"]
+
+    assert all(isinstance(row, Row) for row in rows)
+    assert {(row.method, row.step): row.weight for row in rows} == pytest.approx(
+        {("one-pass", 0): 0.0, ("linear", 0): 0.0, ("linear", 1): 0.4, ("linear", 2): 0.8}
+    )

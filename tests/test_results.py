@@ -1,0 +1,86 @@
+"""The table of results: its file, its means, its lines."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mdx_progressive.results import COLUMNS, Row, RowWriter, curves, lines, read_rows, table, write_rows, write_summary
+
+NAN = float("nan")
+
+
+def rows() -> list[Row]:
+    values = {
+        ("one", 0): {"one-pass": [5.0], "linear": [5.0, 7.0, 6.0], "oracle": [5.0, 9.0, 12.0]},
+        ("one", 1): {"one-pass": [7.0], "linear": [7.0, 7.0, 7.0], "oracle": [7.0, 9.0, 12.0]},
+        ("two, with a comma", 0): {"one-pass": [2.0], "linear": [2.0, 4.0, 0.0], "oracle": [2.0, 5.0, 6.0]},
+        ("three", 0): {"one-pass": [NAN], "linear": [NAN, NAN, NAN], "oracle": [NAN, NAN, NAN]},
+    }
+    return [
+        Row(song, chunk, method, step, 0.3 * step, "vocals", "si_sdr", value)
+        for (song, chunk), methods in values.items()
+        for method, steps in methods.items()
+        for step, value in enumerate(steps)
+    ]
+
+
+def test_the_file_has_exactly_the_columns_and_gives_the_rows_back(tmp_path: Path) -> None:
+    write_rows(tmp_path / "results.csv", rows())
+
+    text = (tmp_path / "results.csv").read_text()
+    assert text.splitlines()[0] == "song,chunk,method,step,weight,source,metric,value"
+    assert '"two, with a comma",0,linear,1,0.3,vocals,si_sdr,4.0' in text
+    found = [Row(*row) for row in read_rows(tmp_path / "results.csv").itertuples(index=False)]
+    assert [row[:-1] for row in found] == [row._replace(weight=round(row.weight, 9))[:-1] for row in rows()]
+    assert [row.value for row in found] == pytest.approx([row.value for row in rows()], nan_ok=True)
+    assert list(tmp_path.iterdir()) == [tmp_path / "results.csv"]
+
+
+def test_rows_are_on_disk_before_the_file_is_closed(tmp_path: Path) -> None:
+    writer = RowWriter(tmp_path / "run" / "results.csv")
+    writer.write(rows()[:3])
+
+    assert len((tmp_path / "run" / "results.csv").read_text().splitlines()) == 1 + 3
+    writer.close()
+
+
+def test_the_mean_is_over_songs_of_the_mean_over_chunks_and_silence_is_left_out_and_counted() -> None:
+    means = curves(table(rows()))
+
+    first = means[(means["method"] == "linear") & (means["step"] == 1)].iloc[0]
+    assert first["mean"] == pytest.approx((7.0 + 4.0) / 2)
+    assert (first["min"], first["max"]) == (4.0, 7.0)
+    assert (first["songs"], first["silent"]) == (2, 1)
+    assert first["weight"] == pytest.approx(0.3)
+
+
+def test_a_line_has_both_bounds_the_best_and_the_last_step() -> None:
+    (line,) = lines(curves(table(rows())), "si_sdr", "linear", "oracle")
+
+    assert line.one_pass == pytest.approx((6.0 + 2.0) / 2)
+    assert line.best_step == 1
+    assert line.best == pytest.approx(5.5)
+    assert line.last_step == 2
+    assert line.last == pytest.approx((6.5 + 0.0) / 2)
+    assert line.oracle == pytest.approx((12.0 + 6.0) / 2)
+
+
+def test_a_source_that_is_always_silent_has_no_line() -> None:
+    assert lines(curves(table([row for row in rows() if row.song == "three"])), "si_sdr", "linear", "oracle") == []
+
+
+def test_the_summary_is_json_with_null_for_what_does_not_exist(tmp_path: Path) -> None:
+    some = [*rows(), *(row._replace(source="bass", value=NAN) for row in rows())]
+
+    write_summary(tmp_path / "summary.json", curves(table(some)), {"separator": "S"})
+
+    summary = json.loads((tmp_path / "summary.json").read_text(), parse_constant=pytest.fail)
+    assert summary["separator"] == "S"
+    assert summary["si_sdr"]["linear"]["vocals"]["mean"] == pytest.approx([4.0, 5.5, 3.25])
+    assert summary["si_sdr"]["linear"]["bass"]["mean"] == [None, None, None]
+    assert summary["si_sdr"]["linear"]["bass"]["silent"] == [4, 4, 4]
+
+
+def test_the_columns_are_those_of_a_row() -> None:
+    assert COLUMNS == ("song", "chunk", "method", "step", "weight", "source", "metric", "value")
