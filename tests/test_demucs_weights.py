@@ -48,7 +48,7 @@ def test_a_hostile_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
     witness, path = tmp_path / "it ran", tmp_path / "net.th"
     torch.save({"klass": HTDemucs, "args": (), "kwargs": {}, "state": Hostile(witness)}, path)
 
-    with pytest.raises(MdxError, match=r"net\.th"):
+    with pytest.raises(MdxError, match=r"net\.th: refused.*asks for"):
         DemucsSeparator(weights=path)
     assert not witness.exists()
 
@@ -75,6 +75,15 @@ def test_a_foreign_class_in_the_structure_is_refused(tmp_path: Path) -> None:
     path = write_metadata(tmp_path / "net.safetensors", structure=structure)
 
     with pytest.raises(MdxError, match=r"foreign class os\.system"):
+        DemucsSeparator(weights=path)
+
+
+def test_a_quantised_network_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mdx_progressive.separators.demucs_weights.find_spec", lambda name: None)
+    structure = json.dumps({"_dict": [["quantized", {"_class": "diffq.base._QuantizedParam"}]]})
+    path = write_metadata(tmp_path / "net.safetensors", structure=structure)
+
+    with pytest.raises(MdxError, match=r"net\.safetensors.*pip install diffq"):
         DemucsSeparator(weights=path)
 
 

@@ -2,8 +2,12 @@
 
 import hashlib
 import json
+import pickle
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +106,7 @@ def load_folder(folder: Path, name: str) -> Bag:
     )
 
 
-def _load_bag(path: Path, find: Any) -> Bag:
+def _load_bag(path: Path, find: Callable[[str], Path]) -> Bag:
     try:
         description = yaml.safe_load(path.read_text())
         signatures = [str(signature) for signature in description["models"]]
@@ -147,6 +151,8 @@ def _load_safetensors(path: Path) -> Network:
         # Quantised states name the classes of the diffq package and nothing else.
         if not name.startswith("diffq."):
             raise MdxError(f"{path}: refused, its metadata names the foreign class {name}")
+    if "structure" in metadata and find_spec("diffq") is None:
+        raise MdxError(f"{path}: its weights are quantised, which needs the diffq package: pip install diffq")
     network: Network = hf.load_safetensors_model(path)
     return network
 
@@ -163,7 +169,12 @@ def _classes_within(node: Any) -> list[str]:
 def _load_pickle(path: Path) -> Network:
     _check_signature(path)
     with torch.serialization.safe_globals([*_CLASSES, Fraction]):
-        package = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            package = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            foreign = re.search(r"GLOBAL (\S+)", str(error))
+            asks = f"asks for {foreign[1]}" if foreign else "can't be read as such"
+            raise MdxError(f"{path}: refused, only tensors and Demucs networks are unpickled, and it {asks}") from error
     if not isinstance(package, dict) or not {"klass", "args", "kwargs", "state"} <= set(package):
         raise MdxError(f"{path}: not a network as demucs saves it (klass, args, kwargs, state)")
     klass = package["klass"]
