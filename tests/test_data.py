@@ -17,8 +17,8 @@ from torch import Tensor
 from mdx_progressive.batch import ChunkBatch
 from mdx_progressive.data import Loudness, Normalisation, Peak, Rms, SongDataModule
 from mdx_progressive.data.audio import AudioStream, resample
-from mdx_progressive.data.chunking import first_sound
 from mdx_progressive.data.grouping import group
+from mdx_progressive.data.places import first_sound
 from mdx_progressive.data.songs import audio_files, builtin_clip, song_folders
 from mdx_progressive.errors import MdxError
 from tests.conftest import RATE, SOURCES, noise
@@ -294,6 +294,15 @@ class TestChunks:
         for batch in batches:
             for origin, mixture in zip(batch.origins, batch.mixture, strict=True):
                 assert torch.equal(mixture, one_by_one[origin.song, origin.chunk])
+
+    def test_mono_and_stereo_songs_do_not_share_a_batch(self, write_song: WriteSong) -> None:
+        for name, channels in (("a", 1), ("b", 2), ("c", 1)):
+            root = write_song(name, four_stems(1.0, channels)).parent
+
+        batches = chunks_of(SongDataModule(RATE, SOURCES, root=root, trim=None, batch_size=3))
+
+        assert [[origin.song for origin in batch.origins] for batch in batches] == [["a", "c"], ["b"]]
+        assert [batch.mixture.shape[1] for batch in batches] == [1, 2]
 
     def test_silent_stems_are_marked_and_kept(self, write_song: WriteSong) -> None:
         stems = four_stems()

@@ -1,6 +1,5 @@
 """The LightningDataModule: which songs there are, how they are cut, and which process gets which batch."""
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,13 +9,13 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from tqdm.auto import tqdm
 
 from mdx_progressive.batch import ChunkBatch
-from mdx_progressive.data.chunking import Chunker, MixtureChoice, Place, SongReader, first_sound, places
+from mdx_progressive.data.chunker import Chunker
 from mdx_progressive.data.grouping import group
 from mdx_progressive.data.normalisation import Normalisation
+from mdx_progressive.data.places import Place, first_sound, places
+from mdx_progressive.data.reading import MixtureChoice, SongReader
 from mdx_progressive.data.songs import Song, audio_files, builtin_clip, song_folders
 from mdx_progressive.errors import MdxError
-
-log = logging.getLogger(__name__)
 
 
 class SongDataModule(LightningDataModule):
@@ -37,7 +36,7 @@ class SongDataModule(LightningDataModule):
         trim: How many dB below its loudest frame a stem counts as not sounding yet; null starts at the very
             beginning.
         normalisation: Level of the chunks: Peak, Rms or Loudness; null keeps it.
-        batch_size: Chunks a batch, for `test`. Only chunks of equal length share one.
+        batch_size: Chunks a batch, for `test`. Only chunks of equal length and channels share one.
         num_workers: Processes that read ahead; 0 reads in the main one.
     """
 
@@ -84,7 +83,7 @@ class SongDataModule(LightningDataModule):
         for song in self.songs:
             group(song.stems, self.sources, song.place)
         chunker = self._chunker(with_references=True)
-        self._test = _Batches(_equally_long(self._places(chunker.reader), self.batch_size), chunker)
+        self._test = _Batches(_alike(self._places(chunker.reader), self.batch_size), chunker)
 
     def keep(self, wanted: Callable[[str], bool]) -> None:
         """Leave out the songs whose name is not wanted; for callbacks that know what is done already."""
@@ -104,7 +103,8 @@ class SongDataModule(LightningDataModule):
         reader = SongReader(self.sample_rate, self.mixture, with_stems=with_references)
         return Chunker(reader, self.sources if with_references else None, self.normalisation)
 
-    def _places(self, reader: SongReader) -> Iterator[Place]:
+    def _places(self, reader: SongReader) -> Iterator[tuple[int, Place]]:
+        """The chunks of all songs, each with its number of channels."""
         chunk = None if self.chunk is None else int(self.chunk * self.sample_rate)
         for song in tqdm(self.songs, desc="Reading songs", unit="song", leave=False, disable=len(self.songs) < 2):
             loaded = reader.load(song)
@@ -114,7 +114,8 @@ class SongDataModule(LightningDataModule):
                 raise MdxError(
                     f"{song.place}: there is no moment at which all of its stems sound; set data.trim to null"
                 )
-            yield from places(song, start, time, chunk, self.all_chunks, self.sample_rate)
+            for place in places(song, start, time, chunk, self.all_chunks, self.sample_rate):
+                yield loaded.mixture.shape[0], place
 
     def _loader(self, batches: "_Batches") -> DataLoader[ChunkBatch]:
         trainer = self.trainer
@@ -122,15 +123,9 @@ class SongDataModule(LightningDataModule):
         return DataLoader(
             batches,
             batch_size=None,  # An item is a batch already.
-            sampler=_EachOnce(
-                batches,
-                num_replicas=replicas,
-                rank=rank,
-                shuffle=False,
-            ),
+            sampler=_EachOnce(batches, num_replicas=replicas, rank=rank, shuffle=False),
             num_workers=self.num_workers,
             pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
-            persistent_workers=False,
         )
 
 
@@ -173,14 +168,14 @@ class _EachOnce(DistributedSampler[int]):
         return len(self.share)
 
 
-def _equally_long(chunks: Iterator[Place], size: int) -> list[list[Place]]:
-    """Batches of at most `size` chunks of one length, in the order of their first chunks."""
-    full: list[list[Place]] = []
-    open_batches: dict[int | None, list[Place]] = {}
-    for place in chunks:
-        batch = open_batches.get(place.length)
+def _alike(chunks: Iterator[tuple[int, Place]], size: int) -> list[list[Place]]:
+    """Batches of at most `size` chunks of one length and number of channels, in the order of their first chunks."""
+    batches: list[list[Place]] = []
+    unfilled: dict[tuple[int, int | None], list[Place]] = {}
+    for channels, place in chunks:
+        batch = unfilled.get((channels, place.length))
         if batch is None or len(batch) == size:
-            batch = open_batches[place.length] = []
-            full.append(batch)
+            batch = unfilled[channels, place.length] = []
+            batches.append(batch)
         batch.append(place)
-    return full
+    return batches
