@@ -26,11 +26,6 @@ DEMO = str(CONFIGS / "demo.yaml")
 HTDEMUCS = str(CONFIGS / "htdemucs.yaml")
 QUICK = ["--data.chunk", "1.5", "--model.compare", "null", "--model.method.steps", "2"]
 
-pytestmark = pytest.mark.filterwarnings(
-    # What Lightning says of an empty data loader, when every song is separated already.
-    "ignore:Total length of `DataLoader` across ranks is zero"
-)
-
 
 @pytest.fixture(autouse=True)
 def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:

@@ -27,9 +27,17 @@ class Separator(nn.Module, ABC):
     """Sample rate that it was trained at, in Hz."""
     channels: int
     """Channels that the network takes. A mono mixture is shown to it on all of them."""
+    batch_size: int | None = None
+    """Segments a forward pass; None for 1 on the CPU, where more are slower each, and 8 on an accelerator."""
 
     def freeze(self) -> None:
-        """To be called at the end of a subclass's `__init__`."""
+        """To be called at the end of a subclass's `__init__`.
+
+        Raises:
+            MdxError: If `batch_size` is below 1.
+        """
+        if self.batch_size is not None and self.batch_size < 1:
+            raise MdxError(f"the separator's batch_size must be 1 or more, not {self.batch_size}")
         self.requires_grad_(False)
         self.eval()
 
@@ -98,6 +106,10 @@ class Separator(nn.Module, ABC):
             estimates = estimates.mean(dim=-2, keepdim=True)
         kind = torch.float32 if mixtures.dtype in _HALF else mixtures.dtype
         return estimates.reshape(batch, len(wanted), channels, time).to(kind)
+
+    def _at_once(self, device: torch.device) -> int:
+        """How many segments go through the network together."""
+        return self.batch_size or (1 if device.type == "cpu" else 8)
 
     @abstractmethod
     def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:

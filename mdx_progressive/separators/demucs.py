@@ -83,7 +83,7 @@ class DemucsSeparator(Separator):
         """One network over all segments of all items, (item, channel, time) to (item, target, channel, time)."""
         length = int(self.sample_rate * segment)
         whole = OverlapAdd((*wanted.shape, *mixture.shape[1:]), triangle(length, mixture.device, mixture.dtype))
-        size = self.batch_size or (1 if mixture.device.type == "cpu" else 8)
+        size = self._at_once(mixture.device)
         # A segment cut short by the end may need another input length than the full ones: they are batched apart.
         jobs: dict[int, list[tuple[int, int, int]]] = {}
         for item in range(len(mixture)):

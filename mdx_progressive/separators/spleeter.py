@@ -67,8 +67,10 @@ class SpleeterSeparator(Separator):
         padded = functional.pad(magnitude, (0, patches * _FRAMES - frames))
         # (item, channel, bin, patch * frame) -> (item * patch, channel, frame, bin): the axes that it was trained on
         batch = padded.reshape(items, channels, bins, patches, _FRAMES).permute(0, 3, 1, 4, 2).flatten(0, 1)
-        size = self.batch_size or (1 if magnitude.device.type == "cpu" else 8)
-        power = torch.cat([self._networks(part).to(magnitude.dtype).square() for part in batch.split(size)], dim=1)
+        power = torch.cat(
+            [self._networks(part).to(magnitude.dtype).square() for part in batch.split(self._at_once(batch.device))],
+            dim=1,
+        )
         masks = (power + _EPSILON / len(power)) / (power.sum(dim=0) + _EPSILON)
         # (source, item * patch, channel, frame, bin) -> (item, source, channel, bin, patch * frame)
         masks = masks.unflatten(1, (items, patches)).permute(1, 0, 3, 5, 2, 4)
