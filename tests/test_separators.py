@@ -163,6 +163,23 @@ class TestContract:
         assert estimates.dtype == torch.float64
         torch.testing.assert_close(estimates.float(), expected, rtol=0, atol=1e-3)
 
+    @pytest.mark.parametrize("device", ["cuda", "mps"])
+    def test_an_accelerator_agrees_with_the_cpu(
+        self, separator: Separator, clip: dict[str, Tensor], device: str
+    ) -> None:
+        if not getattr(torch, device).is_available():
+            pytest.skip(f"no {device} device is at hand")
+        mixture = clip["mixture"][None, :, : 3 * RATE]
+        expected = separator(mixture)
+
+        separator.to(device)
+        try:
+            estimates = separator(mixture.to(device), separator.sources[::-1]).cpu().flip(1)
+        finally:
+            separator.to("cpu")
+
+        torch.testing.assert_close(estimates, expected, rtol=0, atol=1e-3)
+
     @pytest.mark.parametrize(
         ("mixtures", "targets", "named"),
         [

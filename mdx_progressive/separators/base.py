@@ -3,13 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Self
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from mdx_progressive.errors import MdxError
 
+_Segment = TypeVar("_Segment")
 _HALF = (torch.float16, torch.bfloat16)
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d)
 
@@ -107,9 +108,11 @@ class Separator(nn.Module, ABC):
         kind = torch.float32 if mixtures.dtype in _HALF else mixtures.dtype
         return estimates.reshape(batch, len(wanted), channels, time).to(kind)
 
-    def _at_once(self, device: torch.device) -> int:
-        """How many segments go through the network together."""
-        return self.batch_size or (1 if device.type == "cpu" else 8)
+    def _batches(self, segments: Sequence[_Segment], device: torch.device) -> Iterator[Sequence[_Segment]]:
+        """The segments that go through the network together."""
+        size = self.batch_size or (1 if device.type == "cpu" else 8)
+        for first in range(0, len(segments), size):
+            yield segments[first : first + size]
 
     @abstractmethod
     def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:

@@ -83,14 +83,13 @@ class DemucsSeparator(Separator):
         """One network over all segments of all items, (item, channel, time) to (item, target, channel, time)."""
         length = int(self.sample_rate * segment)
         whole = OverlapAdd((*wanted.shape, *mixture.shape[1:]), triangle(length, mixture.device, mixture.dtype))
-        size = self._at_once(mixture.device)
         # A segment cut short by the end may need another input length than the full ones: they are batched apart.
         jobs: dict[int, list[tuple[int, int, int]]] = {}
         for item in range(len(mixture)):
             for start, samples in segments(mixture.shape[-1], length, self.overlap):
                 jobs.setdefault(self._input_length(network, samples, length), []).append((item, start, samples))
         for inputs, places in jobs.items():
-            for batch in (places[first : first + size] for first in range(0, len(places), size)):
+            for batch in self._batches(places, mixture.device):
                 # A short segment stands in the middle of its input, amid what really surrounds it.
                 margins = [(inputs - samples) // 2 for _, _, samples in batch]
                 windows = [cut(mixture[item], start - margin, inputs)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy._core.multiarray import _reconstruct
 from torch import Tensor, nn
-from torch.nn import functional
 
+from mdx_progressive.chunks import cut
 from mdx_progressive.errors import MdxError
 from mdx_progressive.separators.base import Separator
 
@@ -48,34 +48,37 @@ class SpleeterSeparator(Separator):
         self.freeze()
 
     def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
-        with torch.autocast(mixture.device.type, enabled=False):
-            window = torch.hann_window(_WINDOW, dtype=mixture.dtype, device=mixture.device)
-            spectrum = torch.stft(
-                mixture.flatten(0, 1), _WINDOW, _HOP, window=window, pad_mode="constant", return_complex=True
-            ).unflatten(0, mixture.shape[:2])
-        masks = self._masks(spectrum[..., :_BINS, :].abs())
-        item = torch.arange(len(mixture)).unsqueeze(1)
-        estimates = self._apply_mask(masks[item, wanted], spectrum.unsqueeze(1))
-        with torch.autocast(mixture.device.type, enabled=False):
-            waveforms = torch.istft(estimates.flatten(0, 2), _WINDOW, _HOP, window=window, length=mixture.shape[-1])
-        return waveforms.reshape(*estimates.shape[:3], -1)
+        spectra = [self._stft(waveform) for waveform in mixture]
+        estimates = [spectrum.new_zeros(wanted.shape[1], *spectrum.shape) for spectrum in spectra]
+        frames = spectra[0].shape[-1]
+        places = [
+            (item, slice(start, start + _FRAMES)) for item in range(len(mixture)) for start in range(0, frames, _FRAMES)
+        ]
+        for batch in self._batches(places, mixture.device):
+            magnitude = [cut(spectra[item][:, :_BINS, patch].abs(), 0, _FRAMES) for item, patch in batch]
+            for (item, patch), masks in zip(batch, self._masks(torch.stack(magnitude)), strict=True):
+                self._mask(masks[wanted[item]], spectra[item][..., patch], estimates[item][..., patch])
+        return torch.stack([self._istft(estimate, mixture.shape[-1]) for estimate in estimates])
+
+    def _stft(self, waveform: Tensor) -> Tensor:
+        """Spectrum (channel, bin, frame) of a waveform (channel, time), at full precision."""
+        with torch.autocast(waveform.device.type, enabled=False):
+            window = torch.hann_window(_WINDOW, dtype=waveform.dtype, device=waveform.device)
+            return torch.stft(waveform, _WINDOW, _HOP, window=window, pad_mode="constant", return_complex=True)
+
+    def _istft(self, spectra: Tensor, length: int) -> Tensor:
+        """Waveforms (target, channel, time) of spectra (target, channel, bin, frame)."""
+        with torch.autocast(spectra.device.type, enabled=False):
+            window = torch.hann_window(_WINDOW, dtype=spectra.real.dtype, device=spectra.device)
+            waveforms = torch.istft(spectra.flatten(0, 1), _WINDOW, _HOP, window=window, length=length)
+        return waveforms.reshape(*spectra.shape[:2], length)
 
     def _masks(self, magnitude: Tensor) -> Tensor:
-        """Masks `e_i^2 / sum_j e_j^2`: (item, channel, bin, frame) to (item, source, channel, bin, frame)."""
-        items, channels, bins, frames = magnitude.shape
-        patches = -(-frames // _FRAMES)
-        padded = functional.pad(magnitude, (0, patches * _FRAMES - frames))
-        # (item, channel, bin, patch * frame) -> (item * patch, channel, frame, bin): the axes that it was trained on
-        batch = padded.reshape(items, channels, bins, patches, _FRAMES).permute(0, 3, 1, 4, 2).flatten(0, 1)
-        power = torch.cat(
-            [self._networks(part).to(magnitude.dtype).square() for part in batch.split(self._at_once(batch.device))],
-            dim=1,
-        )
+        """Masks `e_i^2 / sum_j e_j^2`: (patch, channel, bin, frame) to (patch, source, channel, bin, frame)."""
+        # The networks were trained on (channel, frame, bin).
+        power = self._networks(magnitude.transpose(-1, -2)).to(magnitude.dtype).square()
         masks = (power + _EPSILON / len(power)) / (power.sum(dim=0) + _EPSILON)
-        # (source, item * patch, channel, frame, bin) -> (item, source, channel, bin, patch * frame)
-        masks = masks.unflatten(1, (items, patches)).permute(1, 0, 3, 5, 2, 4)
-        flat: Tensor = masks.flatten(-2)
-        return flat[..., :frames]
+        return masks.transpose(0, 1).transpose(-1, -2)
 
     def _networks(self, patches: Tensor) -> Tensor:
         """All networks on the same patches: (patch, channel, frame, bin) to (source, patch, channel, frame, bin)."""
@@ -94,11 +97,12 @@ class SpleeterSeparator(Separator):
 
         return torch.vmap(network)(parameters, buffers)
 
-    def _apply_mask(self, masks: Tensor, spectrum: Tensor) -> Tensor:
-        low, high = spectrum[..., :_BINS, :], spectrum[..., _BINS:, :]
+    def _mask(self, masks: Tensor, spectrum: Tensor, estimates: Tensor) -> None:
+        """Write the masked spectrum (channel, bin, frame) into estimates (target, channel, bin, frame)."""
+        masks = masks[..., : spectrum.shape[-1]]
+        estimates[..., :_BINS, :] = masks * spectrum[:, :_BINS]
         if self.mask_extension == "average":
-            return torch.cat([masks * low, masks.mean(dim=-2, keepdim=True) * high], dim=-2)
-        return functional.pad(masks * low, (0, 0, 0, high.shape[-2]))
+            estimates[..., _BINS:, :] = masks.mean(dim=-2, keepdim=True) * spectrum[:, _BINS:]
 
 
 class _UNet(nn.Module):
