@@ -310,6 +310,19 @@ class TestDemucs:
         separator(torch.stack([mixture, mixture])[None], ["drums", "other"])
         assert set(ran) == {0, 2}
 
+    @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+    @pytest.mark.parametrize("segment", [0.6, 1.5])
+    def test_a_bag_that_overrides_the_segment_equals_apply_model(
+        self, tmp_path: Path, kind: type[Network], segment: float
+    ) -> None:
+        network, mixture = small_network(kind), noise(2.3)
+        save_safetensors(network, tmp_path / "net.safetensors")
+        (tmp_path / "bag.yaml").write_text(f"models: [net]\nsegment: {segment}\n")
+        bag = BagOfModels([network], segment=segment)
+        expected = normalised(lambda x: apply_model(bag, x, shifts=0, overlap=0.25), mixture)
+
+        torch.testing.assert_close(DemucsSeparator(weights=tmp_path)(mixture[None])[0], expected, rtol=0, atol=1e-5)
+
     def test_the_level_of_the_mixture_does_not_matter(self, small_htdemucs_file: Path) -> None:
         separator, mixture = DemucsSeparator(weights=small_htdemucs_file), noise(1)[None]
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mdx_progressive.chunks import OverlapAdd, cut, segments, triangle
 from mdx_progressive.errors import MdxError
 from mdx_progressive.separators.base import Separator
-from mdx_progressive.separators.demucs_weights import Network, load_file, load_folder, load_hub
+from mdx_progressive.separators.demucs_weights import load_file, load_folder, load_hub
 
 
 class DemucsSeparator(Separator):
@@ -50,15 +50,14 @@ class DemucsSeparator(Separator):
             bag = load_folder(Path(weights), name)
         else:
             bag = load_file(Path(weights))
-        self.networks = nn.ModuleList(bag.networks)
+        self.networks = bag.models
         self.shares = torch.tensor(bag.weights)
-        first = bag.networks[0]
-        self.sources = list(first.sources)
-        self.sample_rate = int(first.samplerate)
-        self.channels = int(first.audio_channels)
+        self.sources = list(bag.sources)
+        self.sample_rate = int(bag.samplerate)
+        self.channels = int(bag.audio_channels)
         self.overlap = overlap
         self.batch_size = batch_size
-        self.segments = [_segment(network, segment, bag.segment) for network in bag.networks]
+        self.segments = [_segment(network, segment) for network in bag.models]
         self._fixed_segment = segment is not None
         self.freeze()
 
@@ -109,15 +108,13 @@ class DemucsSeparator(Separator):
         return length
 
 
-def _segment(network: Network, asked: float | None, bag: float | None) -> float:
-    """Length of a segment in seconds: as asked for, else as the bag says, else the network's own."""
-    own: float = network.segment
+def _segment(network: nn.Module, asked: float | None) -> float:
+    """Length of a segment in seconds: as asked for, else the network's own."""
+    own: float = network.segment  # type: ignore[assignment]
+    if asked is None:
+        return own
     limited = isinstance(network, HTDemucs)
-    if asked is not None:
-        if asked <= 0 or (limited and asked > own):
-            limit = f" and at most {float(own):g} s, the length that this transformer was trained at" if limited else ""
-            raise MdxError(f"segment must be above 0{limit}, not {asked:g}")
-        return asked
-    if bag is not None and not (limited and bag > own):
-        return bag
-    return own
+    if asked <= 0 or (limited and asked > own):
+        limit = f" and at most {float(own):g} s, the length that this transformer was trained at" if limited else ""
+        raise MdxError(f"segment must be above 0{limit}, not {asked:g}")
+    return asked

@@ -5,7 +5,6 @@ import json
 import pickle
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 import yaml
 from demucs import hf
+from demucs.apply import BagOfModels
 from demucs.demucs import Demucs
 from demucs.hdemucs import HDemucs
 from demucs.htdemucs import HTDemucs
@@ -29,22 +29,7 @@ _CLASS_NAMES = {f"{known.__module__}.{known.__name__}" for known in _CLASSES}
 _SUFFIXES = (".safetensors", ".th")
 
 
-@dataclass(frozen=True)
-class Bag:
-    """One or several networks whose estimates are averaged.
-
-    Args:
-        networks: The networks; they agree in sources, sample rate and channels.
-        weights: Weight of each network for each source, (network, source).
-        segment: Length of a segment in seconds where the bag overrides the networks' own.
-    """
-
-    networks: list[Network]
-    weights: list[list[float]]
-    segment: float | None = None
-
-
-def load_hub(name: str) -> Bag:
+def load_hub(name: str) -> BagOfModels:
     """Load a named model from the Hugging Face hub or its cache.
 
     Raises:
@@ -60,27 +45,25 @@ def load_hub(name: str) -> Bag:
         try:
             return Path(hf_hub_download(repository, file))
         except (OSError, HfHubHTTPError, HFValidationError, OfflineModeIsEnabled) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise MdxError(
                 f"the weights of {name!r} are not in the local cache, and {file} of {repository} could not be had from"
-                f" the Hugging Face hub ({reason}). Check the name and the connection, or give local weights:"
+                f" the Hugging Face hub ({_reason(error)}). Check the name and the connection, or give local weights:"
                 " --model.separator.weights FILE (a .safetensors or .th file, or a folder with a bag)"
             ) from error
 
     return _load_bag(fetch(f"{short}.yaml"), lambda signature: fetch(f"{signature}.safetensors"))
 
 
-def load_file(path: Path) -> Bag:
+def load_file(path: Path) -> BagOfModels:
     """Load a single network from a `.safetensors` or `.th` file.
 
     Raises:
         MdxError: If the file is missing, broken, or holds something other than a Demucs network.
     """
-    network = _load_network(path)
-    return Bag([network], [[1.0] * len(network.sources)])
+    return BagOfModels([_load_network(path)])
 
 
-def load_folder(folder: Path, name: str) -> Bag:
+def load_folder(folder: Path, name: str) -> BagOfModels:
     """Load the bag `name`, the only bag, or the only network of a folder, laid out as for `demucs --repo`.
 
     Raises:
@@ -106,7 +89,7 @@ def load_folder(folder: Path, name: str) -> Bag:
     )
 
 
-def _load_bag(path: Path, find: Callable[[str], Path]) -> Bag:
+def _load_bag(path: Path, find: Callable[[str], Path]) -> BagOfModels:
     try:
         description = yaml.safe_load(path.read_text())
         signatures = [str(signature) for signature in description["models"]]
@@ -122,7 +105,7 @@ def _load_bag(path: Path, find: Callable[[str], Path]) -> Bag:
             raise MdxError(f"{path}: the network {signature!r} does not fit the others (sources, rate or channels)")
     if len(weights) != len(networks):
         raise MdxError(f"{path}: {len(weights)} rows of weights for {len(networks)} networks")
-    return Bag(networks, [[float(value) for value in row] for row in weights], segment)
+    return BagOfModels(networks, [[float(value) for value in row] for row in weights], segment)
 
 
 def _load_network(path: Path) -> Network:
@@ -135,8 +118,13 @@ def _load_network(path: Path) -> Network:
     except MdxError:
         raise
     except Exception as error:  # A broken file fails wherever its first broken byte is read.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise MdxError(f"{path}: no Demucs network could be loaded from it ({reason})") from error
+        raise MdxError(f"{path}: no Demucs network could be loaded from it ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what a library says."""
+    said = str(error).strip()
+    return said.splitlines()[0] if said else type(error).__name__
 
 
 def _load_safetensors(path: Path) -> Network:
