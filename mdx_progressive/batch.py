@@ -1,6 +1,6 @@
 """What travels from the data through the module to the callbacks."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -73,29 +73,18 @@ class ChunkBatch:
             torch.cat(silent) if silent else None,
         )
 
-    def to(self, device: torch.device, non_blocking: bool = False) -> "ChunkBatch":
+    def to(self, device: torch.device) -> "ChunkBatch":
         """The same batch on another device."""
-
-        def move(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.to(device, non_blocking=non_blocking)
-
-        return ChunkBatch(
-            self.origins,
-            self.mixture.to(device, non_blocking=non_blocking),
-            self.gain.to(device, non_blocking=non_blocking),
-            move(self.references),
-            move(self.silent),
-        )
+        return self._each(lambda tensor: tensor.to(device))
 
     def pin_memory(self) -> "ChunkBatch":
         """The same batch in page-locked memory, from which accelerators copy faster."""
+        return self._each(torch.Tensor.pin_memory)
 
-        def pin(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.pin_memory()
-
-        return ChunkBatch(
-            self.origins, self.mixture.pin_memory(), self.gain.pin_memory(), pin(self.references), pin(self.silent)
-        )
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "ChunkBatch":
+        references = None if self.references is None else change(self.references)
+        silent = None if self.silent is None else change(self.silent)
+        return ChunkBatch(self.origins, change(self.mixture), change(self.gain), references, silent)
 
 
 class Prediction(NamedTuple):

@@ -13,7 +13,7 @@ from mdx_progressive.errors import MdxError
 from mdx_progressive.methods import Method, OnePass, Oracle, Progressive
 from mdx_progressive.metrics import METRICS, si_sdr
 from mdx_progressive.progressive import Step
-from mdx_progressive.results import Row
+from mdx_progressive.results import Comparison, Row, curves, table, title
 from mdx_progressive.separators import Separator
 
 Watcher = Callable[[str, int, int], None]
@@ -85,7 +85,6 @@ class ProgressiveDemixing(LightningModule):
         bounds: list[Method] = [OnePass()]
         if oracle:
             bounds.append(Oracle(method.schedule, method.steps))
-        self.oracle = bounds[-1].name if oracle else None
         self.methods = [*bounds, method, *(compare or [])]
         names = [each.name for each in self.methods]
         if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -93,6 +92,7 @@ class ProgressiveDemixing(LightningModule):
                 f"two methods have the name {', '.join(twice)}: give one of them another, with init_args.name"
             )
         self.rows: list[Row] = []
+        self.comparison: Comparison | None = None
         self.watchers: list[Watcher] = []
 
     @property
@@ -137,12 +137,21 @@ class ProgressiveDemixing(LightningModule):
         return TestOutput(batch=batch, rows=rows, sound=sound)
 
     def on_test_epoch_end(self) -> None:
-        """Bring the rows of all processes together, in the order of songs and chunks."""
+        """Bring the rows of all processes together, in the order of songs and chunks, and compare the methods."""
         if self.trainer.world_size > 1:
             shares: list[list[Row]] = [[] for _ in range(self.trainer.world_size)]
             torch.distributed.all_gather_object(shares, self.rows)
             self.rows = [row for share in shares for row in share]
         self.rows.sort(key=lambda row: (row.song, row.chunk))
+        floor, *others = self.methods
+        bound = others[0] if isinstance(others[0], Oracle) else None
+        self.comparison = Comparison(
+            means=curves(table(self.rows)),
+            caption=title(type(self.separator).__name__, self.rows),
+            floor=floor.name,
+            ceiling=bound.name if bound else None,
+            between=[method.name for method in others if not method.needs_references],
+        )
 
     def _run(
         self,

@@ -1,34 +1,26 @@
 """The bounds chart: one-pass below, oracle above, the methods between, over the steps."""
 
-from collections.abc import Sequence
-
-import pandas as pd
 from matplotlib.figure import Figure
 
-from mdx_progressive.results import pick
+from mdx_progressive.results import Comparison, pick
 
 LABELS = {"si_sdr": "SI-SDR (dB)", "sdr": "SDR (dB)"}
 
 
-def curves_figure(
-    means: pd.DataFrame, metric: str, floor: str, ceiling: str | None, methods: Sequence[str], title: str
-) -> Figure:
+def curves_figure(comparison: Comparison, metric: str) -> Figure:
     """A panel for each source: the mean over songs as a line, from the lowest to the highest song as a band.
 
     Args:
-        means: The table that `results.curves` makes.
+        comparison: What was found. The one value of the lower bound is drawn across all steps.
         metric: Name of the metric.
-        floor: The method that is the lower bound; its one value is drawn across all steps.
-        ceiling: The method that is the upper bound, if it was run.
-        methods: The methods between them.
-        title: What was measured, on which songs.
     """
+    means, caption, floor, ceiling, between = comparison
     sources = [source for source in means["source"].unique() if pick(means, metric, floor, source)["songs"].gt(0).any()]
     figure = Figure(figsize=(max(1, len(sources)) * 4.4, 4.0), layout="constrained")
     axes = figure.subplots(1, max(1, len(sources)), squeeze=False)[0]
     bands = int(means["songs"].max()) > 1
     for axis, source in zip(axes, sources, strict=False):
-        for number, method in enumerate(methods):
+        for number, method in enumerate(between):
             curve = pick(means, metric, method, source)
             (line,) = axis.plot(curve.index, curve["mean"], marker="o", markersize=3, label=method, color=f"C{number}")
             if bands:
@@ -42,7 +34,7 @@ def curves_figure(
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.25)
     axes[0].set_ylabel(LABELS.get(metric, metric))
-    figure.suptitle(title + ("; band from the lowest to the highest song" if bands else ""), fontsize="medium")
+    figure.suptitle(caption + ("; band from the lowest to the highest song" if bands else ""), fontsize="medium")
     if sources:
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False)

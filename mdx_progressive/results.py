@@ -3,13 +3,14 @@
 import csv
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
 import pandas as pd
+
+from mdx_progressive.whole_file import whole_file
 
 
 class Row(NamedTuple):
@@ -71,10 +72,8 @@ class RowWriter:
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write the whole table; the file appears, or replaces an older one, when it is complete."""
-    temporary = path.with_name(f".{path.name}.part")
-    with RowWriter(temporary) as writer:
+    with whole_file(path) as temporary, RowWriter(temporary) as writer:
         writer.write(rows)
-    os.replace(temporary, path)
 
 
 def read_rows(path: Path) -> pd.DataFrame:
@@ -130,6 +129,24 @@ def pick(means: pd.DataFrame, metric: str, method: str, source: str) -> pd.DataF
     """The curve of one method for one source, by step."""
     chosen = (means["metric"] == metric) & (means["method"] == method) & (means["source"] == source)
     return means[chosen].set_index("step").sort_index()
+
+
+class Comparison(NamedTuple):
+    """What a run of `test` has found, for its tables and charts.
+
+    Args:
+        means: The table that `curves` makes.
+        caption: What was measured, on which songs.
+        floor: The method that is the lower bound.
+        ceiling: The method that is the upper bound, if it was run.
+        between: The methods between them.
+    """
+
+    means: pd.DataFrame
+    caption: str
+    floor: str
+    ceiling: str | None
+    between: list[str]
 
 
 class Line(NamedTuple):
@@ -192,9 +209,9 @@ def write_summary(path: Path, means: pd.DataFrame, facts: dict[str, object]) -> 
             }
             for method, of_method in of_metric.groupby("method", sort=False)
         }
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(_without_nan(content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    text = json.dumps(_without_nan(content), indent=2, ensure_ascii=False)
+    with whole_file(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _without_nan(node: object) -> object:

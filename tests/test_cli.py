@@ -421,9 +421,7 @@ class TestConfigsAndReadme:
         ):
             assert words in text
 
-    def test_every_command_of_the_readme_is_valid(
-        self, tmp_path: Path, small_htdemucs_file: Path, write_song: Callable[..., Path]
-    ) -> None:
+    def test_every_command_of_the_readme_is_valid(self, tmp_path: Path) -> None:
         readme = (CONFIGS.parent / "README.md").read_text()
         commands = re.findall(
             r"^ *(?:.*&& )?(?:\.venv/bin/)?mdx-progressive ((?:test|predict) .*)$", readme, re.MULTILINE

@@ -82,7 +82,7 @@ class TestAudio:
         assert 10 * torch.log10(clip["mixture"].square().sum() / difference.square().sum()) > 14
 
     def test_a_missing_clip_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("mdx_progressive.data.songs.find_spec", lambda name: None)
+        monkeypatch.setattr("mdx_progressive.wheel_data.find_spec", lambda name: None)
 
         with pytest.raises(MdxError, match="pip install stempeg"):
             builtin_clip()
@@ -342,7 +342,7 @@ class TestChunks:
         assert (batch.references[0, 3, :, RATE:] == 0).all()
         assert "differ in length" in caplog.text
 
-    def test_a_song_whose_stems_never_sound_together_is_named(self, write_song: WriteSong) -> None:
+    def test_a_stem_that_enters_late_leaves_a_short_chunk(self, write_song: WriteSong) -> None:
         stems = four_stems()
         stems["drums"][:, : 2 * RATE - 2] = 0
         stems["drums"] = torch.cat([stems["drums"], torch.ones(2, RATE)], dim=-1)

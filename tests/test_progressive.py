@@ -69,11 +69,8 @@ def test_a_perfect_separator_is_a_fixed_point() -> None:
     truth = stems()
     separate = PerfectSeparator(truth)
 
-    def once_per_unit_gain(mixtures: Tensor) -> Tensor:
-        # It estimates the target as it stands within the mixture, where its gain stays (1 - b) + b = 1.
-        return separate(mixtures)
-
-    for step in progressive(once_per_unit_gain, truth.sum(dim=1), Linear(0.9).weights(9)):
+    # It estimates the target as it stands within the mixture, where its gain stays (1 - b) + b = 1.
+    for step in progressive(separate, truth.sum(dim=1), Linear(0.9).weights(9)):
         torch.testing.assert_close(step.estimates, truth)
 
 

@@ -1,7 +1,6 @@
 """The files that `predict` leaves: <out>/<song>/<source>.wav or .flac."""
 
 import logging
-import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ from mdx_progressive.data.audio import resample
 from mdx_progressive.data.datamodule import SongDataModule
 from mdx_progressive.errors import MdxError
 from mdx_progressive.module import ProgressiveDemixing
+from mdx_progressive.whole_file import whole_file
 
 log = logging.getLogger(__name__)
 
@@ -99,15 +99,11 @@ class EstimateWriter(Callback):
             if path.exists() and not self.overwrite:
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.part")
+            encoding = {"format": self.format.upper(), "subtype": _SUBTYPES[self.encoding]}
             try:
-                soundfile.write(
-                    temporary, waveform.T.numpy(), sample_rate, format=self.format.upper(),
-                    subtype=_SUBTYPES[self.encoding],
-                )  # fmt: skip
-                os.replace(temporary, path)
+                with whole_file(path) as temporary:
+                    soundfile.write(temporary, waveform.T.numpy(), sample_rate, **encoding)
             except (OSError, soundfile.SoundFileError) as error:
-                temporary.unlink(missing_ok=True)
                 raise MdxError(f"{path}: could not be written ({error})") from error
 
     def _within_full_scale(self, song: str, estimates: Tensor) -> Tensor:

@@ -10,10 +10,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.table import Table
 
-from mdx_progressive.methods import OnePass
 from mdx_progressive.module import ProgressiveDemixing, TestOutput
 from mdx_progressive.plots import curves_figure
-from mdx_progressive.results import Line, RowWriter, curves, lines, table, title, write_rows, write_summary
+from mdx_progressive.results import Line, RowWriter, lines, write_rows, write_summary
+from mdx_progressive.whole_file import whole_file
 
 log = logging.getLogger(__name__)
 
@@ -52,18 +52,22 @@ class ResultFiles(Callback):
         if not trainer.is_global_zero:
             (folder / f"results.{trainer.global_rank}.csv").unlink()
             return
+        comparison = pl_module.comparison
+        assert comparison is not None
+        means = comparison.means
         write_rows(folder / "results.csv", pl_module.rows)
-        means = curves(table(pl_module.rows))
-        separator = type(pl_module.separator).__name__
-        caption = title(separator, pl_module.rows)
-        facts = {"separator": separator, "targets": pl_module.targets, "methods": [m.name for m in pl_module.methods]}
-        write_summary(folder / "summary.json", means, {**facts, "passes_per_chunk": pl_module.passes})
-        between = [method.name for method in pl_module.methods[1:] if not method.needs_references]
-        figure = curves_figure(means, HEADLINE, OnePass().name, pl_module.oracle, between, caption)
-        figure.savefig(folder / "curves.png", dpi=110)
-        found = [(method, lines(means, HEADLINE, method, pl_module.oracle)) for method in between]
-        _print_table(found, f"SI-SDR in dB: {caption}", folder)
-        silent = int(means[(means["metric"] == HEADLINE) & (means["method"] == OnePass().name)]["silent"].sum())
+        facts = {
+            "separator": type(pl_module.separator).__name__,
+            "targets": pl_module.targets,
+            "methods": [method.name for method in pl_module.methods],
+            "passes_per_chunk": pl_module.passes,
+        }
+        write_summary(folder / "summary.json", means, facts)
+        with whole_file(folder / "curves.png") as temporary:
+            curves_figure(comparison, HEADLINE).savefig(temporary, dpi=110, format="png")
+        found = [(method, lines(means, HEADLINE, method, comparison.ceiling)) for method in comparison.between]
+        _print_table(found, f"SI-SDR in dB: {comparison.caption}", folder)
+        silent = int(means[(means["metric"] == HEADLINE) & (means["method"] == comparison.floor)]["silent"].sum())
         if silent:
             log.warning("%d silent sources of chunks were left out of the means (NaN in results.csv)", silent)
 

@@ -9,10 +9,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from mdx_progressive.methods import OnePass
 from mdx_progressive.module import ProgressiveDemixing, TestOutput
 from mdx_progressive.plots import LABELS, curves_figure
-from mdx_progressive.results import curves, pick, table, title
+from mdx_progressive.results import pick
 
 
 class TensorBoardCurves(Callback):
@@ -47,30 +46,31 @@ class TensorBoardCurves(Callback):
         sound = output["sound"]
         if writer is None or sound is None:
             return
+        rate = pl_module.separator.sample_rate
         for item, origin in enumerate(output["batch"].origins):
             if origin.song in self._heard or len(self._heard) == self.songs:
                 continue
             self._heard.add(origin.song)
-
-            def say(tag: str, waveform: Tensor, song: str = origin.song) -> None:
-                rate = pl_module.separator.sample_rate
-                # TensorBoard's players take a single channel within full scale.
-                mono = waveform[:, : int(self.seconds * rate)].mean(dim=0)
-                writer.add_audio(f"{song}/{tag}", (mono / mono.abs().max().clamp(min=1)).cpu(), sample_rate=rate)
-
-            say("mixture", sound.mixture[item])
+            takes = {"mixture": sound.mixture[item]}
             for number, target in enumerate(pl_module.targets):
-                say(f"{target}/one-pass", sound.one_pass[item, number])
-                say(f"{target}/best step ({int(sound.best_step[item, number])})", sound.best[item, number])
-                say(f"{target}/reference", sound.references[item, number])
+                takes[f"{target}/one-pass"] = sound.one_pass[item, number]
+                takes[f"{target}/best step ({int(sound.best_step[item, number])})"] = sound.best[item, number]
+                takes[f"{target}/reference"] = sound.references[item, number]
+            for tag, waveform in takes.items():
+                writer.add_audio(f"{origin.song}/{tag}", self._playable(waveform, rate), sample_rate=rate)
+
+    def _playable(self, waveform: Tensor, sample_rate: int) -> Tensor:
+        """The beginning of a waveform (channel, time), for TensorBoard's players: mono, within full scale."""
+        mono = waveform[:, : int(self.seconds * sample_rate)].mean(dim=0)
+        return (mono / mono.abs().max().clamp(min=1)).cpu()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, ProgressiveDemixing)
         writer = _writer(trainer)
-        if writer is None:
+        comparison = pl_module.comparison
+        if writer is None or comparison is None:
             return
-        means = curves(table(pl_module.rows))
-        floor = OnePass().name
+        means = comparison.means
         metrics = list(means["metric"].unique())
         last = max(method.steps for method in pl_module.methods)
         for method in pl_module.methods:
@@ -84,11 +84,8 @@ class TensorBoardCurves(Callback):
             for metric in metrics
         }
         writer.add_custom_scalars(layout)
-        between = [method.name for method in pl_module.methods[1:] if not method.needs_references]
-        caption = title(type(pl_module.separator).__name__, pl_module.rows)
         for metric in metrics:
-            figure = curves_figure(means, metric, floor, pl_module.oracle, between, caption)
-            writer.add_figure(f"curves/{metric}", figure)
+            writer.add_figure(f"curves/{metric}", curves_figure(comparison, metric))
         writer.flush()
 
 

@@ -109,13 +109,9 @@ class SongDataModule(LightningDataModule):
         for song in tqdm(self.songs, desc="Reading songs", unit="song", leave=False, disable=len(self.songs) < 2):
             loaded = reader.load(song)
             start = 0 if self.trim is None else first_sound(loaded.stems, self.trim)
-            time = loaded.mixture.shape[-1]
-            if start >= time:
-                raise MdxError(
-                    f"{song.place}: there is no moment at which all of its stems sound; set data.trim to null"
-                )
+            channels, time = loaded.mixture.shape
             for place in places(song, start, time, chunk, self.all_chunks, self.sample_rate):
-                yield loaded.mixture.shape[0], place
+                yield channels, place
 
     def _loader(self, batches: "_Batches") -> DataLoader[ChunkBatch]:
         trainer = self.trainer

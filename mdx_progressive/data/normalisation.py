@@ -1,8 +1,8 @@
 """Level of a chunk: one gain for mixture and references alike, undone on the estimates."""
 
+import math
 from abc import ABC, abstractmethod
 
-import torch
 from torch import Tensor
 
 
@@ -23,7 +23,7 @@ class Normalisation(ABC):
             - mixture: (channel, time)
         """
         measured = self.measure(mixture, sample_rate)
-        if not torch.isfinite(torch.tensor(measured)):
+        if not math.isfinite(measured):
             return 1.0
         return float(10 ** ((self.level - measured) / 20))
 

