@@ -39,6 +39,7 @@ class Peak(Normalisation):
         level: Peak level in dB of full scale.
 
     Example:
+        >>> import torch
         >>> round(Peak(0.0).gain(torch.tensor([[0.5, -0.25]]), 44100), 4)
         2.0
     """
@@ -57,6 +58,7 @@ class Rms(Normalisation):
         level: RMS level in dB of full scale.
 
     Example:
+        >>> import torch
         >>> round(Rms(-20.0).gain(torch.ones(2, 8), 44100), 4)
         0.1
     """
