@@ -3,12 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from mdx_progressive.errors import MdxError
+from mdx_progressive.separators.published import Published
 
 _Segment = TypeVar("_Segment")
 _HALF = (torch.float16, torch.bfloat16)
@@ -22,12 +23,22 @@ class Separator(nn.Module, ABC):
     network, sets the attributes below, calls `freeze` and implements `_separate`.
     """
 
+    published: ClassVar[tuple[Published, ...]] = ()
+    """The weights of this family that can be had by name."""
+    networks: nn.ModuleList
+    """What does the work: one network for all sources, a bag of them, or one for each source."""
     sources: list[str]
     """Names of the sources, in the order of the outputs."""
     sample_rate: int
     """Sample rate that it was trained at, in Hz."""
     channels: int
     """Channels that the network takes. A mono mixture is shown to it on all of them."""
+    segment: float | None
+    """Native length of a segment in seconds; None for a network that takes a whole song."""
+    licence: str = "unknown"
+    """Licence of the weights."""
+    musdb_test: bool | None = None
+    """Whether it was trained on the test set of MUSDB18; None where that is not known."""
     batch_size: int | None = None
     """Segments a forward pass; None for 1 on the CPU, where more are slower each, and 8 on an accelerator."""
 
@@ -41,6 +52,22 @@ class Separator(nn.Module, ABC):
             raise MdxError(f"the separator's batch_size must be 1 or more, not {self.batch_size}")
         self.requires_grad_(False)
         self.eval()
+
+    def _state_facts(self, name: str) -> None:
+        """Take licence and training data from the published weights of that name."""
+        for known in self.published:
+            if known.name == name:
+                self.licence, self.musdb_test = known.licence, known.musdb_test
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile each network in place with `torch.compile`, at its next forward pass; the weights stay as they are.
+
+        Args:
+            args: As for `torch.compile`.
+            kwargs: As for `torch.compile`.
+        """
+        for network in self.networks:
+            network.compile(*args, **kwargs)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move or cast the network, but leave the normalisation layers of a half-precision one in float32."""

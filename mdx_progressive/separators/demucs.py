@@ -7,13 +7,16 @@ from demucs.hdemucs import HDemucs
 from demucs.htdemucs import HTDemucs
 from torch import Tensor, nn
 
-from mdx_progressive.chunks import OverlapAdd, cut, segments, triangle
 from mdx_progressive.errors import MdxError
-from mdx_progressive.separators.base import Separator
 from mdx_progressive.separators.demucs_weights import load_file, load_folder, load_hub
+from mdx_progressive.separators.published import Published
+from mdx_progressive.separators.segmented import SegmentedSeparator, standardised
+
+_LICENCE = "MIT code; weights for research"
+_FOUR = ("drums", "bass", "other", "vocals")
 
 
-class DemucsSeparator(Separator):
+class DemucsSeparator(SegmentedSeparator):
     """A pretrained Demucs by the name that the `demucs` command knows, or from a local file or folder.
 
     Separates as `demucs` does without random shifts: the input is normalised once, cut into overlapping
@@ -33,6 +36,17 @@ class DemucsSeparator(Separator):
         MdxError: If the weights can't be had, are no Demucs, or a setting is out of its range.
     """
 
+    published = (
+        Published("htdemucs", _FOUR, 44100, 2, 7.8, _LICENCE, musdb_test=False),
+        Published("htdemucs_ft", _FOUR, 44100, 2, 7.8, _LICENCE, musdb_test=False),
+        Published("htdemucs_6s", (*_FOUR, "guitar", "piano"), 44100, 2, 7.8, _LICENCE, musdb_test=False),
+        Published("hdemucs_mmi", _FOUR, 44100, 2, 44.0, _LICENCE, musdb_test=False),
+        Published("mdx", _FOUR, 44100, 2, 44.0, _LICENCE, musdb_test=False),
+        Published("mdx_extra", _FOUR, 44100, 2, 44.0, _LICENCE, musdb_test=True),
+        Published("mdx_q", _FOUR, 44100, 2, 44.0, _LICENCE, musdb_test=False),
+        Published("mdx_extra_q", _FOUR, 44100, 2, 44.0, _LICENCE, musdb_test=True),
+    )
+
     def __init__(
         self,
         name: str = "htdemucs",
@@ -42,10 +56,9 @@ class DemucsSeparator(Separator):
         batch_size: int | None = None,
     ) -> None:
         super().__init__()
-        if not 0 <= overlap < 1:
-            raise MdxError(f"overlap must lie within [0, 1), not {overlap}")
         if weights is None:
             bag = load_hub(name)
+            self._state_facts(name)
         elif Path(weights).is_dir():
             bag = load_folder(Path(weights), name)
         else:
@@ -58,45 +71,21 @@ class DemucsSeparator(Separator):
         self.overlap = overlap
         self.batch_size = batch_size
         self.segments = [_segment(network, segment) for network in bag.models]
+        self.segment = max(self.segments)
         self._fixed_segment = segment is not None
         self.freeze()
 
     def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
-        # The `demucs` command's normalisation: mean and deviation of the mono mix, over its whole length.
-        mono = mixture.mean(dim=1, keepdim=True)
-        mean = mono.mean(dim=-1, keepdim=True)
-        scale = mono.std(dim=-1, keepdim=True, correction=min(1, mono.shape[-1] - 1)) + 1e-8
-        normalised = (mixture - mean) / scale
-
+        normalised, mean, deviation = standardised(mixture)
         total = mixture.new_zeros(*wanted.shape, *mixture.shape[1:])
         for network, segment, shares in zip(self.networks, self.segments, self.shares, strict=True):
             share = shares[wanted]
             served = share.any(dim=1).nonzero().squeeze(1)
             if len(served):
                 weight = share[served].to(total)[..., None, None]
-                total[served] += weight * self._run(network, segment, normalised[served], wanted[served])
+                total[served] += weight * self._over_segments(network, segment, normalised[served], wanted[served])
         total /= self.shares.sum(dim=0)[wanted].to(total)[..., None, None]
-        return total * scale.unsqueeze(1) + mean.unsqueeze(1)
-
-    def _run(self, network: nn.Module, segment: float, mixture: Tensor, wanted: Tensor) -> Tensor:
-        """One network over all segments of all items, (item, channel, time) to (item, target, channel, time)."""
-        length = int(self.sample_rate * segment)
-        whole = OverlapAdd((*wanted.shape, *mixture.shape[1:]), triangle(length, mixture.device, mixture.dtype))
-        # A segment cut short by the end may need another input length than the full ones: they are batched apart.
-        jobs: dict[int, list[tuple[int, int, int]]] = {}
-        for item in range(len(mixture)):
-            for start, samples in segments(mixture.shape[-1], length, self.overlap):
-                jobs.setdefault(self._input_length(network, samples, length), []).append((item, start, samples))
-        for inputs, places in jobs.items():
-            for batch in self._batches(places, mixture.device):
-                # A short segment stands in the middle of its input, amid what really surrounds it.
-                margins = [(inputs - samples) // 2 for _, _, samples in batch]
-                windows = [cut(mixture[item], start - margin, inputs)
-                           for (item, start, _), margin in zip(batch, margins, strict=True)]  # fmt: skip
-                estimates = network(torch.stack(windows))
-                for estimate, (item, start, samples), margin in zip(estimates, batch, margins, strict=True):
-                    whole.add(item, start, estimate[wanted[item], :, margin : margin + samples])
-        return whole.result()
+        return total * deviation.unsqueeze(1) + mean.unsqueeze(1)
 
     def _input_length(self, network: nn.Module, samples: int, segment: int) -> int:
         """The input length at which `demucs.apply.apply_model` runs a segment of so many samples."""

@@ -35,6 +35,7 @@ class SpleeterSeparator(Separator):
         super().__init__()
         self.sources = ["vocals", "accompaniment"]
         self.sample_rate = 44100
+        self.segment = None
         self.channels = 2
         self.mask_extension = mask_extension
         self.batch_size = batch_size
