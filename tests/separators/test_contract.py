@@ -1,0 +1,154 @@
+"""The contract that every family of separators keeps."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+from torchmetrics.functional.audio import signal_noise_ratio
+
+from mdx_progressive.errors import MdxError
+from mdx_progressive.separators import Separator, SpleeterSeparator
+from tests.conftest import RATE, noise
+from tests.separators.families import FAMILIES
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def separator(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Separator:
+    """One separator of every family."""
+    return FAMILIES[request.param](tmp_path_factory.mktemp("weights"))
+
+
+@pytest.mark.parametrize("samples", [1, 2, 777, 5000, RATE, 5 * RATE // 2])
+def test_any_length(separator: Separator, samples: int) -> None:
+    estimates = separator(noise(3)[None, :, :samples])
+
+    assert estimates.shape == (1, len(separator.sources), 2, samples)
+    assert estimates.isfinite().all()
+
+
+def test_a_mono_mixture_is_a_stereo_one_with_equal_channels(separator: Separator) -> None:
+    mono = noise(1, channels=1)[None]
+
+    estimates = separator(mono)
+
+    assert estimates.shape[2] == 1
+    expected = separator(mono.expand(-1, 2, -1)).mean(dim=2, keepdim=True)
+    torch.testing.assert_close(estimates, expected)
+
+
+def test_silence_in_silence_out(separator: Separator) -> None:
+    assert separator(torch.zeros(1, 2, RATE)).abs().max() < 1e-6
+
+
+def test_a_batch_gives_what_its_items_give_alone(separator: Separator) -> None:
+    batch = torch.stack([noise(1.5, seed=seed, level=0.05 * (seed + 1)) for seed in range(3)])
+
+    together = separator(batch)
+
+    for item, mixture in enumerate(batch):
+        torch.testing.assert_close(together[item], separator(mixture[None])[0], rtol=0, atol=1e-5)
+
+
+def test_targets_give_the_same_as_the_full_output(separator: Separator) -> None:
+    mixture = noise(1.2)[None]
+    full = separator(mixture)
+
+    chosen = separator(mixture, [separator.sources[-1], separator.sources[0]])
+
+    torch.testing.assert_close(chosen, full[:, [-1, 0]], rtol=0, atol=1e-6)
+
+
+def test_each_target_can_have_a_mixture_of_its_own(separator: Separator) -> None:
+    targets = separator.sources[:2]
+    mixtures = torch.stack([torch.stack([noise(1, seed=2 * n), noise(1, seed=2 * n + 1)]) for n in range(2)])
+
+    estimates = separator(mixtures, targets)
+
+    for item in range(2):
+        for number, target in enumerate(targets):
+            alone = separator(mixtures[item, number][None], [target])[0, 0]
+            torch.testing.assert_close(estimates[item, number], alone, rtol=0, atol=1e-5)
+
+
+def test_nothing_changes(separator: Separator) -> None:
+    mixture = noise(1)[None]
+    before, state = mixture.clone(), {name: value.clone() for name, value in separator.state_dict().items()}
+
+    separator.train()
+    estimates = separator(mixture)
+
+    assert torch.equal(mixture, before)
+    assert not estimates.requires_grad
+    assert not any(module.training for module in separator.modules())
+    assert not any(parameter.requires_grad for parameter in separator.parameters())
+    for name, value in separator.state_dict().items():
+        assert torch.equal(value, state[name]), name
+
+
+def test_any_number_of_segments_a_forward_pass_gives_the_same(separator: Separator) -> None:
+    batch = torch.stack([noise(3, seed=seed) for seed in range(2)])
+    expected = separator(batch)
+
+    separator.batch_size = 3
+    try:
+        torch.testing.assert_close(separator(batch), expected, rtol=0, atol=1e-5)
+    finally:
+        separator.batch_size = None
+
+
+@pytest.mark.parametrize("true", [False, True], ids=["autocast", "half weights"])
+def test_half_precision_stays_close_to_float32(separator: Separator, clip: dict[str, Tensor], true: bool) -> None:
+    mixture = clip["mixture"][None, :, : 2 * RATE]
+    expected = separator(mixture)
+
+    # A copy: weights that were rounded once stay so.
+    rounded = copy.deepcopy(separator).to(torch.bfloat16) if true else separator
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=not true):
+        estimates = rounded(mixture)
+
+    assert estimates.dtype == torch.float32
+    # Random weights amplify rounding more than trained ones do.
+    floor = 35 if isinstance(separator, SpleeterSeparator) else 15
+    assert signal_noise_ratio(estimates.flatten(), expected.flatten()) > floor
+
+
+def test_float64_agrees_with_float32(separator: Separator) -> None:
+    mixture = noise(1)[None]
+    expected = separator(mixture)
+
+    estimates = copy.deepcopy(separator).double()(mixture.double())
+
+    assert estimates.dtype == torch.float64
+    torch.testing.assert_close(estimates.float(), expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_an_accelerator_agrees_with_the_cpu(separator: Separator, clip: dict[str, Tensor], device: str) -> None:
+    if not getattr(torch, device).is_available():
+        pytest.skip(f"no {device} device is at hand")
+    mixture = clip["mixture"][None, :, : 3 * RATE]
+    expected = separator(mixture)
+
+    moved = copy.deepcopy(separator).to(device)
+    estimates = moved(mixture.to(device), separator.sources[::-1]).cpu().flip(1)
+
+    torch.testing.assert_close(estimates, expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("mixtures", "targets", "named"),
+    [
+        (torch.zeros(1, 3, 8), None, "3 channels"),
+        (torch.zeros(1, 2, 0), None, "0 samples"),
+        (torch.zeros(2, 8), None, "shape"),
+        (torch.zeros(1, 3, 2, 8), ["vocals", "vocals"], "shape"),
+        (torch.zeros(1, 2, 8), ["vokals"], "vokals"),
+        (torch.zeros(1, 2, 8), [], "empty"),
+    ],
+)
+def test_what_does_not_fit_is_named(
+    separator: Separator, mixtures: Tensor, targets: list[str] | None, named: str
+) -> None:
+    with pytest.raises(MdxError, match=named):
+        separator(mixtures, targets)
