@@ -118,3 +118,10 @@ def noise(seconds: float, channels: int = 2, seed: int = 0, rate: int = RATE, le
     """White noise (channel, time)."""
     generator = torch.Generator().manual_seed(seed)
     return level * torch.randn(channels, int(seconds * rate), generator=generator)
+
+
+def normalised(function: Callable[[Tensor], Tensor], mixture: Tensor) -> Tensor:
+    """As the `demucs` command normalises its input; mixture (channel, time)."""
+    reference = mixture.mean(0)
+    mean, std = reference.mean(), reference.std() + 1e-8
+    return function(((mixture - mean) / std)[None])[0] * std + mean

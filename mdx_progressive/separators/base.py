@@ -1,7 +1,7 @@
 """What a frozen separator is to the rest of the package."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from mdx_progressive.errors import MdxError
+from mdx_progressive.separators.attention import CpuAttention
+from mdx_progressive.separators.fit import BatchFit
+from mdx_progressive.separators.precision import HALF
 from mdx_progressive.separators.published import Published
 
 _Segment = TypeVar("_Segment")
-_HALF = (torch.float16, torch.bfloat16)
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d)
 
 
@@ -39,8 +41,9 @@ class Separator(nn.Module, ABC):
     """Licence of the weights."""
     musdb_test: bool | None = None
     """Whether it was trained on the test set of MUSDB18; None where that is not known."""
+    _compiled = False
     batch_size: int | None = None
-    """Segments a forward pass; None for 1 on the CPU, where more are slower each, and 8 on an accelerator."""
+    """Segments a forward pass; None to let `BatchFit` find it."""
 
     def freeze(self) -> None:
         """To be called at the end of a subclass's `__init__`.
@@ -50,6 +53,7 @@ class Separator(nn.Module, ABC):
         """
         if self.batch_size is not None and self.batch_size < 1:
             raise MdxError(f"the separator's batch_size must be 1 or more, not {self.batch_size}")
+        self._fit = BatchFit()
         self.requires_grad_(False)
         self.eval()
 
@@ -60,20 +64,25 @@ class Separator(nn.Module, ABC):
                 self.licence, self.musdb_test = known.licence, known.musdb_test
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compile each network in place with `torch.compile`, at its next forward pass; the weights stay as they are.
+        """Compile the networks in place with `torch.compile`, at its next forward pass; the weights stay as they are.
 
         Args:
             args: As for `torch.compile`.
             kwargs: As for `torch.compile`.
         """
-        for network in self.networks:
-            network.compile(*args, **kwargs)
+        for region in self._regions():
+            region.compile(*args, **kwargs)
+        self._compiled = True
+
+    def _regions(self) -> Iterable[nn.Module]:
+        """The parts that are compiled, each by itself; whole networks unless a family has a reason."""
+        return self.networks
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move or cast the network, but leave the normalisation layers of a half-precision one in float32."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for layer in self.modules():
-            if isinstance(layer, _NORMS) and layer.weight is not None and layer.weight.dtype in _HALF:
+            if isinstance(layer, _NORMS) and layer.weight is not None and layer.weight.dtype in HALF:
                 layer.float()
         return self
 
@@ -128,18 +137,16 @@ class Separator(nn.Module, ABC):
             )
         items = mixtures.flatten(0, 1).expand(-1, self.channels, -1)
         each = wanted.expand(batch, -1) if inputs == 1 else wanted.repeat(batch).unsqueeze(1)
-        with self._arithmetic(mixtures.device) as dtype:
+        with self.arithmetic(mixtures.device) as dtype:
             estimates = self._separate(items.to(dtype), each)
         if channels != self.channels:
             estimates = estimates.mean(dim=-2, keepdim=True)
-        kind = torch.float32 if mixtures.dtype in _HALF else mixtures.dtype
+        kind = torch.float32 if mixtures.dtype in HALF else mixtures.dtype
         return estimates.reshape(batch, len(wanted), channels, time).to(kind)
 
     def _batches(self, segments: Sequence[_Segment], device: torch.device) -> Iterator[Sequence[_Segment]]:
         """The segments that go through the network together."""
-        size = self.batch_size or (1 if device.type == "cpu" else 8)
-        for first in range(0, len(segments), size):
-            yield segments[first : first + size]
+        return self._fit.batches(segments, device, self.batch_size)
 
     @abstractmethod
     def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
@@ -155,19 +162,33 @@ class Separator(nn.Module, ABC):
             - result: (item, target, channel, time)
         """
 
-    @contextmanager
-    def _arithmetic(self, device: torch.device) -> Iterator[torch.dtype]:
-        """Run a network held in half precision under autocast; yields the type of its waveforms.
+    def library_pass(self) -> Callable[[Tensor], Tensor] | None:
+        """One pass as the family's own library makes it, for `benchmark`; None where the library has no such thing.
 
-        A Trainer of `bf16-true` or `16-true` precision casts the weights and the default type. The STFTs and
-        the normalisation around a network would lose the signal in that, so they stay in float32.
+        It maps a mixture (batch, channel, time) to the estimates of all sources (batch, source, channel, time).
         """
-        weights, default = next(self.parameters()).dtype, torch.get_default_dtype()
-        half = weights in _HALF
-        dtype = torch.float32 if half else weights
+        return None
+
+    @contextmanager
+    def arithmetic(self, device: torch.device) -> Iterator[torch.dtype]:
+        """What surrounds every forward pass of a network; yields the type of its waveforms.
+
+        A Trainer of `bf16-true` or `16-true` precision casts the weights and the default type. A network held in
+        half precision runs under autocast; the STFTs and the normalisation around it would lose the signal, so
+        they stay in float32.
+
+        Args:
+            device: Where the networks run.
+        """
+        kinds = {weight.dtype for weight in self.parameters() if weight.is_floating_point()}
+        half = next((kind for kind in HALF if kind in kinds), None)
+        dtype = torch.float64 if torch.float64 in kinds else torch.float32
+        default = torch.get_default_dtype()
         with ExitStack() as stack:
-            if half:
-                stack.enter_context(torch.autocast(device.type, dtype=weights))
+            if device.type == "cpu" and not self._compiled:
+                stack.enter_context(CpuAttention())
+            if half is not None:
+                stack.enter_context(torch.autocast(device.type, dtype=half))
             if default != dtype:
                 torch.set_default_dtype(dtype)
                 stack.callback(torch.set_default_dtype, default)

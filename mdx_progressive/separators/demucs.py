@@ -1,14 +1,18 @@
 """Demucs (Défossez et al., 2019 to 2023): every network of the `demucs` package, with batched segments."""
 
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import torch
+from demucs.apply import BagOfModels, apply_model
 from demucs.hdemucs import HDemucs
 from demucs.htdemucs import HTDemucs
 from torch import Tensor, nn
 
 from mdx_progressive.errors import MdxError
 from mdx_progressive.separators.demucs_weights import load_file, load_folder, load_hub
+from mdx_progressive.separators.precision import keep_ends_precise
 from mdx_progressive.separators.published import Published
 from mdx_progressive.separators.segmented import SegmentedSeparator, standardised
 
@@ -29,8 +33,8 @@ class DemucsSeparator(SegmentedSeparator):
             then nothing is downloaded, and the name only chooses among several bags in the folder.
         overlap: Fraction of a segment that the next one covers too, within [0, 1).
         segment: Length of a segment in seconds; by default the network's own, which a transformer can't exceed.
-        batch_size: Segments a forward pass; by default 1 on the CPU, where more are slower each, and 8 on an
-            accelerator.
+        batch_size: Segments a forward pass; by default 1 on the CPU, where more are slower each, and as many as the
+            memory holds on CUDA.
 
     Raises:
         MdxError: If the weights can't be had, are no Demucs, or a setting is out of its range.
@@ -63,6 +67,12 @@ class DemucsSeparator(SegmentedSeparator):
             bag = load_folder(Path(weights), name)
         else:
             bag = load_file(Path(weights))
+        for network in bag.models:
+            branches = ("", "t") if hasattr(network, "tencoder") else ("",)
+            keep_ends_precise(
+                [getattr(network, f"{branch}encoder") for branch in branches],
+                [getattr(network, f"{branch}decoder") for branch in branches],
+            )
         self.networks = bag.models
         self.shares = torch.tensor(bag.weights)
         self.sources = list(bag.sources)
@@ -72,7 +82,7 @@ class DemucsSeparator(SegmentedSeparator):
         self.batch_size = batch_size
         self.segments = [_segment(network, segment) for network in bag.models]
         self.segment = max(self.segments)
-        self._fixed_segment = segment is not None
+        self._asked_segment = segment
         self.freeze()
 
     def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
@@ -87,9 +97,29 @@ class DemucsSeparator(SegmentedSeparator):
         total /= self.shares.sum(dim=0)[wanted].to(total)[..., None, None]
         return total * deviation.unsqueeze(1) + mean.unsqueeze(1)
 
+    def library_pass(self) -> Callable[[Tensor], Tensor]:
+        bag = BagOfModels([*self.networks], self.shares.tolist(), self._asked_segment)
+
+        def run(mixture: Tensor) -> Tensor:
+            normalised, mean, deviation = standardised(mixture)
+            estimates: Tensor = apply_model(bag, normalised, shifts=0, overlap=self.overlap, device=mixture.device)
+            return estimates * deviation.unsqueeze(1) + mean.unsqueeze(1)
+
+        return run
+
+    def _regions(self) -> Iterator[nn.Module]:
+        # A whole HTDemucs takes many minutes to compile; its layers, most of which are alike, two or three.
+        for network in self.networks:
+            transformer = getattr(network, "crosstransformer", None)
+            yield from chain.from_iterable(
+                getattr(network, part, ()) for part in ("encoder", "tencoder", "decoder", "tdecoder")
+            )
+            if transformer is not None:
+                yield from (*transformer.layers, *transformer.layers_t)
+
     def _input_length(self, network: nn.Module, samples: int, segment: int) -> int:
         """The input length at which `demucs.apply.apply_model` runs a segment of so many samples."""
-        if isinstance(network, HTDemucs) and self._fixed_segment:
+        if isinstance(network, HTDemucs) and self._asked_segment is not None:
             return segment
         if isinstance(network, HDemucs):
             return samples

@@ -21,11 +21,13 @@ from demucs.states import load_model
 from safetensors import safe_open
 
 from mdx_progressive.errors import MdxError
+from mdx_progressive.separators.state_dict import reason
 
 Network = Demucs | HDemucs | HTDemucs
 
 _CLASSES = (Demucs, HDemucs, HTDemucs)
 _CLASS_NAMES = {f"{known.__module__}.{known.__name__}" for known in _CLASSES}
+_NEEDS_DIFFQ = 'its weights are quantised, which needs diffq: pip install "mdx_progressive[quantised]"'
 _SUFFIXES = (".safetensors", ".th")
 
 
@@ -47,7 +49,7 @@ def load_hub(name: str) -> BagOfModels:
         except (OSError, HfHubHTTPError, HFValidationError, OfflineModeIsEnabled) as error:
             raise MdxError(
                 f"the weights of {name!r} are not in the local cache, and {file} of {repository} could not be had from"
-                f" the Hugging Face hub ({_reason(error)}). Check the name and the connection, or give local weights:"
+                f" the Hugging Face hub ({reason(error)}). Check the name and the connection, or give local weights:"
                 " --model.separator.weights FILE (a .safetensors or .th file, or a folder with a bag)"
             ) from error
 
@@ -118,13 +120,7 @@ def _load_network(path: Path) -> Network:
     except MdxError:
         raise
     except Exception as error:  # A broken file fails wherever its first broken byte is read.
-        raise MdxError(f"{path}: no Demucs network could be loaded from it ({_reason(error)})") from error
-
-
-def _reason(error: Exception) -> str:
-    """The first line of what a library says."""
-    said = str(error).strip()
-    return said.splitlines()[0] if said else type(error).__name__
+        raise MdxError(f"{path}: no Demucs network could be loaded from it ({reason(error)})") from error
 
 
 def _load_safetensors(path: Path) -> Network:
@@ -140,7 +136,7 @@ def _load_safetensors(path: Path) -> Network:
         if not name.startswith("diffq."):
             raise MdxError(f"{path}: refused, its metadata names the foreign class {name}")
     if "structure" in metadata and find_spec("diffq") is None:
-        raise MdxError(f"{path}: its weights are quantised, which needs the diffq package: pip install diffq")
+        raise MdxError(f"{path}: {_NEEDS_DIFFQ}")
     network: Network = hf.load_safetensors_model(path)
     return network
 
@@ -156,11 +152,13 @@ def _classes_within(node: Any) -> list[str]:
 
 def _load_pickle(path: Path) -> Network:
     _check_signature(path)
-    with torch.serialization.safe_globals([*_CLASSES, Fraction]):
+    with torch.serialization.safe_globals([*_CLASSES, Fraction, *_quantisers()]):
         try:
             package = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             foreign = re.search(r"GLOBAL (\S+)", str(error))
+            if foreign and foreign[1].startswith("diffq.") and not _quantisers():
+                raise MdxError(f"{path}: {_NEEDS_DIFFQ}") from error
             asks = f"asks for {foreign[1]}" if foreign else "can't be read as such"
             raise MdxError(f"{path}: refused, only tensors and Demucs networks are unpickled, and it {asks}") from error
     if not isinstance(package, dict) or not {"klass", "args", "kwargs", "state"} <= set(package):
@@ -169,6 +167,15 @@ def _load_pickle(path: Path) -> Network:
     _check_class(f"{getattr(klass, '__module__', '?')}.{getattr(klass, '__name__', klass)}", path)
     network: Network = load_model(package)
     return network
+
+
+def _quantisers() -> list[type]:
+    """The classes that a quantised state names as what has packed it."""
+    if find_spec("diffq") is None:
+        return []
+    from diffq import DiffQuantizer, UniformQuantizer
+
+    return [DiffQuantizer, UniformQuantizer]
 
 
 def _check_class(name: str, path: Path) -> None:

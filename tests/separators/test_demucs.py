@@ -1,6 +1,5 @@
 """Demucs: equal to `demucs.apply.apply_model`, and known answers with the real weights."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,7 +18,7 @@ from mdx_progressive.data.audio import AudioStream
 from mdx_progressive.errors import MdxError
 from mdx_progressive.metrics import sdr, si_sdr
 from mdx_progressive.separators import DemucsSeparator
-from tests.conftest import RATE, SOURCES, Network, noise, save_safetensors, small_network
+from tests.conftest import RATE, SOURCES, Network, noise, normalised, save_safetensors, small_network
 
 KINDS: list[type[Network]] = [HTDemucs, HDemucs, Demucs]
 
@@ -28,13 +27,6 @@ KINDS: list[type[Network]] = [HTDemucs, HDemucs, Demucs]
 def demucs_files(tmp_path_factory: pytest.TempPathFactory) -> dict[type[Network], Path]:
     folder = tmp_path_factory.mktemp("demucs")
     return {kind: save_safetensors(small_network(kind), folder / f"{kind.__name__}.safetensors") for kind in KINDS}
-
-
-def normalised(function: Callable[[Tensor], Tensor], mixture: Tensor) -> Tensor:
-    """As the `demucs` command normalises its input; mixture (channel, time)."""
-    reference = mixture.mean(0)
-    mean, std = reference.mean(), reference.std() + 1e-8
-    return function(((mixture - mean) / std)[None])[0] * std + mean
 
 
 class TestDemucs:

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 import torch
+from demucs.apply import apply_model
+from demucs.demucs import Demucs
 from demucs.hdemucs import HDemucs
 from demucs.htdemucs import HTDemucs
+from demucs.states import load_model
 from safetensors.torch import save_file
 
 from mdx_progressive.errors import MdxError
 from mdx_progressive.separators import DemucsSeparator
-from tests.conftest import SOURCES, noise, save_pickle, save_safetensors, small_network
+from tests.conftest import SOURCES, noise, normalised, save_pickle, save_safetensors, small_network
 
 
 def write_metadata(path: Path, **changes: str) -> Path:
@@ -83,8 +86,49 @@ def test_a_quantised_network_says_what_it_needs(tmp_path: Path, monkeypatch: pyt
     structure = json.dumps({"_dict": [["quantized", {"_class": "diffq.base._QuantizedParam"}]]})
     path = write_metadata(tmp_path / "net.safetensors", structure=structure)
 
-    with pytest.raises(MdxError, match=r"net\.safetensors.*pip install diffq"):
+    with pytest.raises(MdxError, match=r"net\.safetensors.*pip install .*quantised"):
         DemucsSeparator(weights=path)
+
+
+def flatten(node: object, tensors: dict[str, torch.Tensor]) -> object:
+    """The inverse of `demucs.hf._unflatten_state`: a nested state as JSON beside its tensors."""
+    if isinstance(node, torch.Tensor):
+        tensors[str(len(tensors))] = node.contiguous()
+        return {"_tensor": str(len(tensors) - 1)}
+    if isinstance(node, dict):
+        return {"_dict": [[key, flatten(value, tensors)] for key, value in node.items()]}
+    if isinstance(node, list | tuple):
+        return {f"_{type(node).__name__}": [flatten(value, tensors) for value in node]}
+    if isinstance(node, type):
+        return {"_class": f"{node.__module__}.{node.__name__}"}
+    return node
+
+
+@pytest.mark.parametrize("suffix", [".th", ".safetensors"])
+def test_a_quantised_network_is_restored_as_demucs_does(tmp_path: Path, suffix: str) -> None:
+    diffq = pytest.importorskip("diffq", reason="the extra `quantised` is not installed")
+    network, mixture = small_network(Demucs), noise(2.5)
+    args, kwargs = network._init_args_kwargs  # type: ignore[misc]
+    state = diffq.DiffQuantizer(network, min_size=0.01).get_quantized_state()
+    state["__quantized"] = True
+    package = {"klass": Demucs, "args": args, "kwargs": kwargs, "state": state}
+    path = tmp_path / f"net{suffix}"
+    if suffix == ".th":
+        torch.save(package, path)
+    else:
+        tensors: dict[str, torch.Tensor] = {}
+        structure = json.dumps(flatten(state, tensors))
+        facts = {"klass": "demucs.demucs.Demucs", "args": json.dumps(args), "kwargs": json.dumps(kwargs)}
+        save_file(tensors, str(path), {**facts, "structure": structure})
+
+    separator = DemucsSeparator(weights=path)
+
+    reference = load_model(package)
+    expected = normalised(lambda x: apply_model(reference, x, shifts=0, overlap=0.25), mixture)
+    estimates = separator(mixture[None])[0]
+    torch.testing.assert_close(estimates, expected, rtol=0, atol=1e-5)
+    exact = small_network(Demucs).state_dict()
+    assert any(not torch.equal(value, exact[name]) for name, value in reference.state_dict().items())
 
 
 def test_a_file_without_metadata_is_named_with_what_it_lacks(tmp_path: Path) -> None:

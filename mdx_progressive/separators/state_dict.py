@@ -1,0 +1,47 @@
+"""State dicts out of pickled files, and nothing but state dicts."""
+
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mdx_progressive.errors import MdxError
+
+
+def load_state(path: Path, kind: str) -> dict[str, Tensor]:
+    """The tensors of a file by their names, on the CPU; nothing else in it is unpickled.
+
+    Args:
+        path: The file.
+        kind: What it should be, for the messages.
+
+    Raises:
+        MdxError: If the file is missing, broken, asks for other classes, or holds no state dict.
+    """
+    if not path.is_file():
+        raise MdxError(f"{path}: no such file ({kind})")
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        foreign = re.search(r"GLOBAL (\S+)", str(error))
+        asks = f"asks for {foreign[1]}" if foreign else "can't be read as such"
+        raise MdxError(f"{path}: refused, only tensors are unpickled, and it {asks} ({kind})") from error
+    except Exception as error:  # A broken file fails wherever its first broken byte is read.
+        raise MdxError(f"{path}: nothing could be loaded from it, {reason(error)} ({kind})") from error
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise MdxError(f"{path}: not a state dict, which holds tensors by their names ({kind})")
+    return state
+
+
+def reason(error: Exception) -> str:
+    """The first line of what a library says, or else the name of its error.
+
+    Example:
+        >>> reason(OSError("no such host")), reason(EOFError())
+        ('no such host', 'EOFError')
+    """
+    said = str(error).strip()
+    return said.splitlines()[0] if said else type(error).__name__
