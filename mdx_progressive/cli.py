@@ -1,4 +1,4 @@
-"""The command line: LightningCLI with `test` and `predict`."""
+"""The command line: LightningCLI with `test`, `predict` and `benchmark`, and a list of the separators."""
 
 import logging
 import sys
@@ -14,7 +14,10 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from mdx_progressive.callbacks import EstimateWriter, ResultFiles, StepProgressBar, TensorBoardCurves
 from mdx_progressive.data import SongDataModule
 from mdx_progressive.errors import MdxError
+from mdx_progressive.listing import print_separators
+from mdx_progressive.memory import keep_freed_memory
 from mdx_progressive.module import ProgressiveDemixing
+from mdx_progressive.trainer import ProgressiveTrainer
 
 _DESCRIPTION = """\
 Progressive inference for music demixing: a frozen pretrained separator is applied again and again to a mixture
@@ -24,6 +27,10 @@ in which the estimated target grows louder. No training.
       one-pass, every schedule and the oracle on the built-in clip: a table, curves, TensorBoard
   mdx-progressive predict -c configs/demo.yaml --data.input song.mp3 --out separated/
       the stems of your own music
+  mdx-progressive benchmark -c configs/demo.yaml
+      what the method costs on this machine, as ratios to the bare network and to the separator's own library
+  mdx-progressive separators
+      the pretrained separators, their sources, licences and training data
 
 Settings come from YAML files (-c, several are merged) and from options of the same names. `test --help` and
 `predict --help` list them all; `--model.separator.help SpleeterSeparator` explains a class.
@@ -31,7 +38,9 @@ Settings come from YAML files (-c, several are merged) and from options of the s
 _SUMMARIES = {
     "test": "Measure one-pass, oracle and the configured methods on songs with known stems.",
     "predict": "Separate music and write the stems to files.",
+    "benchmark": "Measure what the method costs on this machine, on the first chunk of the songs.",
 }
+_SEPARATORS = "separators"
 
 
 class _Parser(LightningArgumentParser):
@@ -48,12 +57,16 @@ class _HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
 
 
 class ProgressiveCLI(LightningCLI):
-    """`test` and `predict`; the separator tells the data its sample rate and sources."""
+    """`test`, `predict` and `benchmark`; the separator tells the data its sample rate and sources."""
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         skipped = {"model", "dataloaders", "datamodule", "ckpt_path", "weights_only"}
-        return {"test": skipped | {"verbose"}, "predict": skipped | {"return_predictions"}}
+        return {
+            "test": skipped | {"verbose"},
+            "predict": skipped | {"return_predictions"},
+            "benchmark": skipped,
+        }
 
     def setup_parser(
         self, add_subcommands: bool, main_kwargs: dict[str, Any], subparser_kwargs: dict[str, dict[str, Any]]
@@ -89,10 +102,15 @@ def main(args: Sequence[str] | None = None) -> int:
         args: The arguments; by default those of the process.
     """
     _quieten()
+    if (sys.argv[1:] if args is None else args)[:1] == [_SEPARATORS]:
+        print_separators()
+        return 0
+    keep_freed_memory()
     try:
         ProgressiveCLI(
             ProgressiveDemixing,
             SongDataModule,
+            trainer_class=ProgressiveTrainer,
             args=None if args is None else list(args),
             parser_class=_Parser,
             parser_kwargs={

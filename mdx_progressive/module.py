@@ -59,6 +59,8 @@ class ProgressiveDemixing(LightningModule):
         compare: Further methods for `test`, on the same chunks and from the same plain pass.
         targets: Sources to estimate; all of the separator's by default.
         oracle: Whether `test` runs the upper bound, with the schedule of `method`.
+        compile: Whether the networks are compiled with `torch.compile`: minutes at the first pass, then cached on
+            disk. It pays on a GPU and in long runs; needs a C++ compiler.
 
     Raises:
         MdxError: If a target is no source of the separator, two methods have one name, or `method` needs the
@@ -72,12 +74,15 @@ class ProgressiveDemixing(LightningModule):
         compare: list[Method] | None = None,
         targets: list[str] | None = None,
         oracle: bool = True,
+        compile: bool = False,  # noqa: A002 - the name of the key
     ) -> None:
         super().__init__()
         if method.needs_references:
             raise MdxError(
                 f"model.method can't be {type(method).__name__}, which needs the true sources; `test` runs it"
             )
+        if compile:
+            separator.compile(dynamic=False)
         self.separator = separator
         self.method = method
         self.indices = separator.index(targets)

@@ -402,6 +402,15 @@ class TestConfigsAndReadme:
     def test_every_config_is_valid(self, path: Path, command: str) -> None:
         assert run(command, "-c", str(path), "--print_config") == 0
 
+    @pytest.mark.parametrize("path", sorted(CONFIGS.glob("separator/*.yaml")), ids=lambda path: path.name)
+    def test_every_separator_preset_is_valid_and_complete(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run("test", "-c", DEMO, "--model.separator", str(path), "--print_config") == 0
+
+        shown = yaml.safe_load(capsys.readouterr().out)["model"]["separator"]
+        chosen = yaml.safe_load(path.read_text())
+        assert shown["class_path"] == chosen["class_path"]
+        assert chosen.get("init_args", {}).items() <= shown["init_args"].items()
+
     @pytest.mark.parametrize("path", sorted(CONFIGS.glob("schedule/*.yaml")), ids=lambda path: path.name)
     def test_every_schedule_preset_is_valid_and_complete(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert run("test", "-c", DEMO, "--model.method.schedule", str(path), "--print_config") == 0
@@ -424,7 +433,7 @@ class TestConfigsAndReadme:
     def test_every_command_of_the_readme_is_valid(self, tmp_path: Path) -> None:
         readme = (CONFIGS.parent / "README.md").read_text()
         commands = re.findall(
-            r"^ *(?:.*&& )?(?:\.venv/bin/)?mdx-progressive ((?:test|predict) .*)$", readme, re.MULTILINE
+            r"^ *(?:.*&& )?(?:\.venv/bin/)?mdx-progressive ((?:test|predict|benchmark) .*)$", readme, re.MULTILINE
         )
         assert len(commands) >= 4
         os.symlink(CONFIGS, tmp_path / "configs")

@@ -1,0 +1,48 @@
+"""Lightning's Trainer, with a third thing that it can do beside `test` and `predict`."""
+
+from pathlib import Path
+
+from lightning.pytorch import Trainer
+
+from mdx_progressive.benchmark import Benchmark, Precision, report
+from mdx_progressive.data import SongDataModule
+from mdx_progressive.errors import MdxError
+from mdx_progressive.module import ProgressiveDemixing
+
+
+class ProgressiveTrainer(Trainer):
+    """Lightning's Trainer, which also benchmarks."""
+
+    def benchmark(
+        self,
+        model: ProgressiveDemixing,
+        datamodule: SongDataModule,
+        precisions: list[Precision] | None = None,
+        rounds: int = 3,
+        json: Path = Path("logs/benchmark.json"),
+    ) -> None:
+        """Measure what `model.method` costs on this machine, on the first chunk of the songs with stems.
+
+        Args:
+            model: The separator and the method.
+            datamodule: Where the chunk comes from.
+            precisions: Precisions beside float32; by default bf16-mixed, and 16-mixed too on a GPU.
+            rounds: How often everything is run; ratios are medians.
+            json: File that everything is written to.
+
+        Raises:
+            MdxError: If `rounds` is below 1, or the songs hold no chunk.
+        """
+        if rounds < 1:
+            raise MdxError(f"rounds must be 1 or more, not {rounds}")
+        device = self.strategy.root_device
+        if precisions is None:
+            precisions = ["bf16-mixed"] if device.type == "cpu" else ["bf16-mixed", "16-mixed"]
+        datamodule.setup("test")
+        batch = next(iter(datamodule.test_dataloader()), None)
+        if batch is None or not batch.origins:
+            raise MdxError("benchmark needs a chunk of music: give songs with stems, --data.root FOLDER")
+        costs, floors = Benchmark(model.separator, model.method, model.targets, batch, device, rounds).run(precisions)
+        seconds = batch.mixture.shape[-1] / model.separator.sample_rate
+        title = f"{type(model.separator).__name__} on {seconds:.1f} s of {batch.origins[0].song}, {device}"
+        report(costs, floors, title, json)

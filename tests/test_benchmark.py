@@ -1,0 +1,122 @@
+"""`mdx-progressive benchmark`, `separators`, and what keeps memory."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mdx_progressive.cli import main
+from mdx_progressive.listing import families
+from mdx_progressive.memory import keep_freed_memory, peak_memory, restart_peak_memory
+from tests.conftest import CONFIGS
+
+Found = dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def found(small_htdemucs_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """The real command, on the built-in clip with a small network."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    command = [sys.executable, "-m", "mdx_progressive", "benchmark", "-c", str(CONFIGS / "htdemucs.yaml")]
+    command += ["--model.separator.weights", str(small_htdemucs_file), "--model.targets", "[vocals, bass]"]
+    command += ["--model.method.steps", "2", "--rounds", "1", "--data.chunk", "2"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "bare forwards" in done.stdout
+    content: Found = json.loads((folder / "logs" / "benchmark.json").read_text())
+    return content
+
+
+class TestBenchmark:
+    def test_counts_the_forward_passes_of_the_method(self, found: Found) -> None:
+        forwards = {(cost["run"], cost["precision"]): cost["forwards"] for cost in found["costs"]}
+
+        # 2 s are three segments of 1 s at an overlap of a quarter; 2 steps of 2 targets are 5 passes.
+        for precision in ("32-true", "bf16-mixed"):
+            assert forwards["one pass", precision] == 3
+            assert forwards["2 steps, 2 targets", precision] == 15
+            assert forwards["bare forwards", precision] == 15
+
+    def test_ratios_are_of_the_times(self, found: Found) -> None:
+        by_run = {cost["run"]: cost for cost in found["costs"] if cost["precision"] == "32-true"}
+        bare, steps, library = (by_run[run] for run in ("bare forwards", "2 steps, 2 targets", "library, 5 passes"))
+
+        assert steps["over_floor"] == pytest.approx(steps["seconds"] / bare["seconds"])
+        assert steps["speedup"] == pytest.approx(library["seconds"] / steps["seconds"])
+        assert steps["memory"] > 2**20
+
+    def test_the_deviation_is_that_from_float32(self, found: Found) -> None:
+        steps = {cost["precision"]: cost for cost in found["costs"] if cost["run"].startswith("2 steps")}
+
+        assert steps["32-true"]["snr"] is None
+        assert 5 < steps["bf16-mixed"]["snr"] < 80
+        assert steps["bf16-mixed"]["change"] is not None
+
+    def test_the_floor_knows_its_operations(self, found: Found) -> None:
+        for floor in found["floors"]:
+            assert set(floor["per_segment"]) == {"1", "2", "4"}
+            assert 0 < floor["rate"] < floor["ceiling"]
+
+    def test_no_rounds_is_an_error(
+        self, small_htdemucs_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "argv", ["mdx-progressive"])
+        arguments = ["benchmark", "-c", str(CONFIGS / "htdemucs.yaml"), "--rounds", "0"]
+
+        assert main([*arguments, "--model.separator.weights", str(small_htdemucs_file)]) == 1
+        assert "rounds" in capsys.readouterr().err
+
+
+class TestSeparators:
+    def test_every_published_separator_is_listed_with_its_facts(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["separators"]) == 0
+
+        printed = capsys.readouterr().out
+        for family in families():
+            assert family.__name__ in printed
+            for weights in family.published:
+                assert weights.name in printed
+        assert "BY-NC-SA" in printed
+
+
+class TestMemory:
+    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+    def test_the_peak_is_that_since_the_last_start(self) -> None:
+        cpu = torch.device("cpu")
+        restart_peak_memory(cpu)
+        before = peak_memory(cpu)
+        held = torch.ones(64, 2**20)
+        peak = peak_memory(cpu)
+        del held
+        restart_peak_memory(cpu)
+
+        assert before is not None
+        assert peak is not None
+        assert 200 * 2**20 < peak - before < 400 * 2**20
+
+    @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone can be told")
+    def test_large_tensors_stop_faulting(self) -> None:
+        code = """
+import resource, torch
+from mdx_progressive.memory import keep_freed_memory
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        torch.ones(2**24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+first = faults()
+assert keep_freed_memory()
+faults()
+print(first, faults())
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        before, after = map(int, done.stdout.split())
+
+        assert after < before / 10
+
+    def test_it_answers_on_every_system(self) -> None:
+        assert keep_freed_memory() in (True, False)
