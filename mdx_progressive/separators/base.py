@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from mdx_progressive.errors import MdxError
-from mdx_progressive.separators.attention import CpuAttention
 from mdx_progressive.separators.fit import BatchFit
 from mdx_progressive.separators.precision import HALF
 from mdx_progressive.separators.published import Published
@@ -41,7 +40,6 @@ class Separator(nn.Module, ABC):
     """Licence of the weights."""
     musdb_test: bool | None = None
     """Whether it was trained on the test set of MUSDB18; None where that is not known."""
-    _compiled = False
     batch_size: int | None = None
     """Segments a forward pass; None to let `BatchFit` find it."""
 
@@ -72,7 +70,6 @@ class Separator(nn.Module, ABC):
         """
         for region in self._regions():
             region.compile(*args, **kwargs)
-        self._compiled = True
 
     def _regions(self) -> Iterable[nn.Module]:
         """The parts that are compiled, each by itself; whole networks unless a family has a reason."""
@@ -185,8 +182,6 @@ class Separator(nn.Module, ABC):
         dtype = torch.float64 if torch.float64 in kinds else torch.float32
         default = torch.get_default_dtype()
         with ExitStack() as stack:
-            if device.type == "cpu" and not self._compiled:
-                stack.enter_context(CpuAttention())
             if half is not None:
                 stack.enter_context(torch.autocast(device.type, dtype=half))
             if default != dtype:

@@ -1,13 +1,11 @@
-"""Layers kept in float32, attention on the CPU, and the batch size that fits."""
+"""Layers kept in float32, and the batch size that fits."""
 
 import copy
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
-from mdx_progressive.separators.attention import CpuAttention
 from mdx_progressive.separators.fit import BatchFit
 from mdx_progressive.separators.precision import FullPrecision
 
@@ -36,47 +34,6 @@ class TestFullPrecision:
 
     def test_a_cast_to_double_precision_holds(self) -> None:
         assert FullPrecision(nn.Linear(4, 4)).double()(torch.ones(1, 4, dtype=torch.float64)).dtype == torch.float64
-
-
-class TestCpuAttention:
-    @staticmethod
-    def exact(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor:
-        factor = query.shape[-1] ** -0.5 if scale is None else scale
-        doubles = [each.double() for each in (query, key, value)]
-        return (factor * doubles[0] @ doubles[1].mT).softmax(-1) @ doubles[2]
-
-    @pytest.mark.parametrize(("kind", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
-    @pytest.mark.parametrize("scale", [None, 0.3])
-    def test_is_attention(self, kind: torch.dtype, tolerance: float, scale: float | None) -> None:
-        query, key, value = (torch.randn(2, 3, length, 8).to(kind) for length in (5, 7, 7))
-
-        with CpuAttention():
-            result = functional.scaled_dot_product_attention(query, key, value, scale=scale)
-
-        assert result.dtype == kind
-        torch.testing.assert_close(result.double(), self.exact(query, key, value, scale), rtol=0, atol=tolerance)
-
-    @pytest.mark.parametrize("half", [False, True])
-    def test_multi_head_attention_gives_the_same(self, half: bool) -> None:
-        layer = nn.MultiheadAttention(32, 4, batch_first=True).eval()
-        signal = torch.randn(2, 9, 32)
-
-        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
-            expected, _ = layer(signal, signal, signal, need_weights=False)
-            with CpuAttention():
-                result, _ = layer(signal, signal, signal, need_weights=False)
-
-        torch.testing.assert_close(result, expected, rtol=0, atol=1e-2 if half else 1e-6)
-
-    @pytest.mark.parametrize("settings", [{"is_causal": True}, {"attn_mask": torch.ones(5, 5).tril().bool()}])
-    def test_masks_are_kept(self, settings: dict[str, object]) -> None:
-        query = torch.randn(1, 2, 5, 8)
-        expected = functional.scaled_dot_product_attention(query, query, query, **settings)  # type: ignore[arg-type]
-
-        with CpuAttention(), torch.autocast("cpu", dtype=torch.bfloat16):
-            result = functional.scaled_dot_product_attention(query, query, query, **settings)  # type: ignore[arg-type]
-
-        torch.testing.assert_close(result.float(), expected, rtol=0, atol=3e-2)
 
 
 class TestBatchFit:
