@@ -1,0 +1,289 @@
+"""Any network that was exported as a program: TorchScript, `torch.export` or ONNX, with a few lines about it."""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Self
+from zipfile import is_zipfile
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mdx_progressive.errors import MdxError
+from mdx_progressive.separators.segmented import SegmentedSeparator, standardised
+from mdx_progressive.separators.state_dict import reason
+
+
+class ExportedSeparator(SegmentedSeparator):
+    """A network that was exported as a program from waveforms to waveforms.
+
+    The program takes (batch, channel, time) and gives (batch, source, channel, time) of the same length, in float32,
+    whatever the precision of the run. A mixture is cut into overlapping segments, whose estimates are added up under
+    triangular windows.
+
+    An ONNX file holds operations on tensors and no more. TorchScript and `torch.export` files can make this computer do
+    other things as well: load only those of people whom you trust.
+
+    Args:
+        program: A TorchScript file (`.pt`, `.pth`, `.ts`, `.jit` or `.torchscript`), a program of `torch.export`
+            (`.pt2`), or an ONNX file (`.onnx`; runs on the GPU if onnxruntime-gpu is installed, else on the CPU).
+        sources: Names of the sources, in the order of the outputs.
+        sample_rate: In Hz.
+        segment: Length of a segment in seconds; by default the length that the program was exported for. A program that
+            takes any length then hears the whole mixture at once. TorchScript does not tell its length: state it.
+        channels: Channels that the program takes.
+        overlap: Fraction of a segment that the next one covers too, within [0, 1).
+        standardise: Give the program a mixture of mean 0 and deviation 1, and undo that in its estimates, as `demucs`
+            does.
+        batch_size: Segments a forward pass: 1 because many programs are exported for just one. Null for 1 on the CPU
+            and 8 on an accelerator.
+
+    Raises:
+        MdxError: If the program can't be loaded or run, or gives another shape; if onnxruntime is missing, or a setting
+            is out of its range.
+    """
+
+    def __init__(
+        self,
+        sources: list[str],
+        sample_rate: int,
+        program: Path | None = None,
+        segment: float | None = None,
+        channels: int = 2,
+        overlap: float = 0.25,
+        standardise: bool = False,
+        batch_size: int | None = 1,
+    ) -> None:
+        super().__init__()
+        if program is None:
+            raise MdxError("which program? --model.separator.program FILE, one of TorchScript, torch.export or ONNX")
+        if not sources or len(set(sources)) != len(sources):
+            raise MdxError(f"sources must be different names, at least one, not {sources}")
+        for name, value in (("sample_rate", sample_rate), ("channels", channels), ("segment", segment)):
+            if value is not None and value <= 0:
+                raise MdxError(f"{name} must be above 0, not {value}")
+        loaded = _load(Path(program), len(sources), channels)
+        self.networks = nn.ModuleList([loaded])
+        self.sources = list(sources)
+        self.sample_rate = sample_rate
+        self.channels = channels
+        self.overlap = overlap
+        self.standardise = standardise
+        self.batch_size = batch_size
+        self.samples = _samples(loaded, segment, sample_rate)
+        self.segment = None if self.samples is None else self.samples / sample_rate
+        self.freeze()
+
+    def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
+        if not self.standardise:
+            return self._estimates(mixture, wanted)
+        normalised, mean, deviation = standardised(mixture)
+        return self._estimates(normalised, wanted) * deviation.unsqueeze(1) + mean.unsqueeze(1)
+
+    def _estimates(self, mixture: Tensor, wanted: Tensor) -> Tensor:
+        """Shape: as of `_separate`."""
+        program = self.networks[0]
+        if self.samples is not None:
+            # Half a sample more, lest a quotient that was rounded down loses one.
+            return self._over_segments(program, (self.samples + 0.5) / self.sample_rate, mixture, wanted)
+        batches = self._batches(range(len(mixture)), mixture.device)
+        estimates = torch.cat([program(mixture[list(items)]) for items in batches])
+        return torch.stack([estimate[numbers] for estimate, numbers in zip(estimates, wanted, strict=True)])
+
+    def _input_length(self, network: nn.Module, samples: int, segment: int) -> int:
+        return segment
+
+    def _regions(self) -> Iterable[nn.Module]:
+        """Only a program of `torch.export` can be compiled; the others run as they are."""
+        return [network.module for network in self.networks if isinstance(network, _ExportedProgram)]
+
+
+class _Program(nn.Module, ABC):
+    """A program of a file, on whatever device, but always of its own type.
+
+    Args:
+        path: The file.
+        sources: How many it should give.
+        channels: How many it should take.
+
+    Shape:
+        - input: (batch, channel, time)
+        - output: (batch, source, channel, time)
+    """
+
+    batch: int | None = None
+    """Size of the only batch that it takes, if it tells one."""
+    time: int | None = None
+    """Samples of the only segment that it takes, if it tells one."""
+
+    def __init__(self, path: Path, sources: int, channels: int) -> None:
+        super().__init__()
+        self.path = path
+        self.sources = sources
+        self.channels = channels
+
+    def _state(self, shapes: list[tuple[int | None, ...]]) -> None:
+        """Check the shapes of the inputs that the program tells, None for a length that it leaves open."""
+        told = " and ".join(_shape(shape) for shape in shapes)
+        if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][1] not in (None, self.channels):
+            raise MdxError(
+                f"{self.path}: expected one input of shape (batch, {self.channels}, time), found {told or 'none'}"
+            )
+        self.batch, _, self.time = shapes[0]
+
+    def forward(self, segments: Tensor) -> Tensor:
+        groups = segments.split(self.batch) if self.batch else (segments,)
+        return torch.cat([self._checked(group) for group in groups])
+
+    def _checked(self, segments: Tensor) -> Tensor:
+        count = len(segments)
+        inputs = functional.pad(segments, (0, 0, 0, 0, 0, (self.batch or count) - count))
+        try:
+            with torch.autocast(inputs.device.type, enabled=False):
+                found = self._run(inputs)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # Whatever the program raises.
+            raise MdxError(
+                f"{self.path}: the program fails on an input of shape {_shape(inputs.shape)}, (batch, channel, time):"
+                f" {reason(error)}"
+            ) from error
+        expected = (len(inputs), self.sources, *inputs.shape[1:])
+        if not isinstance(found, Tensor) or found.shape != expected:
+            raise MdxError(
+                f"{self.path}: expected an output of shape {_shape(expected)}, (batch, source, channel, time), found"
+                f" {_shape(found.shape) if isinstance(found, Tensor) else type(found).__name__}"
+            )
+        return found[:count]
+
+    @abstractmethod
+    def _run(self, inputs: Tensor) -> Any:
+        """What the program makes of its input."""
+
+    def train(self, mode: bool = True) -> Self:
+        """Programs are as they were exported; those of `torch.export` raise at this call."""
+        self.training = False
+        return self
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Programs can be moved, but not cast."""
+        super()._apply(lambda tensor: tensor.to(fn(tensor).device), recurse)  # type: ignore[no-untyped-call]
+        return self
+
+
+class _TorchScript(_Program):
+    def __init__(self, path: Path, sources: int, channels: int) -> None:
+        super().__init__(path, sources, channels)
+        with warnings.catch_warnings():
+            # Files that people have are loaded for as long as PyTorch can.
+            warnings.filterwarnings("ignore", ".*torch.jit.load.*", DeprecationWarning)
+            self.module = torch.jit.load(path, map_location="cpu").eval()
+
+    def _run(self, inputs: Tensor) -> Any:
+        return self.module(inputs)
+
+
+class _ExportedProgram(_Program):
+    device = torch.device("cpu")
+
+    def __init__(self, path: Path, sources: int, channels: int) -> None:
+        super().__init__(path, sources, channels)
+        if not is_zipfile(path):  # PyTorch would fill the screen.
+            raise MdxError(f"{path}: no program could be loaded from it (no archive of torch.export.save, or damaged)")
+        self._use(torch.export.load(path))
+        values = {node.name: node.meta["val"] for node in self.exported.graph.nodes if node.op == "placeholder"}
+        inputs = [values[name] for name in self.exported.graph_signature.user_inputs]
+        self._state([tuple(size if isinstance(size, int) else None for size in value.shape) for value in inputs])
+
+    def _use(self, exported: torch.export.ExportedProgram) -> None:
+        self.exported = exported
+        self.module = exported.module()
+        for module in self.module.modules():
+            module.training = False
+
+    def _run(self, inputs: Tensor) -> Any:
+        return self.module(inputs)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move the program with the tensors that it makes itself, whose device stands in its graph."""
+        from torch.export.passes import move_to_device_pass
+
+        device = fn(torch.empty(0, device=self.device)).device
+        if device != self.device:
+            self._use(move_to_device_pass(self.exported, device))
+            self.device = device
+        return self
+
+
+class _Onnx(_Program):
+    def __init__(self, path: Path, sources: int, channels: int) -> None:
+        super().__init__(path, sources, channels)
+        self.sessions: dict[torch.device, Any] = {}
+        inputs = self._session(torch.device("cpu")).get_inputs()
+        for given in inputs:
+            if given.type != "tensor(float)":
+                raise MdxError(f"{path}: expected an input of the type tensor(float), found {given.type}")
+        self._state([tuple(size if isinstance(size, int) else None for size in given.shape) for given in inputs])
+
+    def _run(self, inputs: Tensor) -> Any:
+        session = self._session(inputs.device)
+        outputs = session.run(None, {session.get_inputs()[0].name: inputs.cpu().numpy()})
+        return torch.from_numpy(outputs[0]).to(inputs.device) if len(outputs) == 1 else outputs
+
+    def _session(self, device: torch.device) -> Any:
+        """The program made ready for a device."""
+        if device not in self.sessions:
+            try:
+                import onnxruntime
+            except ImportError as error:
+                raise MdxError(
+                    f'{self.path}: ONNX needs onnxruntime, which is missing: pip install "mdx_progressive[onnx]"'
+                ) from error
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = torch.get_num_threads()
+            providers: list[Any] = ["CPUExecutionProvider"]
+            if device.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+                providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
+            self.sessions[device] = onnxruntime.InferenceSession(self.path, options, providers)
+        return self.sessions[device]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy makes sessions of its own; they can't be copied."""
+        return {**self.__dict__, "sessions": {}}
+
+
+_FORMATS: dict[str, type[_Program]] = {
+    **dict.fromkeys((".pt", ".pth", ".ts", ".jit", ".torchscript"), _TorchScript),
+    ".pt2": _ExportedProgram,
+    ".onnx": _Onnx,
+}
+
+
+def _load(path: Path, sources: int, channels: int) -> _Program:
+    if not path.is_file():
+        raise MdxError(f"{path}: no such file (a program of TorchScript, torch.export or ONNX)")
+    if path.suffix not in _FORMATS:
+        raise MdxError(f"{path}: the name of a program ends in one of {', '.join(_FORMATS)}")
+    try:
+        return _FORMATS[path.suffix](path, sources, channels)
+    except MdxError:
+        raise
+    except Exception as error:  # A broken file fails wherever its first broken byte is read.
+        raise MdxError(f"{path}: no program could be loaded from it ({reason(error)})") from error
+
+
+def _samples(program: _Program, segment: float | None, sample_rate: int) -> int | None:
+    """Samples of a segment: as the program tells or as asked for; None for the whole mixture."""
+    asked = None if segment is None else max(1, round(segment * sample_rate))
+    if program.time is not None and asked not in (None, program.time):
+        raise MdxError(
+            f"{program.path}: takes segments of {program.time} samples ({program.time / sample_rate:g} s at"
+            f" {sample_rate} Hz), not of {asked}: leave the segment out"
+        )
+    return program.time or asked
+
+
+def _shape(sizes: Iterable[int | None]) -> str:
+    return f"({', '.join('any' if size is None else str(size) for size in sizes)})"

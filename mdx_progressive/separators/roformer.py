@@ -1,0 +1,159 @@
+"""RoFormers: BS-RoFormer (Lu et al., 2023) and Mel-Band RoFormer (Wang et al., 2023), as the community trains them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mdx_progressive.errors import MdxError
+from mdx_progressive.separators.base import Separator
+from mdx_progressive.separators.roformer_network import Description, load_network, read_description
+
+
+class RoFormerSeparator(Separator):
+    """A BS-RoFormer or Mel-Band RoFormer out of the two files that are shared: a YAML and a checkpoint.
+
+    Both are those of ZFTurbo's Music-Source-Separation-Training (the `msst` package). Separates as its `demix` does
+    with one chunk a batch: chunks that begin every `chunk / num_overlap` samples, reflections of the mixture at its
+    ends, and windows with linear flanks of a tenth of a chunk. It gives what the network gives: a network for vocals
+    has the one source `vocals`, and no rest.
+
+    Args:
+        config: The YAML of the network, with its sections model, training, inference and audio.
+        weights: Its checkpoint, a `.ckpt`, `.pth`, `.pt`, `.th`, `.bin` or `.safetensors` file.
+        num_overlap: Chunks over each sample, 1 or more; by default as in the YAML. Time grows with it.
+        segment: Length of a chunk in seconds, taken to whole frames; by default that of the YAML.
+        batch_size: Chunks a forward pass; by default 1 on the CPU, where more are slower each, and 8 on an accelerator.
+
+    Raises:
+        MdxError: If a file or the packages are missing, the files don't fit each other, the YAML asks for what the
+            packages can't compute, or a setting is out of its range.
+    """
+
+    def __init__(
+        self,
+        config: Path | None = None,
+        weights: Path | None = None,
+        num_overlap: int | None = None,
+        segment: float | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        if config is None or weights is None:
+            raise MdxError(
+                "a RoFormer needs its YAML and its checkpoint: --model.separator.config FILE"
+                " --model.separator.weights FILE"
+            )
+        described = read_description(Path(config))
+        self.chunk = _chunk(described, segment)
+        self.num_overlap = _num_overlap(described, self.chunk, num_overlap)
+        self.networks = nn.ModuleList([load_network(described, Path(weights))])
+        self.sources = described.sources
+        self.sample_rate = described.sample_rate
+        self.channels = described.channels
+        self.segment = self.chunk / self.sample_rate
+        self.batch_size = batch_size
+        self.freeze()
+
+    def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
+        estimates = mixture.new_empty(*wanted.shape, *mixture.shape[1:])
+        # Items that want the same sources share their forward passes, in which only these are computed.
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for item, numbers in enumerate(wanted.tolist()):
+            alike.setdefault(tuple(numbers), []).append(item)
+        for numbers, items in alike.items():
+            estimates[items] = self._over_chunks(mixture[items], numbers)
+        return estimates
+
+    def _regions(self) -> Iterable[nn.Module]:
+        """The transformers, whose code is shared; a whole network would be compiled anew for each choice of sources."""
+        return [transformer for layer in self.networks[0].layers for transformer in layer]  # type: ignore[union-attr]
+
+    def _over_chunks(self, mixture: Tensor, numbers: tuple[int, ...]) -> Tensor:
+        """The sources of these numbers in each mixture, as `msst.utils.model_utils.demix`.
+
+        Shape:
+            - mixture: (item, channel, time)
+            - result: (item, target, channel, time)
+        """
+        stride = self.chunk // self.num_overlap
+        border = self.chunk - stride
+        if mixture.shape[-1] <= 2 * border:
+            border = 0
+        signal = functional.pad(mixture, (border, border), mode="reflect") if border else mixture
+        items, channels, length = signal.shape
+        total, weight = signal.new_zeros(items, len(numbers), channels, length), signal.new_zeros(length)
+        starts = range(0, length, stride)
+        windows = {}
+        for start in starts:
+            inside = min(self.chunk, length - start)
+            windows[start] = self._window(signal, first=start == 0, last=start == starts[-1])[:inside]
+            weight[start : start + inside] += windows[start]
+        places = [(item, start) for item in range(items) for start in starts]
+        for batch in self._batches(places, signal.device):
+            chunks = torch.stack([self._cut(signal[item], start) for item, start in batch])
+            for (item, start), estimate in zip(batch, self._network(chunks, numbers), strict=True):
+                window = windows[start]
+                total[item, ..., start : start + len(window)] += window * estimate[..., : len(window)]
+        # With num_overlap 1 the flanks of two chunks meet at weight 0, where msst, too, leaves zeros.
+        result = torch.where(weight > 0, total / weight, 0)
+        return result[..., border : border + mixture.shape[-1]]
+
+    def _cut(self, signal: Tensor, start: int) -> Tensor:
+        """A chunk (channel, time); one that the end cuts short goes on in reflections, or zeros if it is very short."""
+        part = signal[:, start : start + self.chunk]
+        mode = "reflect" if part.shape[-1] > self.chunk // 2 else "constant"
+        return functional.pad(part, (0, self.chunk - part.shape[-1]), mode=mode)
+
+    def _window(self, signal: Tensor, first: bool, last: bool) -> Tensor:
+        """Weights of the samples of a chunk: flanks on both sides, but where the signal begins or ends."""
+        window, flank = signal.new_ones(self.chunk), self.chunk // 10
+        rise = torch.linspace(0, 1, flank, device=signal.device, dtype=signal.dtype)
+        if not first:
+            window[:flank] = rise
+        if first or not last:  # A first chunk keeps its falling flank even if it is the last: so does msst.
+            window[self.chunk - flank :] = rise.flip(0)
+        return window
+
+    def _network(self, chunks: Tensor, numbers: tuple[int, ...]) -> Tensor:
+        """The sources of these numbers: (chunk, channel, time) to (chunk, target, channel, time)."""
+        network = self.networks[0]
+        network.mask_estimators.chosen = numbers  # type: ignore[union-attr]
+        estimates: Tensor = network(chunks)
+        # The packages leave out the axis of a single source.
+        return estimates.view(len(chunks), len(numbers), self.channels, -1)
+
+
+def _chunk(described: Description, segment: float | None) -> int:
+    """Samples of a chunk: as asked for in seconds, else as described."""
+    hop = described.hop
+    if segment is None:
+        chunk = described.chunk
+        if chunk is None:
+            raise MdxError(f"{described.path}: has no chunk_size under inference or audio: set the separator's segment")
+    else:
+        chunk = round(segment * described.sample_rate / hop) * hop
+    shortest = (described.window // 2 // hop + 1) * hop
+    if chunk < shortest:
+        raise MdxError(
+            f"the segment of this RoFormer must be at least {shortest / described.sample_rate:g} s, not"
+            f" {chunk / described.sample_rate if segment is None else segment:g} s"
+        )
+    if chunk % hop:
+        whole = chunk // hop * hop / described.sample_rate
+        raise MdxError(
+            f"{described.path}: a chunk_size of {chunk} samples is no multiple of stft_hop_length {hop}, so that the"
+            f" network would leave its end empty: set the separator's segment, e.g. to {whole:.3f} s"
+        )
+    return chunk
+
+
+def _num_overlap(described: Description, chunk: int, asked: int | None) -> int:
+    number = described.num_overlap if asked is None else asked
+    if number is None:
+        raise MdxError(f"{described.path}: has no num_overlap under inference: set the separator's num_overlap")
+    if not 1 <= number <= chunk:
+        raise MdxError(f"num_overlap must lie within 1 and the {chunk} samples of a chunk, not {number}")
+    return number
