@@ -1,5 +1,6 @@
 """Hybrid Demucs (Défossez, 2021) as torchaudio holds it, with torchaudio's own weights."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -78,6 +79,12 @@ class TorchaudioSeparator(SegmentedSeparator):
         normalised, mean, deviation = standardised(mixture)
         estimates = self._over_segments(self.networks[0], self.segment, normalised, wanted)
         return estimates * deviation.unsqueeze(1) + mean.unsqueeze(1)
+
+    def _regions(self) -> Iterator[nn.Module]:
+        # Compiled by layers, since tracing its STFT alone takes minutes.
+        for network in self.networks:
+            for part in ("freq_encoder", "time_encoder", "freq_decoder", "time_decoder"):
+                yield from network.get_submodule(part).children()
 
     def _input_length(self, network: nn.Module, samples: int, segment: int) -> int:
         """A segment's own length, but never below that which the reflections at the ends of the STFT need."""
