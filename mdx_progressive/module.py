@@ -1,5 +1,7 @@
 """The LightningModule: the frozen separator, the methods, the metrics, wired together."""
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple, TypedDict
@@ -63,8 +65,8 @@ class ProgressiveDemixing(LightningModule):
             disk. It pays on a GPU and in long runs; needs a C++ compiler.
 
     Raises:
-        MdxError: If a target is no source of the separator, two methods have one name, or `method` needs the
-            true sources.
+        MdxError: If a target is no source of the separator, two methods have one name, `method` needs the true
+            sources, or there is no compiler for `compile`.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class ProgressiveDemixing(LightningModule):
                 f"model.method can't be {type(method).__name__}, which needs the true sources; `test` runs it"
             )
         if compile:
+            _check_compiler()
             separator.compile(dynamic=False)
         self.separator = separator
         self.method = method
@@ -179,6 +182,14 @@ class ProgressiveDemixing(LightningModule):
             for origin, of_chunk in zip(batch.origins, values, strict=True):
                 for source, value in zip(self.targets, of_chunk, strict=True):
                     yield Row(origin.song, origin.chunk, method.name, step.step, step.weight, source, metric, value)
+
+
+def _check_compiler() -> None:
+    """`torch.compile` would notice at the first pass, and say so over many lines."""
+    if not any(shutil.which(name) for name in (os.environ.get("CXX") or "c++", "g++", "clang++", "cl")):
+        raise MdxError(
+            "model.compile needs a C++ compiler, and there is none: install one (apt-get install g++) or name it in CXX"
+        )
 
 
 class _Best:

@@ -78,6 +78,7 @@ class TestTest:
 
         assert "mean over songs" in summary["aggregation"]
         assert summary["separator"] == "SpleeterSeparator"
+        assert (summary["licence_of_weights"], summary["trained_on_musdb18_test"]) == ("MIT", False)
         assert summary["passes_per_chunk"] == 1 + 3 + 3 + 3 * 9
         assert len(summary["si_sdr"]["linear"]["vocals"]["mean"]) == 4
 

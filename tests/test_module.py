@@ -1,5 +1,6 @@
 """The LightningModule under a Trainer: what it measures, and that batches change nothing."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from mdx_progressive.metrics import si_sdr
 from mdx_progressive.module import ProgressiveDemixing
 from mdx_progressive.results import Row
 from mdx_progressive.schedules import Cosine, Linear
-from mdx_progressive.separators import DemucsSeparator, Separator, SpleeterSeparator
+from mdx_progressive.separators import DemucsSeparator, OpenUnmixSeparator, Separator, SpleeterSeparator
+from tests.conftest import noise
+from tests.separators.open_unmix_weights import small_folder
 
 
 @pytest.fixture(scope="module")
@@ -242,3 +245,28 @@ def test_rows_of_a_step_name_their_weight() -> None:
     assert {(row.method, row.step): row.weight for row in rows} == pytest.approx(
         {("one-pass", 0): 0.0, ("linear", 0): 0.0, ("linear", 1): 0.4, ("linear", 2): 0.8}
     )
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))), reason="no C++ compiler is at hand")
+@pytest.mark.filterwarnings(
+    "ignore:.*torch.jit.script_method.*:DeprecationWarning"
+)  # PyTorch's own compiler asks for it
+def test_compiled_networks_predict_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    separator = OpenUnmixSeparator(weights=small_folder(tmp_path), iterations=0)
+    method, batch = Progressive(Linear(0.5), 2), batch_of(noise(1)[None])
+    plain = ProgressiveDemixing(separator, method, targets=["vocals"]).predict_step(batch, 0)
+
+    with torch.inference_mode():
+        compiled = ProgressiveDemixing(separator, method, targets=["vocals"], compile=True).predict_step(batch, 0)
+
+    torch.testing.assert_close(compiled.estimates, plain.estimates, rtol=0, atol=1e-5)
+    assert any((tmp_path / "cache").iterdir())
+
+
+def test_without_a_compiler_compile_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+
+    with pytest.raises(MdxError, match="compiler"):
+        ProgressiveDemixing(Halver(), Progressive(Linear()), compile=True)

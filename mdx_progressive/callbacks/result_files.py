@@ -58,6 +58,8 @@ class ResultFiles(Callback):
         write_rows(folder / "results.csv", pl_module.rows)
         facts = {
             "separator": type(pl_module.separator).__name__,
+            "licence_of_weights": pl_module.separator.licence,
+            "trained_on_musdb18_test": pl_module.separator.musdb_test,
             "targets": pl_module.targets,
             "methods": [method.name for method in pl_module.methods],
             "passes_per_chunk": pl_module.passes,
@@ -68,6 +70,8 @@ class ResultFiles(Callback):
         found = [(method, lines(means, HEADLINE, method, comparison.ceiling)) for method in comparison.between]
         _print_table(found, f"SI-SDR in dB: {comparison.caption}", folder)
         silent = int(means[(means["metric"] == HEADLINE) & (means["method"] == comparison.floor)]["silent"].sum())
+        if pl_module.separator.musdb_test:
+            log.warning("these weights were trained on MUSDB18's test set: results on its songs prove nothing")
         if silent:
             log.warning("%d silent sources of chunks were left out of the means (NaN in results.csv)", silent)
 

@@ -1,6 +1,8 @@
 """torchaudio's Hybrid Demucs: equal to its own network, and what is refused."""
 
+import json
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mdx_progressive.cli import main
 from mdx_progressive.errors import MdxError
 from mdx_progressive.separators import TorchaudioSeparator
 from mdx_progressive.torchaudio_import import import_torchaudio
-from tests.conftest import RATE, SOURCES, noise
+from tests.conftest import CONFIGS, RATE, SOURCES, noise
 from tests.separators.torchaudio_weights import small_bundles, small_hdemucs, small_torchaudio
 
 NAMES = [known.name for known in TorchaudioSeparator.published]
@@ -149,6 +152,22 @@ class TestWeights:
         loaded, expected = separator.networks[0].state_dict(), small_hdemucs(seed=2).state_dict()
         for found, wanted in zip(loaded.values(), expected.values(), strict=True):
             assert torch.equal(found, wanted)
+
+    def test_a_measurement_with_weights_that_know_the_test_set_says_so(
+        self, hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        hub.mkdir(parents=True)
+        torch.save(small_hdemucs().state_dict(), hub / "hdemucs_high_trained.pt")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["mdx-progressive"])
+        preset = str(CONFIGS / "separator" / "hdemucs_high_plus.yaml")
+        settings = ["--data.chunk", "1", "--model.compare", "null", "--model.method.steps", "1"]
+
+        assert main(["test", "-c", str(CONFIGS / "demo.yaml"), "--model.separator", preset, *settings]) == 0
+
+        assert "trained on MUSDB18's test set" in caplog.text
+        summary = json.loads((tmp_path / "logs" / "demo" / "version_0" / "summary.json").read_text())
+        assert summary["trained_on_musdb18_test"] is True
 
     @pytest.mark.parametrize("name", NAMES)
     def test_without_a_way_to_the_server_the_error_names_the_way_out(self, hub: Path, name: str) -> None:
