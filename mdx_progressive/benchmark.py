@@ -225,7 +225,7 @@ class Benchmark:
         seconds = min(self._seconds(partial(self._bare, forwards)) for _ in range(self.rounds))
         network, inputs = forwards[0]
         per_segment = {}
-        for size in (1, 2, 4) if self.device.type == "cpu" else (1, 2, 4, 8, 16, 32):
+        for size in (1, 2) if self.device.type == "cpu" else (1, 2, 4, 8, 16, 32):
             together = tuple(
                 torch.cat([each] * size) if isinstance(each, Tensor) and len(inputs[0]) == 1 else each
                 for each in inputs
@@ -329,7 +329,7 @@ def report(costs: list[Cost], floors: list[Floor], title: str, path: Path) -> No
                 cost.run, _text(cost.forwards, "d"), _text(cost.seconds, ".2f"),
                 _text(cost.over_floor, ".3f"), _text(cost.speedup, ".2f"),
                 _text(None if cost.memory is None else cost.memory / 2**20, ".0f"),
-                _text(cost.snr, ".1f"), _text(cost.change, "+.4f"),
+                _text(cost.snr, ".1f"), _text(cost.change, "+.3f"),
             )  # fmt: skip
     console = Console()
     console.print(table)

@@ -58,7 +58,7 @@ class TestBenchmark:
 
     def test_the_floor_knows_its_operations(self, found: Found) -> None:
         for floor in found["floors"]:
-            assert set(floor["per_segment"]) == {"1", "2", "4"}
+            assert set(floor["per_segment"]) == {"1", "2"}
             assert 0 < floor["rate"] < floor["ceiling"]
 
     def test_no_rounds_is_an_error(
