@@ -56,7 +56,7 @@ class ResultFiles(Callback):
         assert comparison is not None
         means = comparison.means
         write_rows(folder / "results.csv", pl_module.rows)
-        facts = {
+        facts: dict[str, object] = {
             "separator": type(pl_module.separator).__name__,
             "licence_of_weights": pl_module.separator.licence,
             "trained_on_musdb18_test": pl_module.separator.musdb_test,
