@@ -38,7 +38,7 @@ class ExportedSeparator(SegmentedSeparator):
         standardise: Give the program a mixture of mean 0 and deviation 1, and undo that in its estimates, as `demucs`
             does.
         batch_size: Segments a forward pass: 1 because many programs are exported for just one. Null for 1 on the CPU
-            and 8 on an accelerator.
+            and as many as the memory holds on CUDA.
 
     Raises:
         MdxError: If the program can't be loaded or run, or gives another shape; if onnxruntime is missing, or a setting

@@ -86,7 +86,7 @@ class OpenUnmixSeparator(Separator):
         wiener_window: Frames that the filter takes at a time, with one covariance a source; null for the whole
             mixture, which needs much memory.
         residual: Add the source `residual`: what is left of the mixture. For weights that do not cover all sources.
-        batch_size: Mixtures a forward pass; by default 1 on the CPU and 8 on an accelerator.
+        batch_size: Mixtures a forward pass; by default 1 on the CPU and as many as the memory holds on CUDA.
 
     Raises:
         MdxError: If openunmix is missing, the weights can't be had or don't belong together, or a setting is out of

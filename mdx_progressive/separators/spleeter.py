@@ -58,7 +58,7 @@ class SpleeterSeparator(Separator):
         framing: Where the patches begin: "centred" half a frame before the mixture, "spleeter" a frame before it, which
             gives what the spleeter command gives. The one is no better than the other.
         batch_size: Patches of 512 frames (11.9 s) a forward pass; by default 1 on the CPU, where more are
-            slower each, and 8 on an accelerator.
+            slower each, and as many as the memory holds on CUDA.
 
     Raises:
         MdxError: If the weights can't be had or are no Spleeter of that name, or a setting is out of its range.
