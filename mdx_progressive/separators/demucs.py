@@ -1,6 +1,7 @@
 """Demucs (Défossez et al., 2019 to 2023): every network of the `demucs` package, with batched segments."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from mdx_progressive.errors import MdxError
 from mdx_progressive.separators.demucs_weights import load_file, load_folder, load_hub
 from mdx_progressive.separators.precision import keep_ends_precise
 from mdx_progressive.separators.published import Published
-from mdx_progressive.separators.segmented import SegmentedSeparator, standardised
+from mdx_progressive.separators.segmented import SegmentedSeparator, on_standardised
 
 _LICENCE = "MIT code; weights for research"
 _FOUR = ("drums", "bass", "other", "vocals")
@@ -86,26 +87,24 @@ class DemucsSeparator(SegmentedSeparator):
         self.freeze()
 
     def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
-        normalised, mean, deviation = standardised(mixture)
+        return on_standardised(partial(self._run, wanted=wanted), mixture)
+
+    def _run(self, mixture: Tensor, wanted: Tensor) -> Tensor:
+        """The networks that the wanted sources need, by their shares; shapes as of `_separate`."""
         total = mixture.new_zeros(*wanted.shape, *mixture.shape[1:])
         for network, segment, shares in zip(self.networks, self.segments, self.shares, strict=True):
             share = shares[wanted]
             served = share.any(dim=1).nonzero().squeeze(1)
             if len(served):
                 weight = share[served].to(total)[..., None, None]
-                total[served] += weight * self._over_segments(network, segment, normalised[served], wanted[served])
+                length = int(self.sample_rate * segment)
+                total[served] += weight * self._over_segments(network, length, mixture[served], wanted[served])
         total /= self.shares.sum(dim=0)[wanted].to(total)[..., None, None]
-        return total * deviation.unsqueeze(1) + mean.unsqueeze(1)
+        return total
 
     def library_pass(self) -> Callable[[Tensor], Tensor]:
         bag = BagOfModels([*self.networks], self.shares.tolist(), self._asked_segment)
-
-        def run(mixture: Tensor) -> Tensor:
-            normalised, mean, deviation = standardised(mixture)
-            estimates: Tensor = apply_model(bag, normalised, shifts=0, overlap=self.overlap, device=mixture.device)
-            return estimates * deviation.unsqueeze(1) + mean.unsqueeze(1)
-
-        return run
+        return partial(on_standardised, partial(apply_model, bag, shifts=0, overlap=self.overlap))
 
     def _regions(self) -> Iterator[nn.Module]:
         # A whole HTDemucs takes many minutes to compile; its layers, most of which are alike, two or three.

@@ -3,6 +3,7 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from zipfile import is_zipfile
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mdx_progressive.errors import MdxError
-from mdx_progressive.separators.segmented import SegmentedSeparator, standardised
+from mdx_progressive.separators.segmented import SegmentedSeparator, on_standardised
 from mdx_progressive.separators.state_dict import reason
 
 
@@ -79,15 +80,13 @@ class ExportedSeparator(SegmentedSeparator):
     def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
         if not self.standardise:
             return self._estimates(mixture, wanted)
-        normalised, mean, deviation = standardised(mixture)
-        return self._estimates(normalised, wanted) * deviation.unsqueeze(1) + mean.unsqueeze(1)
+        return on_standardised(partial(self._estimates, wanted=wanted), mixture)
 
     def _estimates(self, mixture: Tensor, wanted: Tensor) -> Tensor:
         """Shape: as of `_separate`."""
         program = self.networks[0]
         if self.samples is not None:
-            # Half a sample more, lest a quotient that was rounded down loses one.
-            return self._over_segments(program, (self.samples + 0.5) / self.sample_rate, mixture, wanted)
+            return self._over_segments(program, self.samples, mixture, wanted)
         batches = self._batches(range(len(mixture)), mixture.device)
         estimates = torch.cat([program(mixture[list(items)]) for items in batches])
         return torch.stack([estimate[numbers] for estimate, numbers in zip(estimates, wanted, strict=True)])

@@ -25,8 +25,8 @@ class RoFormerSeparator(Separator):
         weights: Its checkpoint, a `.ckpt`, `.pth`, `.pt`, `.th`, `.bin` or `.safetensors` file.
         num_overlap: Chunks over each sample, 1 or more; by default as in the YAML. Time grows with it.
         segment: Length of a chunk in seconds, taken to whole frames; by default that of the YAML.
-        batch_size: Chunks a forward pass; by default 1 on the CPU, where more are slower each, and as many as the memory
-            holds on CUDA.
+        batch_size: Chunks a forward pass; by default 1 on the CPU, where more are slower each, and as many as the
+            memory holds on CUDA.
 
     Raises:
         MdxError: If a file or the packages are missing, the files don't fit each other, the YAML asks for what the

@@ -1,6 +1,7 @@
 """Separators whose network takes segments: the mixture is cut, run in batches, and added up again."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -28,12 +29,12 @@ class SegmentedSeparator(Separator):
             raise MdxError(f"overlap must lie within [0, 1), not {self.overlap}")
         super().freeze()
 
-    def _over_segments(self, network: nn.Module, segment: float, mixture: Tensor, wanted: Tensor) -> Tensor:
+    def _over_segments(self, network: nn.Module, length: int, mixture: Tensor, wanted: Tensor) -> Tensor:
         """One network over all segments of all items.
 
         Args:
             network: Takes (segment, channel, time), gives (segment, source, channel, time) with every source.
-            segment: Length of a segment in seconds.
+            length: Samples of a segment.
             mixture: What the network is to hear.
             wanted: Positions within `sources`, for each item its own; on the CPU.
 
@@ -42,7 +43,6 @@ class SegmentedSeparator(Separator):
             - wanted: (item, target)
             - result: (item, target, channel, time)
         """
-        length = int(self.sample_rate * segment)
         whole = OverlapAdd((*wanted.shape, *mixture.shape[1:]), triangle(length, mixture.device, mixture.dtype))
         # A segment cut short by the end may need another input length than the full ones: they are batched apart.
         jobs: dict[int, list[tuple[int, int, int]]] = {}
@@ -71,22 +71,27 @@ class SegmentedSeparator(Separator):
         """
 
 
-def standardised(mixture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The `demucs` command's normalisation: mean 0 and deviation 1 of the mono mix, over its whole length.
+def on_standardised(separate: Callable[[Tensor], Tensor], mixture: Tensor) -> Tensor:
+    """Separate a mixture normalised as by the `demucs` command, and undo that in the estimates.
 
-    Returns:
-        The normalised mixture, its former mean and its former deviation: `mixture = mean + deviation * result`.
+    The command gives the mono mix mean 0 and deviation 1, over its whole length.
+
+    Args:
+        separate: Maps (item, channel, time) to (item, target, channel, time).
+        mixture: The mixture.
 
     Shape:
-        - mixture and result: (item, channel, time)
-        - mean and deviation: (item, 1, 1)
+        - mixture: (item, channel, time)
+        - result: (item, target, channel, time)
 
     Example:
-        >>> result, mean, deviation = standardised(torch.tensor([[[1.0, 3.0, 5.0]]]))
-        >>> result[0, 0].tolist(), mean.item(), round(deviation.item(), 6)
-        ([-1.0, 0.0, 1.0], 3.0, 2.0)
+        >>> heard = []
+        >>> result = on_standardised(lambda x: heard.append(x) or x[:, None], torch.tensor([[[1.0, 3.0, 5.0]]]))
+        >>> heard[0][0, 0].tolist(), result[0, 0, 0].tolist()
+        ([-1.0, 0.0, 1.0], [1.0, 3.0, 5.0])
     """
     mono = mixture.mean(dim=1, keepdim=True)
     mean = mono.mean(dim=-1, keepdim=True)
     deviation = mono.std(dim=-1, keepdim=True, correction=min(1, mono.shape[-1] - 1)) + 1e-8
-    return (mixture - mean) / deviation, mean, deviation
+    estimates = separate((mixture - mean) / deviation)
+    return estimates * deviation.unsqueeze(1) + mean.unsqueeze(1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mdx_progressive.errors import MdxError
 from mdx_progressive.separators.precision import keep_ends_precise
 from mdx_progressive.separators.published import Published
-from mdx_progressive.separators.segmented import SegmentedSeparator, standardised
+from mdx_progressive.separators.segmented import SegmentedSeparator, on_standardised
 from mdx_progressive.separators.state_dict import load_state, reason
 from mdx_progressive.torchaudio_import import import_torchaudio
 
@@ -76,9 +76,8 @@ class TorchaudioSeparator(SegmentedSeparator):
 
     def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
         assert self.segment is not None
-        normalised, mean, deviation = standardised(mixture)
-        estimates = self._over_segments(self.networks[0], self.segment, normalised, wanted)
-        return estimates * deviation.unsqueeze(1) + mean.unsqueeze(1)
+        length = int(self.sample_rate * self.segment)
+        return on_standardised(lambda normal: self._over_segments(self.networks[0], length, normal, wanted), mixture)
 
     def _regions(self) -> Iterator[nn.Module]:
         # Compiled by layers, since tracing its STFT alone takes minutes.
