@@ -8,8 +8,7 @@ what this package does to the process.
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -125,15 +124,16 @@ class Benchmark:
             for precision in wanted:
                 bar.set_postfix_str(precision)
                 with self._precision(precision):
-                    costs += self._measure(precision, bar.update)
-                    floors.append(self._floor(precision))
+                    one, _ = self._forwards(self._one_pass)
+                    costs += self._measure(precision, one, bar.update)
+                    floors.append(self._floor(precision, one))
             self.library.close()
         return costs, floors
 
-    def _measure(self, precision: Precision, done: Callable[[int], object]) -> list[Cost]:
+    def _measure(self, precision: Precision, one: list[_Forward], done: Callable[[int], object]) -> list[Cost]:
         """The library is timed in every precision's rounds, since ratios are taken within a round."""
-        one = self._forwards(self._one_pass)
-        many = self._forwards(self._steps)
+        many, estimates = self._forwards(self._steps)
+        snr, change = self._deviation(estimates)
         rounds: list[dict[str, float]] = []
         for _ in range(self.rounds):
             times = {
@@ -149,7 +149,6 @@ class Benchmark:
                 times["library steps"], library_memory = self.library.run(self.passes)
             rounds.append(times)
             done(1)
-        snr, change = self._deviation()
 
         def median(name: str) -> float:
             return statistics.median(times[name] for times in rounds)
@@ -190,22 +189,21 @@ class Benchmark:
             for network, inputs in forwards:
                 network(*inputs)
 
-    def _forwards(self, run: Callable[[], object]) -> list[_Forward]:
-        """The forward passes of networks that a run makes, with their inputs."""
+    def _forwards(self, run: Callable[[], Tensor]) -> tuple[list[_Forward], Tensor]:
+        """The forward passes of networks that a run makes, with their inputs, and its estimates."""
         seen: list[_Forward] = []
 
         def record(network: nn.Module, inputs: tuple[Any, ...]) -> None:
             seen.append((network, tuple(each.clone() if isinstance(each, Tensor) else each for each in inputs)))
 
         hooks = [network.register_forward_pre_hook(record) for network in self.separator.networks]
-        run()
+        estimates = run()
         for hook in hooks:
             hook.remove()
-        return seen
+        return seen, estimates
 
-    def _deviation(self) -> tuple[float | None, float | None]:
+    def _deviation(self, estimates: Tensor) -> tuple[float | None, float | None]:
         """SNR against the float32 estimates, and change of SI-SDR, each of the worst target."""
-        estimates = self._steps()
         if self.exact is None:
             self.exact = estimates
             return None, None
@@ -218,8 +216,7 @@ class Benchmark:
         heard = change[change.isfinite()]
         return snr, heard[heard.abs().argmax()].item() if len(heard) else None
 
-    def _floor(self, precision: Precision) -> Floor:
-        forwards = self._forwards(self._one_pass)
+    def _floor(self, precision: Precision, forwards: list[_Forward]) -> Floor:
         with FlopCounterMode(display=False) as counter:
             self._bare(forwards)
         seconds = min(self._seconds(partial(self._bare, forwards)) for _ in range(self.rounds))
@@ -251,13 +248,9 @@ class Benchmark:
         _synchronise(self.device)
         return time.perf_counter() - begin
 
-    @contextmanager
-    def _precision(self, precision: Precision) -> Iterator[None]:
+    def _precision(self, precision: Precision) -> torch.autocast:
         kind = _TYPES[precision]
-        with ExitStack() as stack:
-            if kind is not None:
-                stack.enter_context(torch.autocast(self.device.type, dtype=kind))
-            yield
+        return torch.autocast(self.device.type, dtype=kind, enabled=kind is not None)
 
 
 class _Library:
