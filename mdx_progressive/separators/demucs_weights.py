@@ -3,7 +3,6 @@
 import hashlib
 import json
 import pickle
-import re
 from collections.abc import Callable
 from fractions import Fraction
 from importlib.util import find_spec
@@ -21,7 +20,7 @@ from demucs.states import load_model
 from safetensors import safe_open
 
 from mdx_progressive.errors import MdxError
-from mdx_progressive.separators.state_dict import reason
+from mdx_progressive.separators.state_dict import asked_for, reason
 
 Network = Demucs | HDemucs | HTDemucs
 
@@ -156,10 +155,10 @@ def _load_pickle(path: Path) -> Network:
         try:
             package = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
-            foreign = re.search(r"GLOBAL (\S+)", str(error))
-            if foreign and foreign[1].startswith("diffq.") and not _quantisers():
+            foreign = asked_for(error)
+            if foreign and foreign.startswith("diffq.") and not _quantisers():
                 raise MdxError(f"{path}: {_NEEDS_DIFFQ}") from error
-            asks = f"asks for {foreign[1]}" if foreign else "can't be read as such"
+            asks = f"asks for {foreign}" if foreign else "can't be read as such"
             raise MdxError(f"{path}: refused, only tensors and Demucs networks are unpickled, and it {asks}") from error
     if not isinstance(package, dict) or not {"klass", "args", "kwargs", "state"} <= set(package):
         raise MdxError(f"{path}: not a network as demucs saves it (klass, args, kwargs, state)")

@@ -1,7 +1,5 @@
 """RoFormer networks out of the YAML and the checkpoint of Music-Source-Separation-Training."""
 
-import pickle
-import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
@@ -19,7 +17,7 @@ from torch.nn import functional
 
 from mdx_progressive.errors import MdxError
 from mdx_progressive.separators.precision import HALF, FullPrecision
-from mdx_progressive.separators.state_dict import reason
+from mdx_progressive.separators.state_dict import reason, unpickle
 
 
 class _Architecture(NamedTuple):
@@ -219,12 +217,9 @@ def _load_state(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        with torch.serialization.safe_globals(numbers):
-            state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        foreign = re.search(r"GLOBAL (\S+)", str(error))
-        asks = f"asks for {foreign[1]}" if foreign else "can't be read as such"
-        raise MdxError(f"{path}: refused, only tensors and numbers are unpickled, and it {asks}") from error
+        state = unpickle(path, "the checkpoint of a RoFormer", numbers, "tensors and numbers")
+    except MdxError:
+        raise
     except Exception as error:  # A broken file fails wherever its first broken byte is read.
         raise MdxError(f"{path}: no weights could be loaded from it ({reason(error)})") from error
     for key in ("state", "state_dict", "model_state_dict"):
