@@ -25,9 +25,11 @@ from torchmetrics.functional.audio import signal_noise_ratio
 from tqdm import tqdm
 
 from mdx_progressive.batch import ChunkBatch
+from mdx_progressive.errors import MdxError
 from mdx_progressive.memory import peak_memory, restart_peak_memory
 from mdx_progressive.methods import Method
 from mdx_progressive.metrics import si_sdr
+from mdx_progressive.passes import Passes
 from mdx_progressive.separators import Separator
 from mdx_progressive.whole_file import whole_file
 
@@ -109,7 +111,7 @@ class Benchmark:
         self.batch = batch.to(device)
         self.device = device
         self.rounds = rounds
-        self.passes = 1 + method.steps * len(targets)
+        self.passes = 1
         self.exact: Tensor | None = None
 
     def run(self, precisions: Sequence[Precision]) -> tuple[list[Cost], list[Floor]]:
@@ -179,10 +181,12 @@ class Benchmark:
         return estimates
 
     def _steps(self) -> Tensor:
-        separate = partial(self.separator, targets=self.targets)
-        first: Tensor = separate(self.batch.mixture)
-        *_, last = self.method.run(separate, self.batch.mixture, first, None)
-        return last.estimates
+        sources = self.separator.sources if self.method.needs_others else self.targets
+        separate = partial(self.separator, targets=sources)
+        passes = Passes(separate, self.batch.mixture, sources, self.separator.sample_rate)
+        *_, last = self.method.run(passes, separate(self.batch.mixture), None)
+        self.passes = 1 + passes.inputs
+        return last.estimates[:, [sources.index(target) for target in self.targets]]
 
     def _bare(self, forwards: list[_Forward]) -> None:
         with self.separator.arithmetic(self.device):
@@ -270,9 +274,20 @@ class _Library:
             self.run(1)
 
     def run(self, passes: int) -> tuple[float, int | None]:
-        """Seconds and peak memory of so many passes."""
-        self._connection.send(passes)
-        answer: tuple[float, int | None] = self._connection.recv()
+        """Seconds and peak memory of so many passes.
+
+        Raises:
+            MdxError: If the process has ended, by an error or for want of memory.
+        """
+        try:
+            self._connection.send(passes)
+            answer: tuple[float, int | None] = self._connection.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            raise MdxError(
+                f"the separator's own library ended with exit code {self._process.exitcode} in its process (its message"
+                " stands above, unless it was killed for want of memory); a shorter --data.chunk needs less"
+            ) from None
         return answer
 
     def close(self) -> None:

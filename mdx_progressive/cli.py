@@ -3,7 +3,7 @@
 import logging
 import sys
 import warnings
-from argparse import RawDescriptionHelpFormatter
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,7 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from mdx_progressive.callbacks import EstimateWriter, ResultFiles, StepProgressBar, TensorBoardCurves
 from mdx_progressive.data import SongDataModule
 from mdx_progressive.errors import MdxError
-from mdx_progressive.listing import print_separators
+from mdx_progressive.listing import print_schedules, print_separators
 from mdx_progressive.memory import keep_freed_memory
 from mdx_progressive.module import ProgressiveDemixing
 from mdx_progressive.trainer import ProgressiveTrainer
@@ -31,6 +31,8 @@ in which the estimated target grows louder. No training.
       what the method costs on this machine, as ratios to the bare network and to the separator's own library
   mdx-progressive separators
       the pretrained separators, their sources, licences and training data
+  mdx-progressive schedules [--picture FILE.png]
+      the schedules, their formulas and weights
 
 Settings come from YAML files (-c, several are merged) and from options of the same names. `test --help` and
 `predict --help` list them all; `--model.separator.help SpleeterSeparator` explains a class.
@@ -40,7 +42,6 @@ _SUMMARIES = {
     "predict": "Separate music and write the stems to files.",
     "benchmark": "Measure what the method costs on this machine, on the first chunk of the songs.",
 }
-_SEPARATORS = "separators"
 
 
 class _Parser(LightningArgumentParser):
@@ -102,9 +103,12 @@ def main(args: Sequence[str] | None = None) -> int:
         args: The arguments; by default those of the process.
     """
     _quieten()
-    if (sys.argv[1:] if args is None else args)[:1] == [_SEPARATORS]:
+    command, *rest = [*(sys.argv[1:] if args is None else args), ""]
+    if command == "separators":
         print_separators()
         return 0
+    if command == "schedules":
+        return _schedules(rest[:-1])
     keep_freed_memory()
     try:
         ProgressiveCLI(
@@ -137,6 +141,17 @@ def main(args: Sequence[str] | None = None) -> int:
     except (MdxError, OSError) as error:
         if _traceback_wanted(args):
             raise
+        _complain(str(error))
+        return 1
+    return 0
+
+
+def _schedules(args: Sequence[str]) -> int:
+    parser = ArgumentParser(prog="mdx-progressive schedules", description="List the schedules of the blend weight.")
+    parser.add_argument("--picture", type=Path, metavar="FILE.png", help="Draw them into this file too.")
+    try:
+        print_schedules(parser.parse_args(args).picture)
+    except OSError as error:
         _complain(str(error))
         return 1
     return 0

@@ -1,12 +1,20 @@
-"""The table of separators that `mdx-progressive separators` prints."""
+"""What there is to choose from: the tables of `mdx-progressive separators` and `mdx-progressive schedules`."""
+
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from mdx_progressive import separators
+from mdx_progressive.plots import schedules_figure
+from mdx_progressive.schedules import Explicit, Schedule
 from mdx_progressive.separators import Separator
 from mdx_progressive.separators.published import Published
+from mdx_progressive.whole_file import whole_file
+
+MAXIMUM = 0.9
+"""The weight at which the schedules are shown side by side."""
 
 
 def families() -> list[type[Separator]]:
@@ -40,3 +48,35 @@ def _facts(weights: Published) -> tuple[str, ...]:
     tested = {True: "yes", False: "no", None: "unknown"}[weights.musdb_test]
     rate = f"{weights.sample_rate / 1000:g} kHz{' mono' if weights.channels == 1 else ''}"
     return weights.name, ", ".join(weights.sources), rate, segment, weights.licence, tested
+
+
+def schedules() -> list[Schedule]:
+    """Every schedule that is a formula, with its defaults, ending at the same weight."""
+    return [kind(maximum=MAXIMUM) for kind in Schedule.__subclasses__() if kind is not Explicit]
+
+
+def print_schedules(picture: Path | None) -> None:
+    """Print every schedule with its formula and its weights, and draw them.
+
+    Args:
+        picture: PNG file to draw them into; None for no picture.
+    """
+    table = Table(title=f"Weights of 9 steps that end at {MAXIMUM}", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("schedule", no_wrap=True)
+    table.add_column("formula, source")
+    table.add_column("weights")
+    for schedule in schedules():
+        meaning = " ".join((type(schedule).__doc__ or "").split("\n\n")[0].split())
+        weights = " ".join(f"{weight:.2f}".lstrip("0") or "0" for weight in schedule.weights(9).tolist())
+        table.add_row(type(schedule).__name__, meaning.replace("`", ""), weights)
+    console = Console()
+    console.print(table)
+    console.print(
+        "A preset for each: --model.method.schedule configs/schedule/NAME.yaml, its end with"
+        " --model.method.schedule.maximum 0.6. Explicit takes the weights themselves.",
+        highlight=False,
+    )
+    if picture is not None:
+        with whole_file(picture) as temporary:
+            schedules_figure(schedules()).savefig(temporary, dpi=110, format="png")
+        console.print(f"wrote {picture}", highlight=False)

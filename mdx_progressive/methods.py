@@ -1,13 +1,18 @@
 """Methods: what is done with a mixture from its plain pass on. `predict` runs one, `test` compares several."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor
 
+from mdx_progressive.combine import Combination, Last
+from mdx_progressive.corrections import Correction
 from mdx_progressive.errors import MdxError
-from mdx_progressive.progressive import Separate, Step, progressive
+from mdx_progressive.passes import Passes
+from mdx_progressive.progressive import FromMixture, Path, Sampler, Step
 from mdx_progressive.schedules import Schedule
+from mdx_progressive.views import OneView, Views
 
 
 class Method(ABC):
@@ -19,6 +24,8 @@ class Method(ABC):
 
     needs_references = False
     """Whether it is told the true sources. Such a method is a bound, open to evaluation only."""
+    needs_others = False
+    """Whether it has to follow all sources, whichever are wanted."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -26,21 +33,27 @@ class Method(ABC):
     @property
     @abstractmethod
     def steps(self) -> int:
-        """How many passes it makes after the plain one."""
+        """How many steps it makes after the plain pass."""
+
+    @property
+    @abstractmethod
+    def passes(self) -> int:
+        """Passes over the mixture, or a blend of it, that an estimate of one source costs, the plain one among them.
+
+        A pass whose output serves all sources counts once for each of them.
+        """
 
     @abstractmethod
-    def run(self, separate: Separate, mixture: Tensor, first: Tensor, references: Tensor | None) -> Iterator[Step]:
-        """Yield every step, from step 0, whose estimates are `first`.
+    def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
+        """Yield every step, from step 0 on the mixture itself.
 
         Args:
-            separate: The separator, bound to its targets (see `progressive.Separate`).
-            mixture: The mixture.
+            passes: The separator, bound to the mixture and the sources.
             first: Estimates of the plain pass, made once for all methods.
-            references: The true targets, for the methods that need them.
+            references: The true sources, for the methods that need them.
 
         Shape:
-            - mixture: (batch, channel, time)
-            - first, references and the estimates: (batch, target, channel, time)
+            - first, references and the estimates: (batch, source, channel, time)
         """
 
 
@@ -58,7 +71,11 @@ class OnePass(Method):
     def steps(self) -> int:
         return 0
 
-    def run(self, separate: Separate, mixture: Tensor, first: Tensor, references: Tensor | None) -> Iterator[Step]:
+    @property
+    def passes(self) -> int:
+        return 1
+
+    def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
         yield Step(0, 0.0, first)
 
 
@@ -67,24 +84,59 @@ class Progressive(Method):
 
     Args:
         schedule: How the weight of the estimate grows.
-        steps: Number of passes after the plain one; by default 9, or the length of an explicit schedule.
+        steps: Number of steps after the plain mixture; by default 9, or the length of an explicit schedule. With 0
+            steps it is an ensemble of the views of the mixture.
+        sampler: How the input of each step follows from those before; by default the estimate is added to the
+            mixture.
+        views: The views of its input that each step takes; by default one, the input as it is.
+        combine: How the passes so far become the estimate that is handed out and blended in; by default the last.
+        corrections: What is done to the estimate of the last step, one after the other.
         name: Name in tables, charts and files; by default the schedule's.
 
     Raises:
         MdxError: If the schedule can't be laid over that many steps.
     """
 
-    def __init__(self, schedule: Schedule, steps: int | None = None, name: str | None = None) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        steps: int | None = None,
+        sampler: Sampler | None = None,
+        views: Views | None = None,
+        combine: Combination | None = None,
+        corrections: Sequence[Correction] | None = None,
+        name: str | None = None,
+    ) -> None:
         super().__init__(name or type(schedule).__name__.lower())
         self.schedule = schedule
         self.weights = schedule.weights(schedule.default_steps if steps is None else steps)
+        self.sampler = sampler or FromMixture()
+        self.views = views or OneView()
+        self.combine = combine or Last()
+        self.corrections = list(corrections or [])
+        self.needs_others = self.sampler.needs_others or any(each.needs_others for each in self.corrections)
 
     @property
     def steps(self) -> int:
         return len(self.weights) - 1
 
-    def run(self, separate: Separate, mixture: Tensor, first: Tensor, references: Tensor | None) -> Iterator[Step]:
-        return progressive(separate, mixture, self.weights, first=first)
+    @property
+    def passes(self) -> int:
+        later = sum(len(self.views.at(step)) for step in range(1, self.steps + 1))
+        corrected = sum(each.passes for each in self.corrections)
+        return len(self.views.at(0)) + self.sampler.passes_a_view * later + corrected
+
+    def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
+        plain = first.unsqueeze(0)
+        _, *further = self.views.at(0)
+        mixture = passes.mixture.unsqueeze(1)
+        path = Path(torch.cat([plain, passes.over(mixture, further)]) if further else plain, self.combine)
+        for step in self.sampler.run(passes, path, self.weights, self.views, references):
+            estimates = step.estimates
+            if step.step == self.steps:
+                for correct in self.corrections:
+                    estimates = correct(passes, path, estimates)
+            yield step._replace(estimates=estimates)
 
 
 class Oracle(Progressive):
@@ -99,9 +151,9 @@ class Oracle(Progressive):
     needs_references = True
 
     def __init__(self, schedule: Schedule, steps: int | None = None, name: str = "oracle") -> None:
-        super().__init__(schedule, steps, name)
+        super().__init__(schedule, steps, name=name)
 
-    def run(self, separate: Separate, mixture: Tensor, first: Tensor, references: Tensor | None) -> Iterator[Step]:
+    def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
         if references is None:
             raise MdxError(f"the method {self.name!r} needs the true sources: it works in `test`, not in `predict`")
-        return progressive(separate, mixture, self.weights, first=first, oracle=references)
+        return super().run(passes, first, references)

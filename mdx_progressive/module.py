@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, TypedDict
 
@@ -14,12 +14,14 @@ from mdx_progressive.batch import ChunkBatch, Prediction
 from mdx_progressive.errors import MdxError
 from mdx_progressive.methods import Method, OnePass, Oracle, Progressive
 from mdx_progressive.metrics import METRICS, si_sdr
+from mdx_progressive.passes import Passes
 from mdx_progressive.progressive import Step
 from mdx_progressive.results import Comparison, Row, curves, table, title
+from mdx_progressive.schedules import Linear
 from mdx_progressive.separators import Separator
 
-Watcher = Callable[[str, int, int], None]
-"""Told (name of the method, step, number of its last step) after each step."""
+Watcher = Callable[[str, int], None]
+"""Told (name of the method, how many passes) after each call of the separator."""
 
 
 class Sound(NamedTuple):
@@ -60,7 +62,7 @@ class ProgressiveDemixing(LightningModule):
         method: What `predict` runs, and `test` measures first.
         compare: Further methods for `test`, on the same chunks and from the same plain pass.
         targets: Sources to estimate; all of the separator's by default.
-        oracle: Whether `test` runs the upper bound, with the schedule of `method`.
+        oracle: Whether `test` runs the upper bound: with the schedule of `method`, or where that has none a linear one.
         compile: Whether the networks are compiled with `torch.compile`: minutes at the first pass, then cached on
             disk. It pays on a GPU and in long runs; needs a C++ compiler.
 
@@ -72,7 +74,7 @@ class ProgressiveDemixing(LightningModule):
     def __init__(
         self,
         separator: Separator,
-        method: Progressive,
+        method: Method,
         compare: list[Method] | None = None,
         targets: list[str] | None = None,
         oracle: bool = True,
@@ -92,7 +94,7 @@ class ProgressiveDemixing(LightningModule):
         self.targets = [separator.sources[index] for index in self.indices]
         bounds: list[Method] = [OnePass()]
         if oracle:
-            bounds.append(Oracle(method.schedule, method.steps))
+            bounds.append(Oracle(method.schedule if isinstance(method, Progressive) else Linear(), method.steps))
         self.methods = [*bounds, method, *(compare or [])]
         names = [each.name for each in self.methods]
         if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -105,16 +107,15 @@ class ProgressiveDemixing(LightningModule):
 
     @property
     def passes(self) -> int:
-        """Steps that a chunk takes in `test`, the plain pass among them."""
-        return 1 + sum(method.steps for method in self.methods)
+        """Passes that a chunk takes in `test`; the plain one is shared by all methods."""
+        return 1 + sum(method.passes - 1 for method in self.methods)
 
     def predict_step(self, batch: ChunkBatch, batch_idx: int) -> Prediction:
         """Run the method and return the estimates of its last step, at the mixture's original level."""
         if not batch.origins:
             return Prediction([], self.targets, self.separator.sample_rate, batch.mixture.unsqueeze(1))
-        separate = partial(self.separator, targets=self.targets)
-        first = separate(batch.mixture)
-        for step in self._run(self.method, separate, batch, first):
+        first = self._plain_pass(batch, [self.method])
+        for step, _ in self._run(self.method, batch, first):
             estimates = step.estimates
         return Prediction(batch.origins, self.targets, self.separator.sample_rate, estimates / _per_source(batch.gain))
 
@@ -128,19 +129,19 @@ class ProgressiveDemixing(LightningModule):
         if batch.references is None or batch.silent is None:
             raise MdxError("test needs the true sources: give songs with stems, --data.root FOLDER")
         references, silent = batch.references[:, self.indices], batch.silent[:, self.indices]
-        separate = partial(self.separator, targets=self.targets)
-        first = separate(batch.mixture)
-        best = _Best(first)
+        first = self._plain_pass(batch, self.methods)
+        plain = first.of(self.targets)
+        best = _Best(plain)
         rows: list[Row] = []
         for method in self.methods:
-            for step in self._run(method, separate, batch, first, references):
-                rows += self._measure(batch, method, step, references, silent)
+            for step, passes in self._run(method, batch, first, batch.references):
+                rows += self._measure(batch, method, step, passes, references, silent)
                 if method is self.method:
                     best.consider(step, si_sdr(step.estimates, references, silent))
         self.rows += rows
         level = _per_source(batch.gain)
         sound = Sound(
-            batch.mixture / level[:, 0], first / level, best.estimates / level, best.step, references / level
+            batch.mixture / level[:, 0], plain / level, best.estimates / level, best.step, references / level
         )  # fmt: skip
         return TestOutput(batch=batch, rows=rows, sound=sound)
 
@@ -161,27 +162,41 @@ class ProgressiveDemixing(LightningModule):
             between=[method.name for method in others if not method.needs_references],
         )
 
+    def _plain_pass(self, batch: ChunkBatch, methods: Sequence[Method]) -> "_PlainPass":
+        """One pass for all methods, over all sources that one of them has to know."""
+        sources = self.separator.sources if any(method.needs_others for method in methods) else self.targets
+        estimates = self.separator(batch.mixture, sources)
+        for watch in self.watchers:
+            watch("one-pass", 1)
+        return _PlainPass(sources, estimates)
+
     def _run(
-        self,
-        method: Method,
-        separate: Callable[[Tensor], Tensor],
-        batch: ChunkBatch,
-        first: Tensor,
-        references: Tensor | None = None,
-    ) -> Iterator[Step]:
-        for step in method.run(separate, batch.mixture, first, references):
-            for watch in self.watchers:
-                watch(method.name, step.step, method.steps)
-            yield step
+        self, method: Method, batch: ChunkBatch, first: "_PlainPass", references: Tensor | None = None
+    ) -> Iterator[tuple[Step, int]]:
+        """Yield the steps of a method, each with the number of passes that it has taken so far."""
+        sources = self.separator.sources if method.needs_others else self.targets
+        separate = partial(self.separator, targets=sources)
+        passes = Passes(separate, batch.mixture, sources, self.separator.sample_rate)
+        passes.watchers = [partial(watch, method.name) for watch in self.watchers]
+        wanted = [sources.index(target) for target in self.targets]
+        # Only a bound is told the truth.
+        told = (
+            references[:, self.separator.index(sources)] if method.needs_references and references is not None else None
+        )
+        for step in method.run(passes, first.of(sources), told):
+            estimates = step.estimates if sources == self.targets else step.estimates[:, wanted]
+            yield step._replace(estimates=estimates), 1 + passes.count
 
     def _measure(
-        self, batch: ChunkBatch, method: Method, step: Step, references: Tensor, silent: Tensor
+        self, batch: ChunkBatch, method: Method, step: Step, passes: int, references: Tensor, silent: Tensor
     ) -> Iterator[Row]:
         for metric, measure in METRICS.items():
             values = measure(step.estimates, references, silent).tolist()
             for origin, of_chunk in zip(batch.origins, values, strict=True):
                 for source, value in zip(self.targets, of_chunk, strict=True):
-                    yield Row(origin.song, origin.chunk, method.name, step.step, step.weight, source, metric, value)
+                    yield Row(
+                        origin.song, origin.chunk, method.name, step.step, passes, step.weight, source, metric, value
+                    )  # fmt: skip
 
 
 def _check_compiler() -> None:
@@ -190,6 +205,19 @@ def _check_compiler() -> None:
         raise MdxError(
             "model.compile needs a C++ compiler, and there is none: install one (apt-get install g++) or name it in CXX"
         )
+
+
+class _PlainPass(NamedTuple):
+    """The estimates (batch, source, channel, time) of the pass that all methods begin with."""
+
+    sources: list[str]
+    estimates: Tensor
+
+    def of(self, sources: list[str]) -> Tensor:
+        """The estimates of some of its sources."""
+        if sources == self.sources:
+            return self.estimates
+        return self.estimates[:, [self.sources.index(source) for source in sources]]
 
 
 class _Best:

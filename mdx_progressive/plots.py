@@ -1,8 +1,11 @@
-"""The bounds chart: one-pass below, oracle above, the methods between, over the steps."""
+"""The bounds chart, with one-pass below, the oracle above and the methods between; and the gallery of schedules."""
+
+from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
 from mdx_progressive.results import Comparison, pick
+from mdx_progressive.schedules import Schedule
 
 LABELS = {"si_sdr": "SI-SDR (dB)", "sdr": "SDR (dB)"}
 
@@ -38,4 +41,31 @@ def curves_figure(comparison: Comparison, metric: str) -> Figure:
     if sources:
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False)
+    return figure
+
+
+def schedules_figure(schedules: Sequence[Schedule], steps: int = 50) -> Figure:
+    """The weights of several schedules over the progress of a run, each in a panel, the others behind it.
+
+    Args:
+        schedules: What to draw.
+        steps: In how many steps.
+    """
+    columns = 4
+    rows = -(-len(schedules) // columns)
+    figure = Figure(figsize=(columns * 2.3, rows * 1.9), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
+    progress = [step / steps for step in range(steps + 1)]
+    curves = [schedule.weights(steps).tolist() for schedule in schedules]
+    for number, axis in enumerate(axes):
+        if number >= len(schedules):
+            axis.set_visible(False)
+            continue
+        for curve in curves:
+            axis.plot(progress[1:], curve[1:], color="0.88", linewidth=0.8)
+        axis.plot(progress[1:], curves[number][1:], color="C0")
+        axis.set_title(type(schedules[number]).__name__, fontsize="small")
+        axis.tick_params(labelsize="x-small")
+    figure.supxlabel("progress n / N", fontsize="small")
+    figure.supylabel("blend weight b", fontsize="small")
     return figure

@@ -8,71 +8,185 @@ of a schedule. Then
     x_n = f_t(y_n)                                  the same network, an easier mixture
 
 The rest of the mixture plays the part of the noise in a diffusion sampler: what is left of it at step `n` is
-`sigma_n = 1 - b_n`. Every step starts again from the mixture (it is "re-noised from the original"), so an
-error made at one step is not carried along by the input of the next, only by the estimate blended into it.
+`sigma_n = 1 - b_n`. Here every step starts again from the mixture (`FromMixture`, with one of the rules of
+`remix`), so an error made at one step is not carried along by the input of the next, only by the estimate blended
+into it. `Euler` and `Heun` start from the input of the step before, as samplers of diffusion models do.
+
+A step may take several passes, each through its own view of the input (`views`), and what is handed out and
+blended in may be made of all passes so far (`combine`): then the estimate that is blended in is itself denoised.
 
 With the true stem in place of the estimate the same lines are the **oracle**, the upper bound of all that a
 re-weighting of the input can give. It needs the references, so it belongs to evaluation alone.
 """
 
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from torch import Tensor
 
-from mdx_progressive.remix import add_to_mixture, limit_peak
-
-Separate = Callable[[Tensor], Tensor]
-"""Mixtures (batch, 1 or target, channel, time) to estimates (batch, target, channel, time): every target out
-of the one mixture, or each target out of the mixture that was made for it."""
+from mdx_progressive.combine import Combination
+from mdx_progressive.errors import MdxError
+from mdx_progressive.passes import Passes
+from mdx_progressive.remix import AddToMixture, Remix
+from mdx_progressive.views import Views
 
 
 class Step(NamedTuple):
-    """What one pass through the separator gave."""
+    """What a step of a method gave."""
 
     step: int
-    """Number of the step; 0 is the plain one pass."""
+    """Number of the step; 0 is the plain mixture."""
     weight: float
-    """Blend weight `b_n` of the estimate within the input of this pass."""
+    """Blend weight `b_n` of the estimate within the input of this step."""
     estimates: Tensor
-    """Estimates `x_n` (batch, target, channel, time)."""
+    """Estimates `x_n` (batch, source, channel, time)."""
 
 
-def progressive(
-    separate: Separate,
-    mixture: Tensor,
-    weights: Tensor,
-    *,
-    first: Tensor | None = None,
-    oracle: Tensor | None = None,
-) -> Iterator[Step]:
-    """Yield the estimates of every step; the targets travel side by side, each with its own input.
+class Path:
+    """The passes of a run so far, and the estimate that is made of them.
 
     Args:
-        separate: The frozen separator, bound to its targets.
-        mixture: The mixture `y`.
-        weights: Blend weights `b_0 … b_N`, each within [0, 1). The first belongs to the plain pass and is 0.
-        first: The estimates of the plain pass, where they are known already; saves that pass.
-        oracle: The true targets. They are blended in where the estimates would be.
+        start: All passes over the mixture itself, (view, batch, source, channel, time).
+        combine: How the passes become one estimate.
+    """
 
-    Shape:
-        - mixture: (batch, channel, time)
-        - weights: (step,)
-        - first, oracle and the estimates: (batch, target, channel, time)
+    def __init__(self, start: Tensor, combine: Combination) -> None:
+        self._combine = combine
+        self.passes: list[Tensor] = []
+        """For each step that `combine` looks at, its passes (view, batch, source, channel, time)."""
+        self.estimates = self.add(start)
+        """What they make (batch, source, channel, time)."""
+
+    def add(self, passes: Tensor) -> Tensor:
+        """Take in the passes of a step; returns the new estimates."""
+        self.passes.append(passes)
+        if self._combine.steps is not None:
+            del self.passes[: -self._combine.steps]
+        self.estimates = self._combine(self.passes)
+        return self.estimates
+
+
+class Sampler(ABC):
+    """How the input of each step follows from those before it."""
+
+    needs_others = False
+    """Whether it needs the estimates of all sources, whichever are wanted."""
+    passes_a_view = 1
+    """Passes that a step makes through each of its views."""
+
+    @abstractmethod
+    def run(
+        self, passes: Passes, path: Path, weights: Tensor, views: Views, references: Tensor | None = None
+    ) -> Iterator[Step]:
+        """Yield the estimates of step 0 and every further step; the sources travel side by side.
+
+        Args:
+            passes: The frozen separator.
+            path: The passes over the mixture, and how passes are combined.
+            weights: Blend weights `b_0 … b_N`, each within [0, 1). The first belongs to the mixture and is 0.
+            views: Which views each step takes.
+            references: The true sources, to be blended in where the estimates would be.
+
+        Shape:
+            - weights: (step,)
+            - references and the estimates: (batch, source, channel, time)
+        """
+
+
+class FromMixture(Sampler):
+    """Each step starts again from the mixture: it is re-noised from the original.
+
+    Args:
+        rule: How the input is built of the mixture and the estimates; by default the estimate is added to it.
 
     Example:
         A separator that hears half of what it should gets 3/4 of it back from a mixture in which its
         estimate stands for half:
 
         >>> import torch
-        >>> steps = progressive(lambda mixtures: 0.5 * mixtures, torch.ones(1, 1, 4), torch.tensor([0.0, 0.5]))
+        >>> from mdx_progressive.combine import Last
+        >>> from mdx_progressive.views import OneView
+        >>> mixture = torch.ones(1, 1, 4)
+        >>> passes = Passes(lambda mixtures: 0.5 * mixtures, mixture, ["vocals"], sample_rate=44100)
+        >>> path = Path(passes.over(mixture[:, None]), Last())
+        >>> steps = FromMixture().run(passes, path, torch.tensor([0.0, 0.5]), OneView())
         >>> [step.estimates[0, 0, 0, 0].item() for step in steps]
         [0.5, 0.375]
     """
-    estimates = separate(mixture.unsqueeze(1)) if first is None else first
-    yield Step(0, 0.0, estimates)
-    for step, weight in enumerate(weights[1:].tolist(), start=1):
-        blended = add_to_mixture(mixture, estimates if oracle is None else oracle, weight)
-        blended, gain = limit_peak(blended, mixture)
-        estimates = separate(blended) / gain
-        yield Step(step, weight, estimates)
+
+    def __init__(self, rule: Remix | None = None) -> None:
+        self.rule = rule or AddToMixture()
+        self.needs_others = self.rule.needs_others
+
+    def run(
+        self, passes: Passes, path: Path, weights: Tensor, views: Views, references: Tensor | None = None
+    ) -> Iterator[Step]:
+        yield Step(0, 0.0, path.estimates)
+        for step, weight in enumerate(weights[1:].tolist(), start=1):
+            known = path.estimates if references is None else references
+            inputs = self.rule(passes.mixture, known, weight, passes.sources)
+            yield Step(step, weight, path.add(passes.over(inputs, views.at(step))))
+
+
+class Euler(Sampler):
+    """Euler steps along `dy / dsigma = (y - f_t(y)) / sigma`, from the mixture at `sigma = 1` to `1 - b_n`.
+
+    `y_n = (s_n / s_{n-1}) y_{n-1} + (1 - s_n / s_{n-1}) x_{n-1}`, Karras et al. 2022, section 2. With `churn` some
+    of what was taken away is added back before each step: EDM adds white noise (algorithm 2), this adds estimated
+    accompaniment `y - x`, up to `sigma (1 + churn)` but no more than the mixture has.
+
+    Args:
+        churn: EDM's `gamma`, 0 or more: the part of the accompaniment left that is added back.
+
+    Raises:
+        MdxError: If `churn` is negative.
+    """
+
+    def __init__(self, churn: float = 0.0) -> None:
+        if not churn >= 0:
+            raise MdxError(f"churn must be 0 or more, not {churn}")
+        self.churn = churn
+
+    def run(
+        self, passes: Passes, path: Path, weights: Tensor, views: Views, references: Tensor | None = None
+    ) -> Iterator[Step]:
+        yield Step(0, 0.0, path.estimates)
+        mixture = passes.mixture.unsqueeze(1)
+        state, sigma = mixture.expand_as(path.estimates), 1.0
+        for step, weight in enumerate(weights[1:].tolist(), start=1):
+            known = path.estimates if references is None else references
+            louder = min(1.0, sigma * (1 + self.churn))
+            state = state + (louder - sigma) * (mixture - known)
+            slope = (state - known) / louder
+            state = state + (1 - weight - louder) * self._slope(slope, state, louder, 1 - weight, passes, views, step)
+            sigma = 1 - weight
+            yield Step(step, weight, path.add(passes.over(state, views.at(step))))
+
+    def _slope(
+        self, slope: Tensor, state: Tensor, now: float, then: float, passes: Passes, views: Views, step: int
+    ) -> Tensor:
+        """The slope along which the state goes from one sigma to the next, given that at its beginning."""
+        return slope
+
+
+class Heun(Euler):
+    """Heun steps: the mean of the slopes at both ends of an Euler step. Karras et al. 2022, algorithm 2.
+
+    A step makes two passes through each of its views: one where the Euler step leads, which only shapes the
+    input, and one where the mean slope leads.
+
+    Args:
+        churn: As for `Euler`.
+
+    Raises:
+        MdxError: If `churn` is negative.
+    """
+
+    passes_a_view = 2
+
+    def _slope(
+        self, slope: Tensor, state: Tensor, now: float, then: float, passes: Passes, views: Views, step: int
+    ) -> Tensor:
+        ahead = state + (then - now) * slope
+        return 0.5 * (slope + (ahead - passes.over(ahead, views.at(step)).mean(dim=0)) / then)

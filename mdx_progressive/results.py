@@ -21,6 +21,7 @@ class Row(NamedTuple):
         chunk: Number of the chunk within the song.
         method: Name of the method.
         step: Number of the step; 0 is the plain pass.
+        passes: Passes that an estimate of the source has cost by then, the plain one among them.
         weight: Blend weight of the estimate in the input of that step.
         source: Name of the source.
         metric: Name of the metric.
@@ -31,6 +32,7 @@ class Row(NamedTuple):
     chunk: int
     method: str
     step: int
+    passes: int
     weight: float
     source: str
     metric: str
@@ -95,7 +97,7 @@ def curves(results: pd.DataFrame) -> pd.DataFrame:
         results: A table of rows.
 
     Returns:
-        A table with the columns metric, method, source, step, weight, mean, min, max, songs (how many had a
+        A table with the columns metric, method, source, step, passes, weight, mean, min, max, songs (how many had a
         value) and silent (how many chunks had none), in the order in which the methods were run.
     """
     keys = ["metric", "method", "source", "step"]
@@ -104,6 +106,7 @@ def curves(results: pd.DataFrame) -> pd.DataFrame:
     grouped = results.groupby(keys, sort=False)
     return pd.DataFrame(
         {
+            "passes": grouped["passes"].first(),
             "weight": grouped["weight"].first(),
             "mean": over_songs.mean(),
             "min": over_songs.min(),
@@ -118,7 +121,7 @@ def title(separator: str, rows: Sequence[Row]) -> str:
     """What was measured on which songs, in a line.
 
     Example:
-        >>> title("Spleeter", [Row("a song", 0, "one-pass", 0, 0.0, "vocals", "si_sdr", 3.0)])
+        >>> title("Spleeter", [Row("a song", 0, "one-pass", 0, 1, 0.0, "vocals", "si_sdr", 3.0)])
         'Spleeter, a song'
     """
     songs = list(dict.fromkeys(row.song for row in rows))
@@ -154,6 +157,7 @@ class Line(NamedTuple):
 
     Args:
         source: Name of the source.
+        passes: Passes that the last step of the method has cost.
         one_pass: The plain pass, the lower bound.
         best_step: The step with the highest mean; known only in hindsight, with the references.
         best: The mean at that step.
@@ -163,6 +167,7 @@ class Line(NamedTuple):
     """
 
     source: str
+    passes: int
     one_pass: float
     best_step: int
     best: float
@@ -183,6 +188,7 @@ def lines(means: pd.DataFrame, metric: str, method: str, oracle: str | None) -> 
         found.append(
             Line(
                 source,
+                passes=int(pick(means, metric, method, source)["passes"].iloc[-1]),
                 one_pass=float(mean.iloc[0]),
                 best_step=steps[int(mean.argmax())],
                 best=float(mean.max()),
@@ -200,7 +206,7 @@ def write_summary(path: Path, means: pd.DataFrame, facts: dict[str, object]) -> 
         **facts,
         "aggregation": "mean over songs of the mean over each song's chunks; silent sources left out",
     }
-    shown = ["step", "weight", "mean", "min", "max", "songs", "silent"]
+    shown = ["step", "passes", "weight", "mean", "min", "max", "songs", "silent"]
     for metric, of_metric in means.groupby("metric", sort=False):
         content[str(metric)] = {
             str(method): {

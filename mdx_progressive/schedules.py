@@ -80,6 +80,29 @@ class Linear(Schedule):
         return self.maximum * progress
 
 
+class Power(Schedule):
+    """Slow at first (`exponent` above 1) or fast at first (below 1): `b_n = b_max u^p`.
+
+    Args:
+        maximum: The weight `b_max` of the last step, within [0, 1).
+        exponent: The power `p`, above 0; 1 is linear.
+
+    Raises:
+        MdxError: If a parameter is out of its range.
+
+    Example:
+        >>> Power(0.8, exponent=2).weights(4).tolist()
+        [0.0, 0.05, 0.2, 0.45, 0.8]
+    """
+
+    def __init__(self, maximum: float = 0.9, exponent: float = 2.0) -> None:
+        super().__init__(maximum)
+        self.exponent = _positive(exponent, "the exponent")
+
+    def curve(self, progress: Tensor) -> Tensor:
+        return self.maximum * progress**self.exponent
+
+
 class Cosine(Schedule):
     """Slow at both ends: `b_n = b_max sin^2(pi u / 2)`. After Nichol and Dhariwal, 2021, equation 17.
 
@@ -93,6 +116,58 @@ class Cosine(Schedule):
 
     def curve(self, progress: Tensor) -> Tensor:
         return self.maximum * torch.sin(0.5 * torch.pi * progress) ** 2
+
+
+class Sigmoid(Schedule):
+    """A logistic curve from 0 to the maximum: `b_n = b_max (s(u) - s(0)) / (s(1) - s(0))`.
+
+    `s(u) = 1 / (1 + exp(-slope (u - 1/2)))`. After the sigmoid schedule of Jabri et al., 2022 (section 2.1).
+
+    Args:
+        maximum: The weight `b_max` of the last step, within [0, 1).
+        slope: Steepness in the middle, above 0; near 0 it is linear.
+
+    Raises:
+        MdxError: If a parameter is out of its range.
+
+    Example:
+        >>> [round(weight, 3) for weight in Sigmoid(0.8, slope=6).weights(4).tolist()]
+        [0.0, 0.119, 0.4, 0.681, 0.8]
+    """
+
+    def __init__(self, maximum: float = 0.9, slope: float = 6.0) -> None:
+        super().__init__(maximum)
+        self.slope = _positive(slope, "the slope")
+
+    def curve(self, progress: Tensor) -> Tensor:
+        end = torch.sigmoid(progress.new_tensor(0.5 * self.slope))
+        return self.maximum * (torch.sigmoid(self.slope * (progress - 0.5)) - (1 - end)) / (2 * end - 1)
+
+
+class SmoothStep(Schedule):
+    """The founding study's smooth step: `b_n = b_max (u^p / (u^p + (1 - u)^p))^k`.
+
+    Args:
+        maximum: The weight `b_max` of the last step, within [0, 1).
+        sharpness: `p`, above 0; 1 is a straight line, much more is a jump in the middle.
+        delay: `k`, above 0; more than 1 keeps the weight low for longer.
+
+    Raises:
+        MdxError: If a parameter is out of its range.
+
+    Example:
+        >>> [round(weight, 3) for weight in SmoothStep(0.8).weights(4).tolist()]
+        [0.0, 0.08, 0.4, 0.72, 0.8]
+    """
+
+    def __init__(self, maximum: float = 0.9, sharpness: float = 2.0, delay: float = 1.0) -> None:
+        super().__init__(maximum)
+        self.sharpness = _positive(sharpness, "the sharpness")
+        self.delay = _positive(delay, "the delay")
+
+    def curve(self, progress: Tensor) -> Tensor:
+        rising = progress**self.sharpness
+        return self.maximum * (rising / (rising + (1 - progress) ** self.sharpness)) ** self.delay
 
 
 class Exponential(Schedule):
@@ -111,6 +186,89 @@ class Exponential(Schedule):
 
     def curve(self, progress: Tensor) -> Tensor:
         return 1 - (1 - self.maximum) ** progress
+
+
+class Polyexponential(Schedule):
+    """k-diffusion's polyexponential noise levels: `b_n = 1 - (1 - b_max)^(1 - (1 - u)^rho)`.
+
+    That is `sigma_n = exp((1 - u)^rho log(sigma_max / sigma_min) + log sigma_min)` with `sigma_max = 1` and
+    `sigma_min = 1 - b_max`, and `b_n = 1 - sigma_n`.
+
+    Args:
+        maximum: The weight `b_max` of the last step, within [0, 1).
+        rho: Curvature, above 0; 1 is `Exponential`, more is faster at first.
+
+    Raises:
+        MdxError: If a parameter is out of its range.
+
+    Example:
+        >>> [round(weight, 3) for weight in Polyexponential(0.75, rho=2).weights(2).tolist()]
+        [0.0, 0.646, 0.75]
+    """
+
+    def __init__(self, maximum: float = 0.9, rho: float = 2.0) -> None:
+        super().__init__(maximum)
+        self.rho = _positive(rho, "rho")
+
+    def curve(self, progress: Tensor) -> Tensor:
+        return 1 - (1 - self.maximum) ** (1 - (1 - progress) ** self.rho)
+
+
+class VariancePreserving(Schedule):
+    """The gain of the noise in a variance preserving diffusion: `b_n = b_max (1 - s(1 - u) / s(1))`.
+
+    `s(t) = sqrt(1 - exp(-beta_d t^2 / 2 - beta_min t))` with `beta_d = beta_max - beta_min`, Song et al. 2021,
+    equation 33. With the paper's values the noise stays for long and goes at the end.
+
+    Args:
+        maximum: The weight `b_max` of the last step, within [0, 1).
+        beta_min: First rate of the noise, 0 or more.
+        beta_max: Last rate of the noise, above `beta_min`.
+
+    Raises:
+        MdxError: If a parameter is out of its range.
+
+    Example:
+        >>> [round(weight, 3) for weight in VariancePreserving(0.8).weights(4).tolist()]
+        [0.0, 0.001, 0.032, 0.248, 0.8]
+    """
+
+    def __init__(self, maximum: float = 0.9, beta_min: float = 0.1, beta_max: float = 20.0) -> None:
+        super().__init__(maximum)
+        if not 0 <= beta_min < beta_max:
+            raise MdxError(f"0 <= beta_min < beta_max must hold, not {beta_min} and {beta_max}")
+        self.beta_min, self.beta_max = beta_min, beta_max
+
+    def curve(self, progress: Tensor) -> Tensor:
+        time = 1 - progress
+        noise = (-torch.expm1(-0.5 * (self.beta_max - self.beta_min) * time**2 - self.beta_min * time)).sqrt()
+        return self.maximum * (1 - noise / noise[0])
+
+
+class FlowShift(Schedule):
+    """The shifted time of flow matching: `b_n = b_max (1 - v_n)`, `v_n = s v / (1 + (s - 1) v)`, `v = 1 - u`.
+
+    After Esser et al. 2024 (Stable Diffusion 3), equation 23.
+
+    Args:
+        maximum: The weight `b_max` of the last step, within [0, 1).
+        shift: `s`, above 0; 1 is linear, more stays longer at low weights.
+
+    Raises:
+        MdxError: If a parameter is out of its range.
+
+    Example:
+        >>> [round(weight, 3) for weight in FlowShift(0.8, shift=3).weights(4).tolist()]
+        [0.0, 0.08, 0.2, 0.4, 0.8]
+    """
+
+    def __init__(self, maximum: float = 0.9, shift: float = 3.0) -> None:
+        super().__init__(maximum)
+        self.shift = _positive(shift, "the shift")
+
+    def curve(self, progress: Tensor) -> Tensor:
+        left = 1 - progress
+        return self.maximum * (1 - self.shift * left / (1 + (self.shift - 1) * left))
 
 
 class Karras(Schedule):

@@ -419,6 +419,17 @@ class TestConfigsAndReadme:
         printed = yaml.safe_load(capsys.readouterr().out)
         assert printed["model"]["method"]["init_args"]["schedule"] == {**yaml.safe_load(path.read_text())}
 
+    @pytest.mark.parametrize("path", sorted(CONFIGS.glob("method/*.yaml")), ids=lambda path: path.name)
+    def test_every_method_preset_is_valid_and_complete(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Complete: nothing is left of the demo's method, and each can be measured beside it."""
+        assert (
+            run("test", "-c", DEMO, "--model.method", str(path), "--model.compare", f"[{path}]", "--print_config") == 0
+        )
+
+        shown = yaml.safe_load(capsys.readouterr().out)["model"]
+        assert shown["method"] == shown["compare"][0]
+        assert shown["method"]["init_args"]["name"] in (path.stem, "recommended")
+
     def test_help_teaches(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert run("--help") == 0
         assert "mdx-progressive predict -c configs/demo.yaml --data.input song.mp3" in capsys.readouterr().out

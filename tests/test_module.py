@@ -1,6 +1,7 @@
 """The LightningModule under a Trainer: what it measures, and that batches change nothing."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,14 +10,19 @@ from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
 from mdx_progressive.batch import ChunkBatch, Origin, Prediction
+from mdx_progressive.corrections import MixtureConsistency
 from mdx_progressive.data import Peak, SongDataModule
 from mdx_progressive.errors import MdxError
 from mdx_progressive.methods import Oracle, Progressive
 from mdx_progressive.metrics import si_sdr
 from mdx_progressive.module import ProgressiveDemixing
+from mdx_progressive.passes import Passes
+from mdx_progressive.progressive import FromMixture, Step
+from mdx_progressive.remix import SubtractOthers
 from mdx_progressive.results import Row
 from mdx_progressive.schedules import Cosine, Linear
 from mdx_progressive.separators import DemucsSeparator, OpenUnmixSeparator, Separator, SpleeterSeparator
+from mdx_progressive.views import Rotation
 from tests.conftest import noise
 from tests.separators.open_unmix_weights import small_folder
 
@@ -194,14 +200,48 @@ class TestPasses:
 
         assert separator.passes == module.passes == 1 + 4 + 4 + 2
 
-    def test_watchers_see_every_step(self) -> None:
-        module = ProgressiveDemixing(Halver(), Progressive(Linear(), 2))
-        seen: list[tuple[str, int, int]] = []
-        module.watchers.append(lambda *step: seen.append(step))
+    def test_watchers_are_told_of_every_pass(self) -> None:
+        method = Progressive(Linear(), 2, views=Rotation(first=3, each=2, span=0.0))
+        module = ProgressiveDemixing(Halver(), method)
+        seen: list[tuple[str, int]] = []
+        module.watchers.append(lambda *told: seen.append(told))
 
         module.predict_step(batch_of(torch.ones(1, 2, 8)), 0)
 
-        assert seen == [("linear", 0, 2), ("linear", 1, 2), ("linear", 2, 2)]
+        assert seen == [("one-pass", 1), ("linear", 2), ("linear", 2), ("linear", 2)]
+        assert sum(passes for _, passes in seen) == method.passes == 7
+
+    def test_rows_tell_what_an_estimate_has_cost(self) -> None:
+        method = Progressive(Linear(), 2, views=Rotation(first=3, each=2))
+        module = ProgressiveDemixing(Halver(), method)
+
+        rows = module.test_step(batch_of(torch.ones(1, 2, 8)), 0)["rows"]
+
+        assert {(row.step, row.passes) for row in rows if row.method == "linear"} == {(0, 3), (1, 5), (2, 7)}
+        assert {(row.step, row.passes) for row in rows if row.method == "oracle"} == {(0, 1), (1, 2), (2, 3)}
+
+    def test_a_target_is_the_same_whether_or_not_the_others_are_wanted(self) -> None:
+        method = Progressive(Linear(0.5), 2, sampler=FromMixture(SubtractOthers()), corrections=[MixtureConsistency()])
+        batch = batch_of(torch.randn(2, 2, 50, generator=torch.Generator().manual_seed(0)))
+
+        both = ProgressiveDemixing(Halver(), method).predict_step(batch, 0).estimates
+        one = ProgressiveDemixing(Halver(), method, targets=["accompaniment"]).predict_step(batch, 0).estimates
+
+        torch.testing.assert_close(one, both[:, 1:])
+        torch.testing.assert_close(both.sum(dim=1), batch.mixture)
+
+    def test_only_bounds_are_told_the_truth(self) -> None:
+        told: list[bool] = []
+
+        class Spy(Progressive):
+            def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
+                told.append(references is not None)
+                return super().run(passes, first, references)
+
+        module = ProgressiveDemixing(Halver(), Spy(Linear(), 1))
+        module.test_step(batch_of(torch.ones(1, 2, 8)), 0)
+
+        assert told == [False]
 
 
 class TestPredict:
@@ -222,11 +262,11 @@ class TestPredict:
     def test_an_oracle_to_compare_with_does_not_run(self) -> None:
         module = ProgressiveDemixing(Halver(), Progressive(Linear(), 1), compare=[Oracle(Cosine(), 1, name="other")])
         ran: list[str] = []
-        module.watchers.append(lambda method, *_: ran.append(method))
+        module.watchers.append(lambda method, _: ran.append(method))
 
         module.predict_step(batch_of(torch.ones(1, 2, 8)), 0)
 
-        assert set(ran) == {"linear"}
+        assert ran == ["one-pass", "linear"]
 
 
 def test_settings_that_contradict_one_another_are_named() -> None:

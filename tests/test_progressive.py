@@ -4,80 +4,169 @@ import pytest
 import torch
 from torch import Tensor
 
+from mdx_progressive.combine import Combination, ExponentialMean, Last, Mean
 from mdx_progressive.errors import MdxError
 from mdx_progressive.methods import Method, OnePass, Oracle, Progressive
-from mdx_progressive.progressive import Step, progressive
+from mdx_progressive.progressive import Euler, FromMixture, Heun, Sampler, Step
+from mdx_progressive.remix import AddToMixture, Remix, RemixStems, SubtractOthers
 from mdx_progressive.schedules import Constant, Explicit, Linear
+from mdx_progressive.views import Rotation
+from tests.known_separators import (
+    BATCH,
+    CHANNELS,
+    SOURCES,
+    TIME,
+    LinearSeparator,
+    PerfectSeparator,
+    mixture,
+    passes_of,
+    run,
+    stems,
+)
 
-BATCH, TARGETS, CHANNELS, TIME = 3, 2, 2, 64
-
-
-class LinearSeparator:
-    """Estimates target t as `gains[t]` times its input, and counts its passes and what it saw."""
-
-    def __init__(self, gains: Tensor) -> None:
-        self.gains = gains.view(1, -1, 1, 1)
-        self.inputs: list[Tensor] = []
-
-    def __call__(self, mixtures: Tensor) -> Tensor:
-        self.inputs.append(mixtures.clone())
-        return self.gains * mixtures
-
-
-class PerfectSeparator:
-    """Knows the stems: finds the gain of each within any weighting of them, by least squares."""
-
-    def __init__(self, stems: Tensor) -> None:
-        self.stems = stems
-
-    def __call__(self, mixtures: Tensor) -> Tensor:
-        targets = self.stems.shape[1]
-        mixtures = mixtures.expand(-1, targets, -1, -1)
-        flat = self.stems.flatten(2).transpose(1, 2)  # (batch, channel * time, stem)
-        gains = torch.linalg.lstsq(flat, mixtures.flatten(2).transpose(1, 2)).solution  # (batch, stem, target)
-        own = gains.diagonal(dim1=1, dim2=2)
-        return own[..., None, None] * self.stems
+RULES = [AddToMixture(), SubtractOthers(), RemixStems(), SubtractOthers({"vocals": 0.0})]
+SAMPLERS = [*(FromMixture(rule) for rule in RULES), Euler(), Euler(churn=0.3), Heun()]
 
 
-def mixture() -> Tensor:
-    return 0.2 * torch.randn(BATCH, CHANNELS, TIME, generator=torch.Generator().manual_seed(1))
-
-
-def stems() -> Tensor:
-    shape = (BATCH, TARGETS, CHANNELS, TIME)
-    return 0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-
-
-def run(steps: list[Step]) -> Tensor:
+def estimates(steps: list[Step]) -> Tensor:
     return torch.stack([step.estimates for step in steps])
 
 
 def test_a_linear_separator_follows_the_closed_form() -> None:
-    gains, weights = torch.tensor([0.5, 0.9]), torch.tensor([0.0, 0.25, 0.5, 0.75])
+    gains, weights = torch.tensor([0.5, 0.9]), [0.25, 0.5, 0.75]
 
-    steps = list(progressive(LinearSeparator(gains), mixture(), weights))
+    steps, _ = run(Progressive(Explicit(weights)), LinearSeparator(0.5, 0.9), mixture())
 
     factor = gains  # x_0 = g y, then x_n = g ((1 - b) + b x_{n-1} / y) y
-    for step, weight in zip(steps, weights.tolist(), strict=True):
+    for step, weight in zip(steps, [0.0, *weights], strict=True):
         if step.step > 0:
             factor = gains * ((1 - weight) + weight * factor)
         torch.testing.assert_close(step.estimates, factor.view(1, -1, 1, 1) * mixture().unsqueeze(1))
         assert step.weight == pytest.approx(weight)
 
 
-def test_a_perfect_separator_is_a_fixed_point() -> None:
+@pytest.mark.parametrize("rho", [0.0, "b", "-(1-b)"])
+def test_every_rule_is_the_operator_with_its_rho(rho: float | str) -> None:
+    rule: Remix = {0.0: AddToMixture(), "b": SubtractOthers(), "-(1-b)": RemixStems()}[rho]
+    y, x, b = mixture(), stems().float(), 0.3
+    factor = {0.0: 0.0, "b": b, "-(1-b)": -(1 - b)}[rho]
+
+    residual = y - x.sum(dim=1)
+
+    expected = (1 - b) * y[:, None] + b * x + factor * residual[:, None]
+    torch.testing.assert_close(rule(y, x, b, SOURCES), expected)
+
+
+def test_the_rules_as_they_are_written() -> None:
+    y, x, b = mixture(), stems().float(), 0.3
+    others = x.flip(1)  # of two sources
+
+    torch.testing.assert_close(SubtractOthers()(y, x, b, SOURCES), y[:, None] - b * others)
+    torch.testing.assert_close(RemixStems()(y, x, b, SOURCES), x + (1 - b) * others)
+    peeled = SubtractOthers({"vocals": 0.25})(y, x, b, SOURCES)
+    torch.testing.assert_close(peeled[:, 0], y - b * x[:, 1])
+    torch.testing.assert_close(peeled[:, 1], y - b * 0.25 * x[:, 0])
+
+
+@pytest.mark.parametrize("rule", RULES[:3])
+def test_the_rules_are_one_where_the_estimates_add_up(rule: Remix) -> None:
+    x = stems()
+
+    torch.testing.assert_close(rule(x.sum(dim=1), x, 0.6, SOURCES), AddToMixture()(x.sum(dim=1), x, 0.6, SOURCES))
+
+
+def test_a_share_of_a_source_that_there_is_not_is_refused() -> None:
+    with pytest.raises(MdxError, match=r"bass: no such source; there are vocals, accompaniment"):
+        run(Progressive(Linear(), 1, FromMixture(SubtractOthers({"bass": 0.5}))), LinearSeparator(0.5, 0.5), mixture())
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_perfect_separator_is_a_fixed_point(sampler: Sampler) -> None:
     truth = stems()
-    separate = PerfectSeparator(truth)
 
     # It estimates the target as it stands within the mixture, where its gain stays (1 - b) + b = 1.
-    for step in progressive(separate, truth.sum(dim=1), Linear(0.9).weights(9)):
+    steps, _ = run(Progressive(Linear(0.9), 9, sampler), PerfectSeparator(truth), truth.sum(dim=1))
+
+    for step in steps:
         torch.testing.assert_close(step.estimates, truth)
 
 
-def test_the_oracles_input_is_the_target_and_what_is_left_of_the_others() -> None:
-    truth, separator = stems(), LinearSeparator(torch.ones(TARGETS, dtype=torch.float64))
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_steps_input_holds_the_accompaniment_at_1_minus_b(sampler: Sampler) -> None:
+    truth, heard = stems(), list[Tensor]()
+    perfect = PerfectSeparator(truth)
 
-    list(progressive(separator, truth.sum(dim=1), torch.tensor([0.0, 0.3, 0.8]), oracle=truth))
+    def separate(mixtures: Tensor) -> Tensor:
+        heard.append(mixtures.clone())
+        return perfect(mixtures)
+
+    run(Progressive(Explicit([0.2, 0.5, 0.8]), sampler=sampler), separate, truth.sum(dim=1))
+
+    last = heard[-1]
+    if (
+        isinstance(sampler, FromMixture)
+        and isinstance(sampler.rule, SubtractOthers)
+        and sampler.rule.shares(SOURCES)[0] == 0
+    ):
+        torch.testing.assert_close(last[:, 1], truth.sum(dim=1))  # the vocals are not peeled off
+    else:
+        torch.testing.assert_close(last[:, 1], truth[:, 1] + 0.2 * truth[:, 0])
+    torch.testing.assert_close(last[:, 0], truth[:, 0] + 0.2 * truth[:, 1])
+
+
+def test_euler_is_the_recursion_of_its_docstring() -> None:
+    gains, weights = torch.tensor([0.5, 0.9]).view(1, -1, 1, 1), [0.0, 0.25, 0.5, 0.75]
+
+    steps, _ = run(Progressive(Explicit(weights[1:]), sampler=Euler()), LinearSeparator(0.5, 0.9), mixture())
+
+    state = mixture().unsqueeze(1).expand(-1, 2, -1, -1)
+    for before, now, step in zip(weights[:-1], weights[1:], steps[1:], strict=True):
+        ratio = (1 - now) / (1 - before)
+        state = ratio * state + (1 - ratio) * gains * state
+        torch.testing.assert_close(step.estimates, gains * state)
+
+
+def test_heun_is_edms_algorithm_2() -> None:
+    gains = torch.tensor([0.5, 0.9]).view(1, -1, 1, 1)
+
+    steps, _ = run(Progressive(Explicit([0.4]), sampler=Heun()), LinearSeparator(0.5, 0.9), mixture())
+
+    y = mixture().unsqueeze(1)
+    slope = (y - gains * y) / 1.0
+    ahead = y + (0.6 - 1.0) * slope
+    state = y + (0.6 - 1.0) * (0.5 * slope + 0.5 * (ahead - gains * ahead) / 0.6)
+    torch.testing.assert_close(steps[1].estimates, gains * state)
+
+
+def test_heun_is_nearer_to_the_end_of_the_path_than_euler() -> None:
+    def end(sampler: Sampler, steps: int) -> Tensor:
+        return run(Progressive(Linear(0.8), steps, sampler), LinearSeparator(0.5, 0.9), mixture())[0][-1].estimates
+
+    gains = torch.tensor([0.5, 0.9]).view(1, -1, 1, 1)
+    exact = gains * 0.2 ** (1 - gains) * mixture().unsqueeze(1)  # d log y = (1 - g) d log sigma
+
+    assert (end(Heun(), 8) - exact).norm() < 0.5 * (end(Euler(), 16) - exact).norm()
+    assert (end(Heun(), 32) - exact).norm() < 0.1 * (end(Heun(), 8) - exact).norm()  # of second order
+
+
+def test_churn_adds_the_estimated_accompaniment_back() -> None:
+    truth, heard = stems(), list[Tensor]()
+    perfect = PerfectSeparator(truth)
+
+    class Trace(Euler):
+        def _slope(self, slope: Tensor, state: Tensor, *rest: object) -> Tensor:
+            heard.append(state.clone())
+            return slope
+
+    run(Progressive(Explicit([0.5, 0.6]), sampler=Trace(churn=0.2)), perfect, truth.sum(dim=1))
+
+    torch.testing.assert_close(heard[1][:, 0], truth[:, 0] + 0.5 * 1.2 * truth[:, 1])
+
+
+def test_the_oracles_input_is_the_target_and_what_is_left_of_the_others() -> None:
+    truth, separator = stems(), LinearSeparator(1.0, 1.0)
+
+    run(Oracle(Explicit([0.3, 0.8])), separator, truth.sum(dim=1), truth)
 
     for seen, weight in zip(separator.inputs[1:], [0.3, 0.8], strict=True):
         torch.testing.assert_close(seen[:, 0], truth[:, 0] + (1 - weight) * truth[:, 1])
@@ -86,87 +175,110 @@ def test_the_oracles_input_is_the_target_and_what_is_left_of_the_others() -> Non
 
 @pytest.mark.parametrize("steps", [0, 1, 5])
 def test_a_step_is_one_call_of_the_separator_for_all_targets(steps: int) -> None:
-    separator = LinearSeparator(torch.tensor([0.5, 0.9]))
+    separator = LinearSeparator(0.5, 0.9)
 
-    list(progressive(separator, mixture(), Linear(0.9).weights(steps)))
+    run(Progressive(Linear(0.9), steps), separator, mixture())
 
     assert len(separator.inputs) == steps + 1
     assert separator.inputs[0].shape == (BATCH, 1, CHANNELS, TIME)
-    assert all(seen.shape == (BATCH, TARGETS, CHANNELS, TIME) for seen in separator.inputs[1:])
+    assert all(seen.shape == (BATCH, 2, CHANNELS, TIME) for seen in separator.inputs[1:])
 
 
-def test_a_known_first_pass_is_not_made_again() -> None:
-    separator = LinearSeparator(torch.tensor([0.5, 0.9]))
-    first = separator(mixture().unsqueeze(1))
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("steps", [0, 1, 4])
+def test_a_method_makes_the_passes_that_it_states(sampler: Sampler, steps: int) -> None:
+    method = Progressive(Linear(0.9), steps, sampler, views=Rotation(first=3, each=2, span=1.0))
 
-    steps = list(progressive(separator, mixture(), Linear(0.9).weights(2), first=first))
+    _, made = run(method, LinearSeparator(0.5, 0.9), mixture())
 
-    assert len(separator.inputs) == 1 + 2
-    assert steps[0].estimates is first
+    assert made == method.passes == 3 + 2 * steps * (2 if isinstance(sampler, Heun) else 1)
 
 
 def test_it_stops_where_the_caller_stops() -> None:
-    separator = LinearSeparator(torch.tensor([0.5, 0.9]))
+    separator = LinearSeparator(0.5, 0.9)
+    passes = passes_of(separator, mixture())
 
-    iterator = progressive(separator, mixture(), Linear(0.9).weights(9))
-    next(iterator)
-    next(iterator)
+    steps = Progressive(Linear(0.9), 9).run(passes, separator(mixture()[:, None]), None)
+    next(steps)
+    next(steps)
 
     assert len(separator.inputs) == 2
 
 
 def test_weight_0_gives_the_plain_estimates_even_for_a_mixture_above_full_scale() -> None:
-    loud = 20 * mixture()
-
     def level_dependent(mixtures: Tensor) -> Tensor:
-        return torch.tanh(mixtures.expand(-1, TARGETS, -1, -1))
+        return torch.tanh(mixtures.expand(-1, 2, -1, -1))
 
-    plain, again = progressive(level_dependent, loud, torch.tensor([0.0, 0.0]))
+    (plain, again), _ = run(Progressive(Explicit([0.0])), level_dependent, 20 * mixture())
 
     torch.testing.assert_close(again.estimates, plain.estimates)
 
 
 def test_a_blend_above_full_scale_is_turned_down_and_its_estimate_up_again() -> None:
-    separator = LinearSeparator(torch.tensor([4.0, 0.5]))
+    separator = LinearSeparator(4.0, 0.5)
 
-    steps = list(progressive(separator, mixture().clamp(-0.5, 0.5), torch.tensor([0.0, 0.9])))
+    steps, _ = run(Progressive(Explicit([0.9])), separator, mixture().clamp(-0.5, 0.5))
 
     assert separator.inputs[1][:, 0].abs().amax() <= 1 + 1e-6
     expected = 4 * (0.1 + 0.9 * 4) * mixture().clamp(-0.5, 0.5)
     torch.testing.assert_close(steps[1].estimates[:, 0], expected)
 
 
-def test_silence_stays_silence() -> None:
-    steps = list(progressive(LinearSeparator(torch.tensor([4.0, 0.5])), torch.zeros(1, 2, 8), Linear(0.9).weights(3)))
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_silence_stays_silence(sampler: Sampler) -> None:
+    steps, _ = run(Progressive(Linear(0.9), 3, sampler), LinearSeparator(4.0, 0.5), torch.zeros(1, 2, 8))
 
-    assert (run(steps) == 0).all()
+    assert (estimates(steps) == 0).all()
 
 
 def test_the_callers_tensors_are_unchanged() -> None:
-    y, truth, weights = mixture(), stems().float(), Linear(0.9).weights(3)
-    before = [tensor.clone() for tensor in (y, truth, weights)]
+    y, truth = mixture(), stems().float()
+    before = [tensor.clone() for tensor in (y, truth)]
 
-    list(progressive(LinearSeparator(torch.tensor([4.0, 0.9])), y, weights, oracle=truth))
+    run(Oracle(Linear(0.9), 3), LinearSeparator(4.0, 0.9), y, truth)
 
-    for tensor, kept in zip((y, truth, weights), before, strict=True):
+    for tensor, kept in zip((y, truth), before, strict=True):
         assert torch.equal(tensor, kept)
 
 
 def test_a_batch_gives_what_its_items_and_targets_give_alone() -> None:
-    gains, weights, y = torch.tensor([3.0, 0.9]), Linear(0.9).weights(4), 3 * mixture()
-    together = run(list(progressive(LinearSeparator(gains), y, weights)))
+    method, y = Progressive(Linear(0.9), 4, views=Rotation(first=2, span=0.5), combine=Mean()), 3 * mixture()
+    together = estimates(run(method, LinearSeparator(3.0, 0.9), y)[0])
 
     for item in range(BATCH):
-        for target in range(TARGETS):
-            separator = LinearSeparator(gains[target : target + 1])
-            alone = run(list(progressive(separator, y[item : item + 1], weights)))
-            torch.testing.assert_close(together[:, item : item + 1, target : target + 1], alone)
+        for number, gain in enumerate((3.0, 0.9)):
+            alone, _ = run(method, LinearSeparator(gain), y[item : item + 1], sources=SOURCES[number : number + 1])
+            torch.testing.assert_close(together[:, item : item + 1, number : number + 1], estimates(alone))
+
+
+@pytest.mark.parametrize(
+    ("combine", "parts"),
+    [
+        (Last(), [0.0, 0.0, 1.0]),
+        (Mean(), [1 / 3, 1 / 3, 1 / 3]),
+        (Mean(later=2.0), [0.2, 0.4, 0.4]),
+        (ExponentialMean(0.5), [0.25, 0.25, 0.5]),
+    ],
+)
+def test_passes_are_combined_and_what_is_combined_is_blended_in(combine: Combination, parts: list[float]) -> None:
+    gain, weights = 0.5, [0.4, 0.6]
+    steps, _ = run(
+        Progressive(Explicit(weights), combine=combine), LinearSeparator(gain), mixture(), sources=["vocals"]
+    )
+
+    # Factors of the mixture: each pass gives gain ((1 - b) + b m), where m is what was handed out before.
+    passes = [gain]
+    for step, weight in zip(steps, weights, strict=False):
+        m = (step.estimates / mixture()[:, None]).mean().item()
+        passes.append(gain * ((1 - weight) + weight * m))
+    expected = sum(part * each for part, each in zip(parts, passes, strict=True))
+    torch.testing.assert_close(steps[-1].estimates, expected * mixture()[:, None])
 
 
 def test_one_pass_is_the_plain_pass() -> None:
     first = stems()
 
-    steps = list(OnePass().run(LinearSeparator(torch.ones(2)), mixture(), first, None))
+    steps = list(OnePass().run(passes_of(LinearSeparator(1.0, 1.0), mixture()), first, None))
 
     assert [step.step for step in steps] == [0]
     assert steps[0].estimates is first
@@ -187,4 +299,9 @@ def test_the_oracle_refuses_to_run_without_references() -> None:
     method: Method = Oracle(Linear(), steps=2)
 
     with pytest.raises(MdxError, match=r"needs the true sources.*predict"):
-        next(iter(method.run(LinearSeparator(torch.ones(2)), mixture(), stems(), None)))
+        run(method, LinearSeparator(1.0, 1.0), mixture())
+
+
+def test_a_negative_churn_is_refused() -> None:
+    with pytest.raises(MdxError, match=r"churn.*-0.1"):
+        Euler(churn=-0.1)

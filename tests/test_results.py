@@ -18,7 +18,7 @@ def rows() -> list[Row]:
         ("three", 0): {"one-pass": [NAN], "linear": [NAN, NAN, NAN], "oracle": [NAN, NAN, NAN]},
     }
     return [
-        Row(song, chunk, method, step, 0.3 * step, "vocals", "si_sdr", value)
+        Row(song, chunk, method, step, 1 + step, 0.3 * step, "vocals", "si_sdr", value)
         for (song, chunk), methods in values.items()
         for method, steps in methods.items()
         for step, value in enumerate(steps)
@@ -29,8 +29,8 @@ def test_the_file_has_exactly_the_columns_and_gives_the_rows_back(tmp_path: Path
     write_rows(tmp_path / "results.csv", rows())
 
     text = (tmp_path / "results.csv").read_text()
-    assert text.splitlines()[0] == "song,chunk,method,step,weight,source,metric,value"
-    assert '"two, with a comma",0,linear,1,0.3,vocals,si_sdr,4.0' in text
+    assert text.splitlines()[0] == "song,chunk,method,step,passes,weight,source,metric,value"
+    assert '"two, with a comma",0,linear,1,2,0.3,vocals,si_sdr,4.0' in text
     found = [Row(*row) for row in read_rows(tmp_path / "results.csv").itertuples(index=False)]
     assert [row[:-1] for row in found] == [row._replace(weight=round(row.weight, 9))[:-1] for row in rows()]
     assert [row.value for row in found] == pytest.approx([row.value for row in rows()], nan_ok=True)
@@ -83,4 +83,4 @@ def test_the_summary_is_json_with_null_for_what_does_not_exist(tmp_path: Path) -
 
 
 def test_the_columns_are_those_of_a_row() -> None:
-    assert COLUMNS == ("song", "chunk", "method", "step", "weight", "source", "metric", "value")
+    assert COLUMNS == ("song", "chunk", "method", "step", "passes", "weight", "source", "metric", "value")

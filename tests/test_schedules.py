@@ -11,13 +11,31 @@ from mdx_progressive.schedules import (
     Cosine,
     Explicit,
     Exponential,
+    FlowShift,
     Karras,
     KarrasFlow,
     Linear,
+    Polyexponential,
+    Power,
     Schedule,
+    Sigmoid,
+    SmoothStep,
+    VariancePreserving,
 )
 
-RISING = [Linear, Cosine, Exponential, Karras, KarrasFlow]
+EXACT = [
+    Linear,
+    Power,
+    Cosine,
+    Sigmoid,
+    SmoothStep,
+    Exponential,
+    Polyexponential,
+    VariancePreserving,
+    FlowShift,
+    KarrasFlow,
+]
+RISING = [*EXACT, Karras]
 
 
 @pytest.mark.parametrize("kind", [Constant, *RISING])
@@ -38,7 +56,7 @@ def test_rising_schedules_rise(kind: type[Schedule]) -> None:
     assert (kind(maximum=0.8).weights(9).diff() > 0).all()
 
 
-@pytest.mark.parametrize("kind", [Constant, Linear, Cosine, Exponential, KarrasFlow])
+@pytest.mark.parametrize("kind", [Constant, *EXACT])
 def test_the_last_weight_is_the_maximum(kind: type[Schedule]) -> None:
     assert kind(maximum=0.7).weights(5)[-1].item() == pytest.approx(0.7, abs=1e-12)
 
@@ -67,6 +85,37 @@ def test_exponential_adds_equally_many_decibels_a_step() -> None:
     decibels = -20 * torch.log10(1 - Exponential(0.9).weights(4))
 
     torch.testing.assert_close(decibels, torch.tensor([0, 5, 10, 15, 20], dtype=torch.float64))
+
+
+def test_polyexponential_is_k_diffusions() -> None:
+    n, sigma_min, rho = 6, 0.1, 3.0
+    ramp = torch.linspace(1, 0, n, dtype=torch.float64) ** rho
+    sigmas = torch.exp(ramp * (math.log(1.0) - math.log(sigma_min)) + math.log(sigma_min))
+
+    torch.testing.assert_close(Polyexponential(1 - sigma_min, rho=rho).weights(n - 1), 1 - sigmas)
+
+
+def test_variance_preserving_has_the_noise_of_k_diffusions() -> None:
+    n, beta_d, beta_min = 8, 19.9, 0.1
+    time = torch.linspace(1, 0, n, dtype=torch.float64)
+    sigmas = torch.sqrt(torch.exp(beta_d * time**2 / 2 + beta_min * time) - 1)
+    noise = sigmas / torch.sqrt(1 + sigmas**2)  # of x = sqrt(alpha) x_0 + sqrt(1 - alpha) noise
+
+    torch.testing.assert_close(VariancePreserving(0.7).weights(n - 1), 0.7 * (1 - noise / noise[0]))
+
+
+@pytest.mark.parametrize(
+    ("general", "special"),
+    [
+        (Power(0.8, exponent=1), Linear(0.8)),
+        (SmoothStep(0.8, sharpness=1, delay=2), Power(0.8, exponent=2)),
+        (Polyexponential(0.8, rho=1), Exponential(0.8)),
+        (FlowShift(0.8, shift=1), Linear(0.8)),
+        (Sigmoid(0.8, slope=1e-4), Linear(0.8)),
+    ],
+)
+def test_a_general_schedule_holds_the_special_one(general: Schedule, special: Schedule) -> None:
+    torch.testing.assert_close(general.weights(7), special.weights(7), atol=1e-6, rtol=0)
 
 
 def test_cosine_is_slow_at_both_ends_and_symmetric() -> None:
@@ -98,6 +147,13 @@ def test_a_maximum_outside_its_range_is_refused(maximum: float) -> None:
         (lambda: KarrasFlow(maximum=0), "maximum"),
         (lambda: KarrasFlow(sigma_max=0.01), "sigma_max"),
         (lambda: Explicit([]), "at least one"),
+        (lambda: Power(exponent=0), "exponent"),
+        (lambda: Sigmoid(slope=-1), "slope"),
+        (lambda: SmoothStep(sharpness=0), "sharpness"),
+        (lambda: SmoothStep(delay=0), "delay"),
+        (lambda: Polyexponential(rho=0), "rho"),
+        (lambda: VariancePreserving(beta_min=2, beta_max=1), "beta_min"),
+        (lambda: FlowShift(shift=0), "shift"),
         (lambda: Explicit([0.2, 1.0]), "1.0"),
         (lambda: Linear().weights(-1), "-1"),
     ],

@@ -37,7 +37,7 @@ class StepProgressBar(TQDMProgressBar):
     ) -> None:
         super().on_predict_batch_start(trainer, pl_module, batch, batch_idx, dataloader_idx)
         assert isinstance(pl_module, ProgressiveDemixing)
-        self._begin(batch, 1 + pl_module.method.steps)
+        self._begin(batch, pl_module.method.passes)
 
     def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
         self._end()
@@ -61,11 +61,10 @@ class StepProgressBar(TQDMProgressBar):
         disable = True if self.is_disabled else None
         self._passes = Tqdm(desc=songs, total=passes, unit="pass", leave=False, disable=disable, position=1)
 
-    def _show(self, method: str, step: int, last: int) -> None:
-        # Step 0 is one pass for all methods: it counts for the first that shows it.
-        if self._passes is not None and (step > 0 or self._passes.n == 0):
-            self._passes.set_postfix_str(f"{method} {step}/{last}", refresh=False)
-            self._passes.update()
+    def _show(self, method: str, passes: int) -> None:
+        if self._passes is not None:
+            self._passes.set_postfix_str(method, refresh=False)
+            self._passes.update(passes)
 
     def _end(self) -> None:
         if self._passes is not None:

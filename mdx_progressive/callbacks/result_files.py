@@ -92,12 +92,12 @@ def _print_table(found: Sequence[tuple[str, Sequence[Line]]], heading: str, fold
     grid = Table(title=heading, caption=f"The best step is known in hindsight only. Files: {folder}")
     for column in ("source", "method"):
         grid.add_column(column, no_wrap=True)
-    for column in ("one-pass", "best (step)", "last (step)", "oracle"):
+    for column in ("passes", "one-pass", "best (step)", "last (step)", "oracle"):
         grid.add_column(column, justify="right", no_wrap=True)
     for method, sources in found:
         for line in sources:
             best, last = f"{line.best:.2f} ({line.best_step})", f"{line.last:.2f} ({line.last_step})"
             oracle = "" if math.isnan(line.oracle) else f"{line.oracle:.2f}"
-            grid.add_row(line.source, method, f"{line.one_pass:.2f}", best, last, oracle)
+            grid.add_row(line.source, method, str(line.passes), f"{line.one_pass:.2f}", best, last, oracle)
         grid.add_section()
     Console().print(grid)

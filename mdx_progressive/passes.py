@@ -1,0 +1,66 @@
+"""The frozen separator as a method sees it: bound to a mixture, heard through views, its passes counted."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from mdx_progressive.remix import limit_peak
+from mdx_progressive.views import PLAIN, View
+
+Separate = Callable[[Tensor], Tensor]
+"""Mixtures (batch, 1 or source, channel, time) to estimates (batch, source, channel, time): every source out of
+the one mixture, or each source out of the mixture that was made for it."""
+
+
+class Passes:
+    """Runs a separator for a method and counts what that costs.
+
+    Args:
+        separate: The separator, bound to the sources that the method follows.
+        mixture: The mixture of the chunks.
+        sources: Names of those sources.
+        sample_rate: Sample rate in Hz.
+
+    Shape:
+        - mixture: (batch, channel, time)
+    """
+
+    def __init__(self, separate: Separate, mixture: Tensor, sources: Sequence[str], sample_rate: int) -> None:
+        self._separate = separate
+        self.mixture = mixture
+        self.sources = list(sources)
+        self.sample_rate = sample_rate
+        self.count = 0
+        """Passes so far, each over the whole chunk. One whose output serves all sources is one for each of them."""
+        self.inputs = 0
+        """How often the chunk, or a blend of it, went in so far: a pass with an input for each source is as many."""
+        self.watchers: list[Callable[[int], None]] = []
+        """Told how many passes were made after each call of the separator."""
+
+    def over(self, inputs: Tensor, views: Sequence[View] = (PLAIN,)) -> Tensor:
+        """The estimates out of each view of the inputs, of which those above full scale are turned down.
+
+        Args:
+            inputs: One for all sources, or one for each; several for each chunk of the batch stand one after the
+                other, (candidate * batch, ...).
+            views: How they are heard; views of one length go through the separator together.
+
+        Shape:
+            - inputs: (batch, 1 or source, channel, time)
+            - result: (view, batch, source, channel, time)
+        """
+        copies = len(inputs) // len(self.mixture)
+        limited, gain = limit_peak(inputs, self.mixture.repeat(copies, 1, 1))
+        estimates: list[Tensor] = [inputs] * len(views)
+        for shift in dict.fromkeys(view.shift for view in views):
+            alike = [number for number, view in enumerate(views) if view.shift == shift]
+            heard = torch.cat([views[number].of(limited, self.sample_rate) for number in alike])
+            for number, seen in zip(alike, self._separate(heard).chunk(len(alike)), strict=True):
+                estimates[number] = views[number].undo(seen, self.sample_rate) / gain
+            made = copies * len(alike)
+            self.count += made
+            self.inputs += made * inputs.shape[1]
+            for watch in self.watchers:
+                watch(made)
+        return torch.stack(estimates)

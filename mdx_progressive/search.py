@@ -1,0 +1,276 @@
+"""Search in place of a schedule: at each step several weights are tried, and the outputs judged.
+
+After Zang, Li and Kong, 2025 (arXiv 2505.19534), who keep the candidate with the highest SDR against the true
+source: that is `Truth`, a bound. The other scores need no reference. Each makes an error signal out of a candidate,
+which is then as good as its own power over that of its error, in dB.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from mdx_progressive.errors import MdxError
+from mdx_progressive.methods import Method
+from mdx_progressive.passes import Passes
+from mdx_progressive.progressive import Step
+from mdx_progressive.remix import AddToMixture, Remix
+from mdx_progressive.views import View
+
+_SMALL = 1e-10
+
+
+class Region:
+    """Over what a score is taken, and so on what a choice is made.
+
+    Args:
+        seconds: Length of the stretches that choose for themselves, faded into each other; by default the whole chunk.
+        per_channel: Whether each channel chooses for itself.
+
+    Raises:
+        MdxError: If `seconds` is not above 0.
+    """
+
+    def __init__(self, seconds: float | None = None, per_channel: bool = False) -> None:
+        if seconds is not None and not seconds > 0:
+            raise MdxError(f"the length of a stretch must be above 0 seconds, not {seconds}")
+        self.seconds, self.per_channel = seconds, per_channel
+
+    def energy(self, signals: Tensor, sample_rate: int) -> Tensor:
+        """Energy of each part that chooses for itself.
+
+        Shape:
+            - signals: (candidate, batch, source, channel, time)
+            - result: (candidate, batch, source, channel or 1, stretch)
+
+        Example:
+            >>> Region(seconds=2).energy(torch.ones(1, 1, 1, 2, 5), sample_rate=1).tolist()
+            [[[[[4.0, 4.0, 2.0]]]]]
+        """
+        power = signals.square()
+        if not self.per_channel:
+            power = power.sum(dim=-2, keepdim=True)
+        time = power.shape[-1]
+        length = time if self.seconds is None else min(time, max(1, round(self.seconds * sample_rate)))
+        stretches: Tensor = pad(power, (0, -time % length)).unflatten(-1, (-1, length))
+        return stretches.sum(dim=-1)
+
+    def spread(self, weights: Tensor, time: int) -> Tensor:
+        """Weights (candidate, batch, source, channel or 1, stretch) of every sample, (..., time)."""
+        flat = weights.flatten(0, -2).unsqueeze(1)
+        return interpolate(flat, size=time, mode="linear").view(*weights.shape[:-1], time)
+
+
+class Score(ABC):
+    """How good a candidate is."""
+
+    needs_references = False
+    """Whether it compares with the true sources: a bound, for evaluation only."""
+    needs_others = False
+    """Whether it needs the estimates of all sources."""
+    passes = 0
+    """Passes for each candidate."""
+
+    @abstractmethod
+    def decibels(self, passes: Passes, candidates: Tensor, references: Tensor | None, region: Region) -> Tensor:
+        """The candidates' scores in dB; the more the better.
+
+        Args:
+            passes: The separator and the mixture.
+            candidates: The candidates.
+            references: The true sources.
+            region: Over what a score is taken.
+
+        Shape:
+            - candidates: (candidate, batch, source, channel, time)
+            - references: (batch, source, channel, time)
+            - result: (candidate, batch, source, channel or 1, stretch)
+        """
+
+
+class ErrorScore(Score):
+    """A score that makes an error signal out of a candidate."""
+
+    @abstractmethod
+    def error(self, passes: Passes, candidates: Tensor, references: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What is to be small, and what it is measured against, both of the candidates' shape."""
+
+    def decibels(self, passes: Passes, candidates: Tensor, references: Tensor | None, region: Region) -> Tensor:
+        error, whole = (region.energy(each, passes.sample_rate) for each in self.error(passes, candidates, references))
+        return 10 * torch.log10((whole + _SMALL) / (error + _SMALL))
+
+
+class Truth(ErrorScore):
+    """The SI-SDR against the true source: the oracle among the scores."""
+
+    needs_references = True
+
+    def error(self, passes: Passes, candidates: Tensor, references: Tensor | None) -> tuple[Tensor, Tensor]:
+        if references is None:
+            raise MdxError("the score Truth needs the true sources: it works in `test`, not in `predict`")
+        gain = (candidates * references).sum(dim=-1, keepdim=True) / (
+            candidates.square().sum(-1, keepdim=True) + _SMALL
+        )
+        return gain * candidates - references, references.expand_as(candidates)
+
+
+class Agreement(ErrorScore):
+    """A good estimate comes out again when the input that made it is heard in another way.
+
+    The candidate is compared with the estimate out of the same mixture, into which it is blended, through another
+    view. One pass for each candidate.
+
+    Args:
+        weight: Blend weight of the candidate within that input, within [0, 1).
+        view: How it is heard.
+
+    Raises:
+        MdxError: If the weight is out of its range.
+    """
+
+    passes = 1
+
+    def __init__(self, weight: float = 0.3, view: View | None = None) -> None:
+        if not 0 <= weight < 1:
+            raise MdxError(f"the weight of Agreement must lie within [0, 1), not {weight}")
+        self.weight, self.view = weight, view or View(shift=1.5, flip=True)
+
+    def error(self, passes: Passes, candidates: Tensor, references: Tensor | None) -> tuple[Tensor, Tensor]:
+        inputs = torch.lerp(passes.mixture.unsqueeze(1).expand_as(candidates), candidates, self.weight)
+        (again,) = passes.over(inputs.flatten(0, 1), [self.view])
+        return candidates - again.view(candidates.shape), candidates
+
+
+class Miss(ErrorScore):
+    """A good estimate leaves nothing of its source behind: `f_t(y - x_t)`. One pass for each candidate."""
+
+    passes = 1
+
+    def error(self, passes: Passes, candidates: Tensor, references: Tensor | None) -> tuple[Tensor, Tensor]:
+        (missed,) = passes.over((passes.mixture.unsqueeze(1) - candidates).flatten(0, 1))
+        return missed.view(candidates.shape), candidates
+
+
+class Leak(ErrorScore):
+    """A good estimate holds nothing but its source: `x_t - f_t(x_t)`, what is lost when it is separated again.
+
+    For a separator whose estimates add up to its input that is `sum_{j != t} f_j(x_t)`. One pass for each candidate.
+    """
+
+    passes = 1
+
+    def error(self, passes: Passes, candidates: Tensor, references: Tensor | None) -> tuple[Tensor, Tensor]:
+        (kept,) = passes.over(candidates.flatten(0, 1))
+        return candidates - kept.view(candidates.shape), candidates
+
+
+class Residual(ErrorScore):
+    """Good estimates add up to the mixture: `y - sum_j x_j`. No pass."""
+
+    needs_others = True
+
+    def error(self, passes: Passes, candidates: Tensor, references: Tensor | None) -> tuple[Tensor, Tensor]:
+        residual = passes.mixture.unsqueeze(1) - candidates.sum(dim=2, keepdim=True)
+        return residual.expand_as(candidates), passes.mixture.unsqueeze(1).expand_as(candidates)
+
+
+class Weighted(Score):
+    """The weighted sum of several scores, in dB.
+
+    Args:
+        scores: The scores.
+        weights: A weight for each; by default 1.
+
+    Raises:
+        MdxError: If there are not as many weights as scores, or no scores.
+    """
+
+    def __init__(self, scores: Sequence[Score], weights: Sequence[float] | None = None) -> None:
+        self.scores = list(scores)
+        self.weights = [1.0] * len(self.scores) if weights is None else list(weights)
+        if not self.scores or len(self.weights) != len(self.scores):
+            raise MdxError(f"Weighted needs as many weights as scores, not {len(self.weights)} for {len(self.scores)}")
+        self.needs_references = any(score.needs_references for score in self.scores)
+        self.needs_others = any(score.needs_others for score in self.scores)
+        self.passes = sum(score.passes for score in self.scores)
+
+    def decibels(self, passes: Passes, candidates: Tensor, references: Tensor | None, region: Region) -> Tensor:
+        every = [score.decibels(passes, candidates, references, region) for score in self.scores]
+        total = self.weights[0] * every[0]
+        for weight, each in zip(self.weights[1:], every[1:], strict=True):
+            total = total + weight * each
+        return total
+
+
+class Search(Method):
+    """At each step several blend weights are tried; the output that scores best is kept, or the one so far.
+
+    Once nothing gets better, nothing will, and no more passes are made.
+
+    Args:
+        score: What judges the candidates.
+        weights: The blend weights to try, each within [0, 1).
+        steps: Number of steps after the plain pass.
+        rule: How the input is built of the mixture and the estimates; by default the estimate is added to it.
+        region: What chooses for itself; by default each chunk as a whole.
+        temperature: In dB: above 0 the candidates are mixed in proportion to `exp(score / temperature)`; 0 takes the
+            best alone.
+        name: Name in tables, charts and files.
+
+    Raises:
+        MdxError: If a parameter is out of its range.
+    """
+
+    def __init__(
+        self,
+        score: Score,
+        weights: Sequence[float] = (0.2, 0.4, 0.6),
+        steps: int = 3,
+        rule: Remix | None = None,
+        region: Region | None = None,
+        temperature: float = 0.0,
+        name: str = "search",
+    ) -> None:
+        super().__init__(name)
+        if not weights or not all(0 <= weight < 1 for weight in weights):
+            raise MdxError(f"the weights of a search must lie within [0, 1), not {list(weights)}")
+        if steps < 0 or not temperature >= 0:
+            raise MdxError(f"steps and temperature must be 0 or more, not {steps} and {temperature}")
+        self.score, self.weights, self._steps = score, list(weights), steps
+        self.rule, self.region, self.temperature = rule or AddToMixture(), region or Region(), temperature
+        self.needs_references = score.needs_references
+        self.needs_others = self.rule.needs_others or score.needs_others
+
+    @property
+    def steps(self) -> int:
+        return self._steps
+
+    @property
+    def passes(self) -> int:
+        """The most that it makes: it may stop earlier."""
+        tried = len(self.weights)
+        return 1 + self.steps * (tried + (tried + 1) * self.score.passes)
+
+    def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
+        estimates, stays = first, False
+        yield Step(0, 0.0, estimates)
+        for step in range(1, self.steps + 1):
+            if not stays:
+                chosen, estimates = self._better(passes, estimates, references)
+                stays = bool((chosen[0] == 1).all())
+            yield Step(step, torch.nan, estimates)
+
+    def _better(self, passes: Passes, estimates: Tensor, references: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The parts that the candidates have in the next estimates, and those."""
+        inputs = [self.rule(passes.mixture, estimates, weight, passes.sources) for weight in self.weights]
+        (tried,) = passes.over(torch.cat(inputs))
+        candidates = torch.cat([estimates.unsqueeze(0), tried.view(len(inputs), *estimates.shape)])
+        scores = self.score.decibels(passes, candidates, references, self.region)
+        if self.temperature > 0:
+            chosen = torch.softmax(scores / self.temperature, dim=0)
+        else:
+            chosen = torch.zeros_like(scores).scatter_(0, scores.argmax(dim=0, keepdim=True), 1.0)
+        parts = self.region.spread(chosen, estimates.shape[-1])
+        return chosen, (parts * candidates).sum(dim=0)
