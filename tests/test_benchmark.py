@@ -3,15 +3,23 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
+from mdx_progressive.batch import ChunkBatch, Origin
+from mdx_progressive.benchmark import Benchmark
 from mdx_progressive.cli import main
+from mdx_progressive.errors import MdxError
 from mdx_progressive.listing import families
 from mdx_progressive.memory import keep_freed_memory, peak_memory, restart_peak_memory
+from mdx_progressive.methods import Progressive
+from mdx_progressive.schedules import Linear
+from mdx_progressive.separators import Separator
 from tests.conftest import CONFIGS
 
 Found = dict[str, list[dict[str, Any]]]
@@ -29,6 +37,32 @@ def found(small_htdemucs_file: Path, tmp_path_factory: pytest.TempPathFactory) -
     assert "bare forwards" in done.stdout
     content: Found = json.loads((folder / "logs" / "benchmark.json").read_text())
     return content
+
+
+class BrokenLibrary(Separator):
+    """Halves the mixture; its own library can't run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources, self.sample_rate, self.channels = ["vocals"], 44100, 2
+        self.freeze()
+
+    def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
+        return 0.5 * mixture.unsqueeze(1)
+
+    def library_pass(self) -> Callable[[Tensor], Tensor]:
+        def run(mixture: Tensor) -> Tensor:
+            raise RuntimeError("no kernel for this device")
+
+        return run
+
+
+def test_a_library_that_breaks_in_its_process_is_one_line() -> None:
+    chunk = ChunkBatch([Origin("a", 0, 44100, 100)], torch.ones(1, 2, 100), torch.ones(1))
+    method = Progressive(Linear(), 1)
+
+    with pytest.raises(MdxError, match=r"own library ended with exit code 1 in its process"):
+        Benchmark(BrokenLibrary(), method, ["vocals"], chunk, torch.device("cpu"), rounds=1)
 
 
 class TestBenchmark:

@@ -18,12 +18,15 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mdx_progressive.cli import main
-from mdx_progressive.results import read_rows
+from mdx_progressive.listing import schedules
+from mdx_progressive.results import COLUMNS, read_rows
+from mdx_progressive.schedules import Explicit
 from mdx_progressive.separators import SpleeterSeparator
 from tests.conftest import CONFIGS, RATE, SOURCES, noise
 
 DEMO = str(CONFIGS / "demo.yaml")
 HTDEMUCS = str(CONFIGS / "htdemucs.yaml")
+METHODS = CONFIGS / "method"
 QUICK = ["--data.chunk", "1.5", "--model.compare", "null", "--model.method.steps", "2"]
 
 
@@ -65,9 +68,10 @@ class TestTest:
     def test_the_table_has_a_row_for_each_song_chunk_method_step_source_and_metric(self, folder: Path) -> None:
         results = read_rows(folder / "results.csv")
 
-        assert list(results.columns) == ["song", "chunk", "method", "step", "weight", "source", "metric", "value"]
-        assert list(results["method"].unique()) == ["one-pass", "oracle", "linear", "cosine", "exponential", "karras"]
-        assert len(results) == (1 + 4 + 4 + 3 * 10) * 2 * 2
+        assert list(results.columns) == list(COLUMNS)
+        methods = ["one-pass", "oracle", "linear", "cosine", "exponential", "karras", "recommended"]
+        assert list(results["method"].unique()) == methods
+        assert len(results) == (1 + 4 + 4 + 3 * 10 + 6) * 2 * 2
         assert results["value"].notna().all()
 
     def test_the_config_of_the_run_can_be_run_again(self, folder: Path) -> None:
@@ -149,6 +153,32 @@ class TestTestOnSongs:
         assert set(results["method"]) == {"one-pass", "oracle", "karrasflow"}
         assert set(results["source"]) == {"vocals"}
 
+    def test_methods_are_compared_with_the_passes_that_they_cost(
+        self, write_song: Callable[..., Path], small_htdemucs_file: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        root = write_song("one", {name: noise(1, seed=seed) for seed, name in enumerate(SOURCES)}).parent
+        others = [str(METHODS / f"{name}.yaml") for name in ("ensemble", "heun", "search", "search-oracle")]
+
+        code = run(
+            "test", "-c", HTDEMUCS, "--model.separator.weights", str(small_htdemucs_file), "--data.root", str(root),
+            "--model.method", str(METHODS / "recommended-htdemucs.yaml"), "--model.compare", f"[{', '.join(others)}]",
+            "--model.targets", "[vocals]", "--model.oracle", "false",
+        )  # fmt: skip
+
+        assert code == 0
+        results = read_rows(Path("logs/htdemucs/version_0/results.csv"))
+        last = results.groupby("method", sort=False)["passes"].last().to_dict()
+        assert set(results["source"]) == {"vocals"}
+        # A search stops as soon as nothing gets better.
+        assert {name: last[name] for name in ("one-pass", "recommended", "ensemble", "heun")} == {
+            "one-pass": 1, "recommended": 9, "ensemble": 9, "heun": 7,
+        }  # fmt: skip
+        assert last["search"] in (1 + 3 + 4 * 2, 1 + 2 * (3 + 4 * 2))
+        assert last["search-oracle"] in (1 + 3, 1 + 2 * 3)
+        of_search = results[(results["method"] == "search-oracle") & (results["metric"] == "si_sdr")]
+        assert of_search["value"].iloc[-1] >= of_search["value"].iloc[0] - 1e-6
+        assert "search-oracle" not in capsys.readouterr().out  # a bound is no method to choose
+
     @pytest.mark.parametrize("chunk", ["0.9", "6.1"])
     def test_two_processes_give_the_table_of_one(self, chunk: str) -> None:
         # 6.1 s is a single chunk: one of the two processes has nothing to do.
@@ -211,6 +241,27 @@ class TestPredict:
         for source in ("vocals", "accompaniment"):
             found, expected = soundfile.info(tmp_path / "separated" / "a" / f"{source}.wav"), soundfile.info(song)
             assert (found.samplerate, found.frames, found.channels) == (rate, expected.frames, channels)
+
+    @pytest.mark.parametrize("path", sorted(METHODS.glob("*.yaml")), ids=lambda path: path.stem)
+    def test_every_method_separates_unless_it_needs_the_truth(
+        self, path: Path, tmp_path: Path, small_htdemucs_file: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        song = song_file(tmp_path / "a.wav", 1.2, subtype="FLOAT")
+        demucs = ["-c", HTDEMUCS, "--model.separator.weights", str(small_htdemucs_file)]
+        separator = ["-c", DEMO, "--model.compare", "null"] if "spleeter" in path.stem else demucs
+
+        code = run("predict", *separator, "--model.method", str(path), "--data.input", str(song))
+
+        if "oracle" in path.stem:
+            assert code == 1
+            assert "needs the true sources; `test` runs it" in capsys.readouterr().err
+            return
+        assert code == 0
+        estimates = [soundfile.read(found)[0] for found in sorted((tmp_path / "separated" / "a").iterdir())]
+        assert len(estimates) == (2 if "spleeter" in path.stem else 4)
+        assert all(abs(estimate).max() > 0 for estimate in estimates)
+        if "spleeter" in path.stem:  # the accompaniment is what the vocals leave
+            assert abs(sum(estimates) - soundfile.read(song)[0]).max() < 1e-5
 
     def test_folders_keep_their_shape_and_targets_choose(self, tmp_path: Path) -> None:
         song_file(tmp_path / "in" / "a.flac", 0.3)
@@ -419,7 +470,7 @@ class TestConfigsAndReadme:
         printed = yaml.safe_load(capsys.readouterr().out)
         assert printed["model"]["method"]["init_args"]["schedule"] == {**yaml.safe_load(path.read_text())}
 
-    @pytest.mark.parametrize("path", sorted(CONFIGS.glob("method/*.yaml")), ids=lambda path: path.name)
+    @pytest.mark.parametrize("path", sorted(METHODS.glob("*.yaml")), ids=lambda path: path.name)
     def test_every_method_preset_is_valid_and_complete(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """Complete: nothing is left of the demo's method, and each can be measured beside it."""
         assert (
@@ -429,6 +480,18 @@ class TestConfigsAndReadme:
         shown = yaml.safe_load(capsys.readouterr().out)["model"]
         assert shown["method"] == shown["compare"][0]
         assert shown["method"]["init_args"]["name"] in (path.stem, "recommended")
+
+    def test_schedules_are_listed_and_drawn(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run("schedules", "--picture", str(tmp_path / "gallery.png")) == 0
+
+        shown = capsys.readouterr().out
+        assert {type(schedule).__name__ for schedule in schedules()} <= set(shown.split())
+        presets = {yaml.safe_load(path.read_text())["class_path"] for path in CONFIGS.glob("schedule/*.yaml")}
+        assert {
+            f"mdx_progressive.schedules.{type(each).__name__}" for each in [*schedules(), Explicit([0.1])]
+        } == presets
+        assert (tmp_path / "gallery.png").read_bytes().startswith(b"\x89PNG")
+        assert run("schedules", "--picture", str(tmp_path / "no folder" / "gallery.png")) == 1
 
     def test_help_teaches(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert run("--help") == 0
