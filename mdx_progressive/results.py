@@ -176,8 +176,16 @@ class Line(NamedTuple):
     oracle: float
 
 
-def lines(means: pd.DataFrame, metric: str, method: str, oracle: str | None) -> list[Line]:
-    """One line for each source, in the order of the results; a source that was always silent is left out."""
+def lines(means: pd.DataFrame, metric: str, method: str, floor: str, oracle: str | None) -> list[Line]:
+    """One line for each source, in the order of the results; a source that was always silent is left out.
+
+    Args:
+        means: The table that `curves` makes.
+        metric: Name of the metric.
+        method: The method that the lines are of.
+        floor: The method that is the lower bound.
+        oracle: The method that is the upper bound, if it was run.
+    """
     found = []
     for source in means["source"].unique():
         mean = pick(means, metric, method, source)["mean"].dropna()
@@ -189,7 +197,7 @@ def lines(means: pd.DataFrame, metric: str, method: str, oracle: str | None) -> 
             Line(
                 source,
                 passes=int(pick(means, metric, method, source)["passes"].iloc[-1]),
-                one_pass=float(mean.iloc[0]),
+                one_pass=float(pick(means, metric, floor, source)["mean"].iloc[0]),
                 best_step=steps[int(mean.argmax())],
                 best=float(mean.max()),
                 last_step=steps[-1],

@@ -83,7 +83,7 @@ class TestTest:
         assert "mean over songs" in summary["aggregation"]
         assert summary["separator"] == "SpleeterSeparator"
         assert (summary["licence_of_weights"], summary["trained_on_musdb18_test"]) == ("MIT", False)
-        assert summary["passes_per_chunk"] == 1 + 3 + 3 + 3 * 9
+        assert summary["passes_per_chunk"] == 1 + 3 + 3 + 3 * 9 + 9
         assert len(summary["si_sdr"]["linear"]["vocals"]["mean"]) == 4
 
     def test_the_chart_is_a_picture(self, folder: Path) -> None:
@@ -404,7 +404,9 @@ class TestErrors:
         assert not any("Traceback" in line for line in lines)
 
     def test_a_misspelt_key_in_a_file_is_named(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        text = Path(DEMO).read_text().replace("schedule/", f"{CONFIGS}/schedule/")
+        text = Path(DEMO).read_text()
+        for folder in ("schedule/", "method/"):
+            text = text.replace(folder, f"{CONFIGS}/{folder}")
         (tmp_path / "mine.yaml").write_text(text.replace("trim:", "trimm:"))
 
         assert run("test", "-c", "mine.yaml") == 2

@@ -56,7 +56,7 @@ def test_the_mean_is_over_songs_of_the_mean_over_chunks_and_silence_is_left_out_
 
 
 def test_a_line_has_both_bounds_the_best_and_the_last_step() -> None:
-    (line,) = lines(curves(table(rows())), "si_sdr", "linear", "oracle")
+    (line,) = lines(curves(table(rows())), "si_sdr", "linear", "one-pass", "oracle")
 
     assert line.one_pass == pytest.approx((6.0 + 2.0) / 2)
     assert line.best_step == 1
@@ -67,7 +67,10 @@ def test_a_line_has_both_bounds_the_best_and_the_last_step() -> None:
 
 
 def test_a_source_that_is_always_silent_has_no_line() -> None:
-    assert lines(curves(table([row for row in rows() if row.song == "three"])), "si_sdr", "linear", "oracle") == []
+    assert (
+        lines(curves(table([row for row in rows() if row.song == "three"])), "si_sdr", "linear", "one-pass", "oracle")
+        == []
+    )
 
 
 def test_the_summary_is_json_with_null_for_what_does_not_exist(tmp_path: Path) -> None:
@@ -80,6 +83,15 @@ def test_the_summary_is_json_with_null_for_what_does_not_exist(tmp_path: Path) -
     assert summary["si_sdr"]["linear"]["vocals"]["mean"] == pytest.approx([4.0, 5.5, 3.25])
     assert summary["si_sdr"]["linear"]["bass"]["mean"] == [None, None, None]
     assert summary["si_sdr"]["linear"]["bass"]["silent"] == [4, 4, 4]
+
+
+def test_one_pass_is_the_bounds_also_for_a_method_whose_step_0_is_more_than_that() -> None:
+    better = [row._replace(value=row.value + 1, passes=5) if row.method == "linear" else row for row in rows()]
+
+    (line,) = lines(curves(table(better)), "si_sdr", "linear", "one-pass", "oracle")
+
+    assert line.one_pass == pytest.approx(4.0)
+    assert line.passes == 5
 
 
 def test_the_columns_are_those_of_a_row() -> None:

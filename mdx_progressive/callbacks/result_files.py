@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -67,7 +68,10 @@ class ResultFiles(Callback):
         write_summary(folder / "summary.json", means, facts)
         with whole_file(folder / "curves.png") as temporary:
             curves_figure(comparison, HEADLINE).savefig(temporary, dpi=110, format="png")
-        found = [(method, lines(means, HEADLINE, method, comparison.ceiling)) for method in comparison.between]
+        found = [
+            (method, lines(means, HEADLINE, method, comparison.floor, comparison.ceiling))
+            for method in comparison.between
+        ]
         _print_table(found, f"SI-SDR in dB: {comparison.caption}", folder)
         silent = int(means[(means["metric"] == HEADLINE) & (means["method"] == comparison.floor)]["silent"].sum())
         if pl_module.separator.musdb_test:
@@ -89,10 +93,12 @@ def _folder(trainer: Trainer) -> Path:
 
 
 def _print_table(found: Sequence[tuple[str, Sequence[Line]]], heading: str, folder: Path) -> None:
-    grid = Table(title=heading, caption=f"The best step is known in hindsight only. Files: {folder}")
+    grid = Table(
+        title=heading, box=box.SIMPLE_HEAD, caption=f"The best step is known in hindsight only. Files: {folder}"
+    )
     for column in ("source", "method"):
         grid.add_column(column, no_wrap=True)
-    for column in ("passes", "one-pass", "best (step)", "last (step)", "oracle"):
+    for column in ("passes", "one-pass", "best step", "last step", "oracle"):
         grid.add_column(column, justify="right", no_wrap=True)
     for method, sources in found:
         for line in sources:
