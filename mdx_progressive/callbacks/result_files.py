@@ -94,7 +94,10 @@ def _folder(trainer: Trainer) -> Path:
 
 def _print_table(found: Sequence[tuple[str, Sequence[Line]]], heading: str, folder: Path) -> None:
     grid = Table(
-        title=heading, box=box.SIMPLE_HEAD, caption=f"The best step is known in hindsight only. Files: {folder}"
+        title=heading,
+        caption=f"The best step is known in hindsight only. Files: {folder}",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0),  # all columns within the 80 characters of a terminal
     )
     for column in ("source", "method"):
         grid.add_column(column, no_wrap=True)
