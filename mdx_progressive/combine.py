@@ -23,8 +23,8 @@ class Combination(ABC):
             passes: For every step, from step 0, the estimates of its views.
 
         Shape:
-            - passes: (view, batch, target, channel, time) each
-            - result: (batch, target, channel, time)
+            - passes: (view, batch, source, channel, time) each
+            - result: (batch, source, channel, time)
         """
 
 
