@@ -27,9 +27,9 @@ from tqdm import tqdm
 from mdx_progressive.batch import ChunkBatch
 from mdx_progressive.errors import MdxError
 from mdx_progressive.memory import peak_memory, restart_peak_memory
-from mdx_progressive.methods import Method
+from mdx_progressive.methods import Method, followed
 from mdx_progressive.metrics import si_sdr
-from mdx_progressive.passes import Passes
+from mdx_progressive.passes import Passes, pick
 from mdx_progressive.separators import Separator
 from mdx_progressive.whole_file import whole_file
 
@@ -181,12 +181,12 @@ class Benchmark:
         return estimates
 
     def _steps(self) -> Tensor:
-        sources = self.separator.sources if self.method.needs_others else self.targets
+        sources = followed([self.method], self.separator.sources, self.targets)
         separate = partial(self.separator, targets=sources)
         passes = Passes(separate, self.batch.mixture, sources, self.separator.sample_rate)
         *_, last = self.method.run(passes, separate(self.batch.mixture), None)
         self.passes = 1 + passes.inputs
-        return last.estimates[:, [sources.index(target) for target in self.targets]]
+        return pick(last.estimates, sources, self.targets)
 
     def _bare(self, forwards: list[_Forward]) -> None:
         with self.separator.arithmetic(self.device):

@@ -103,12 +103,12 @@ def main(args: Sequence[str] | None = None) -> int:
         args: The arguments; by default those of the process.
     """
     _quieten()
-    command, *rest = [*(sys.argv[1:] if args is None else args), ""]
-    if command == "separators":
+    given = list(sys.argv[1:] if args is None else args)
+    if given[:1] == ["separators"]:
         print_separators()
         return 0
-    if command == "schedules":
-        return _schedules(rest[:-1])
+    if given[:1] == ["schedules"]:
+        return _schedules(given[1:])
     keep_freed_memory()
     try:
         ProgressiveCLI(

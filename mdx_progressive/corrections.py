@@ -4,6 +4,7 @@ Let `x_j` be the estimates, `y` the mixture and `r = y - sum_j x_j` the residual
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -147,12 +148,12 @@ class CovarianceShrinkage(Correction):
 
     def __call__(self, passes: Passes, path: Path, estimates: Tensor) -> Tensor:
         every = torch.cat(path.passes)
-        mean, spectra = every.mean(dim=0), _spectra(estimates)
+        spectra = _spectra(estimates)
         band = _bands(spectra.shape[-2], self.bands).to(spectra.device)
         signal = _products(spectra, band)
         noise = torch.zeros_like(signal)
-        for each in every:
-            noise += _products(_spectra(each - mean), band) / max(1, len(every) - 1)
+        for deviation in _deviations(every):
+            noise += _products(deviation, band)
         energy = signal.diagonal(dim1=-2, dim2=-1)
         signal = signal + torch.diag_embed(1e-3 * energy + _SMALL)  # never singular, even where sources are silent
         kept: Tensor = torch.linalg.solve(signal + self.strength * noise, signal, left=False)[:, band]
@@ -249,11 +250,17 @@ def _smooth(power: Tensor) -> Tensor:
 
 def _variance(passes: Tensor) -> Tensor:
     """Smoothed variance (batch, source, channel, bin, frame) between passes (pass, batch, source, channel, time)."""
-    mean = passes.mean(dim=0)
     total = torch.zeros((), device=passes.device)
+    for deviation in _deviations(passes):
+        total = total + deviation.abs().square()
+    return _smooth(total)
+
+
+def _deviations(passes: Tensor) -> Iterator[Tensor]:
+    """Spectra of the passes' deviations from their mean, scaled so that the sum of their powers is the variance."""
+    mean = passes.mean(dim=0)
     for each in passes:
-        total = total + _spectra(each - mean).abs().square()
-    return _smooth(total / max(1, len(passes) - 1))
+        yield _spectra(each - mean) / max(1, len(passes) - 1) ** 0.5
 
 
 def _products(spectra: Tensor, band: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Methods: what is done with a mixture from its plain pass on. `predict` runs one, `test` compares several."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -55,6 +55,17 @@ class Method(ABC):
         Shape:
             - first, references and the estimates: (batch, source, channel, time)
         """
+
+
+def followed(methods: Iterable[Method], sources: list[str], targets: list[str]) -> list[str]:
+    """The sources whose estimates these methods work on: the targets, or all sources where one needs the others.
+
+    Args:
+        methods: The methods.
+        sources: All sources of the separator.
+        targets: Those that are wanted.
+    """
+    return sources if any(method.needs_others for method in methods) else targets
 
 
 class OnePass(Method):

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from mdx_progressive.batch import ChunkBatch, Prediction
 from mdx_progressive.errors import MdxError
-from mdx_progressive.methods import Method, OnePass, Oracle, Progressive
+from mdx_progressive.methods import Method, OnePass, Oracle, Progressive, followed
 from mdx_progressive.metrics import METRICS, si_sdr
-from mdx_progressive.passes import Passes
+from mdx_progressive.passes import Passes, pick
 from mdx_progressive.progressive import Step
 from mdx_progressive.results import Comparison, Row, curves, table, title
 from mdx_progressive.schedules import Linear
@@ -164,7 +164,7 @@ class ProgressiveDemixing(LightningModule):
 
     def _plain_pass(self, batch: ChunkBatch, methods: Sequence[Method]) -> "_PlainPass":
         """One pass for all methods, over all sources that one of them has to know."""
-        sources = self.separator.sources if any(method.needs_others for method in methods) else self.targets
+        sources = followed(methods, self.separator.sources, self.targets)
         estimates = self.separator(batch.mixture, sources)
         for watch in self.watchers:
             watch("one-pass", 1)
@@ -174,18 +174,16 @@ class ProgressiveDemixing(LightningModule):
         self, method: Method, batch: ChunkBatch, first: "_PlainPass", references: Tensor | None = None
     ) -> Iterator[tuple[Step, int]]:
         """Yield the steps of a method, each with the number of passes that it has taken so far."""
-        sources = self.separator.sources if method.needs_others else self.targets
+        sources = followed([method], self.separator.sources, self.targets)
         separate = partial(self.separator, targets=sources)
         passes = Passes(separate, batch.mixture, sources, self.separator.sample_rate)
         passes.watchers = [partial(watch, method.name) for watch in self.watchers]
-        wanted = [sources.index(target) for target in self.targets]
         # Only a bound is told the truth.
-        told = (
-            references[:, self.separator.index(sources)] if method.needs_references and references is not None else None
-        )
+        told = None
+        if method.needs_references and references is not None:
+            told = pick(references, self.separator.sources, sources)
         for step in method.run(passes, first.of(sources), told):
-            estimates = step.estimates if sources == self.targets else step.estimates[:, wanted]
-            yield step._replace(estimates=estimates), 1 + passes.count
+            yield step._replace(estimates=pick(step.estimates, sources, self.targets)), 1 + passes.count
 
     def _measure(
         self, batch: ChunkBatch, method: Method, step: Step, passes: int, references: Tensor, silent: Tensor
@@ -215,9 +213,7 @@ class _PlainPass(NamedTuple):
 
     def of(self, sources: list[str]) -> Tensor:
         """The estimates of some of its sources."""
-        if sources == self.sources:
-            return self.estimates
-        return self.estimates[:, [self.sources.index(source) for source in sources]]
+        return pick(self.estimates, self.sources, sources)
 
 
 class _Best:

@@ -64,3 +64,24 @@ class Passes:
             for watch in self.watchers:
                 watch(made)
         return torch.stack(estimates)
+
+
+def pick(estimates: Tensor, sources: Sequence[str], wanted: Sequence[str]) -> Tensor:
+    """The estimates of the wanted sources, in their order; the very same tensor where that is all of them.
+
+    Args:
+        estimates: The estimates.
+        sources: What they are of.
+        wanted: What is wanted of it.
+
+    Shape:
+        - estimates: (batch, source, channel, time)
+        - result: (batch, wanted, channel, time)
+
+    Example:
+        >>> pick(torch.tensor([[[[1.0]], [[2.0]]]]), ["bass", "vocals"], ["vocals"]).tolist()
+        [[[[2.0]]]]
+    """
+    if list(sources) == list(wanted):
+        return estimates
+    return estimates[:, [list(sources).index(source) for source in wanted]]
