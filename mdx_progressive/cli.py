@@ -1,4 +1,4 @@
-"""The command line: LightningCLI with `test`, `predict` and `benchmark`, and a list of the separators."""
+"""The command line: LightningCLI with `test`, `predict`, `benchmark` and `tune`, and a list of the separators."""
 
 import logging
 import sys
@@ -29,6 +29,8 @@ in which the estimated target grows louder. No training.
       the stems of your own music
   mdx-progressive benchmark -c configs/demo.yaml
       what the method costs on this machine, as ratios to the bare network and to the separator's own library
+  mdx-progressive tune -c configs/demo.yaml --data.root songs/ --to schedule.yaml
+      the best weight of each step and source, or of each pass and band, on songs with stems, for use without them
   mdx-progressive separators
       the pretrained separators, their sources, licences and training data
   mdx-progressive schedules [--picture FILE.png]
@@ -41,6 +43,7 @@ _SUMMARIES = {
     "test": "Measure one-pass, oracle and the configured methods on songs with known stems.",
     "predict": "Separate music and write the stems to files.",
     "benchmark": "Measure what the method costs on this machine, on the first chunk of the songs.",
+    "tune": "Fit a part of the method on songs with known stems, and write it as YAML.",
 }
 
 
@@ -58,7 +61,7 @@ class _HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
 
 
 class ProgressiveCLI(LightningCLI):
-    """`test`, `predict` and `benchmark`; the separator tells the data its sample rate and sources."""
+    """`test`, `predict`, `benchmark` and `tune`; the separator tells the data its sample rate and sources."""
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -67,6 +70,7 @@ class ProgressiveCLI(LightningCLI):
             "test": skipped | {"verbose"},
             "predict": skipped | {"return_predictions"},
             "benchmark": skipped,
+            "tune": skipped,
         }
 
     def setup_parser(

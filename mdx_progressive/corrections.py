@@ -4,7 +4,7 @@ Let `x_j` be the estimates, `y` the mixture and `r = y - sum_j x_j` the residual
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -13,9 +13,9 @@ from torch.nn.functional import avg_pool2d
 from mdx_progressive.errors import MdxError
 from mdx_progressive.passes import Passes
 from mdx_progressive.progressive import Path
+from mdx_progressive.spectra import bands_of_bins, products, spectra_of, waveforms_of
 from mdx_progressive.torchaudio_import import import_torchaudio
 
-_WINDOW = 4096
 _SMALL = 1e-10
 
 
@@ -83,8 +83,8 @@ class VarianceConsistency(Correction):
     def __call__(self, passes: Passes, path: Path, estimates: Tensor) -> Tensor:
         variance = _variance(torch.cat(path.passes)) + _SMALL
         weights = variance / variance.sum(dim=1, keepdim=True)
-        shared = weights * _spectra(_residual(passes, estimates))
-        return estimates + self.strength * _waveforms(shared, estimates.shape[-1])
+        shared = weights * spectra_of(_residual(passes, estimates))
+        return estimates + self.strength * waveforms_of(shared, estimates.shape[-1])
 
 
 class VarianceShrinkage(Correction):
@@ -98,9 +98,9 @@ class VarianceShrinkage(Correction):
 
     def __call__(self, passes: Passes, path: Path, estimates: Tensor) -> Tensor:
         every = torch.cat(path.passes)
-        spectra = _spectra(estimates)
+        spectra = spectra_of(estimates)
         power, variance = _smooth(spectra.abs().square()), _variance(every) / len(every)
-        return _waveforms(spectra * power / (power + variance + _SMALL), estimates.shape[-1])
+        return waveforms_of(spectra * power / (power + variance + _SMALL), estimates.shape[-1])
 
 
 class Complement(Correction):
@@ -148,18 +148,60 @@ class CovarianceShrinkage(Correction):
 
     def __call__(self, passes: Passes, path: Path, estimates: Tensor) -> Tensor:
         every = torch.cat(path.passes)
-        spectra = _spectra(estimates)
-        band = _bands(spectra.shape[-2], self.bands).to(spectra.device)
-        signal = _products(spectra, band)
+        spectra = spectra_of(estimates)
+        band = bands_of_bins(self.bands).to(spectra.device)
+        signal = products(spectra, spectra, band)
         noise = torch.zeros_like(signal)
         for deviation in _deviations(every):
-            noise += _products(deviation, band)
+            noise += products(deviation, deviation, band)
         energy = signal.diagonal(dim1=-2, dim2=-1)
         signal = signal + torch.diag_embed(1e-3 * energy + _SMALL)  # never singular, even where sources are silent
         kept: Tensor = torch.linalg.solve(signal + self.strength * noise, signal, left=False)[:, band]
         change = kept - torch.eye(kept.shape[-1], device=kept.device)
         mixed: Tensor = torch.einsum("bfst,btcfn->bscfn", change.to(spectra.dtype), spectra)
-        return estimates + _waveforms(mixed, estimates.shape[-1])
+        return estimates + waveforms_of(mixed, estimates.shape[-1])
+
+
+class Stacking(Correction):
+    """The passes are put together with weights of each source and band, fitted on songs by `mdx-progressive tune`.
+
+    `x_j = sum_k w_jbk x_jk` in band `b`, in place of what the combination of the method made of the passes.
+
+    Args:
+        bands: Number of bands that were asked for, equally wide in octaves where a bin is narrower than that.
+        weights: For each source the bands, for each band the weights of the passes in the order in which they are
+            made.
+
+    Raises:
+        MdxError: If sources differ in their numbers of bands or passes.
+    """
+
+    needs_others = False
+
+    def __init__(self, bands: int, weights: Mapping[str, Sequence[Sequence[float]]]) -> None:
+        self.band = bands_of_bins(bands)
+        self.weights = {source: [list(band) for band in of_source] for source, of_source in weights.items()}
+        count = int(self.band[-1]) + 1
+        found = {len(band) for of_source in self.weights.values() for band in of_source}
+        if len(found) != 1 or {len(of_source) for of_source in self.weights.values()} != {count}:
+            raise MdxError(f"Stacking needs weights for {count} bands of each source, as many in each")
+        (self.count,) = found
+
+    def __call__(self, passes: Passes, path: Path, estimates: Tensor) -> Tensor:
+        every = torch.cat(path.passes)
+        if missing := [source for source in passes.sources if source not in self.weights]:
+            raise MdxError(f"Stacking has no weights for {', '.join(missing)}, only for {', '.join(self.weights)}")
+        if len(every) != self.count:
+            raise MdxError(
+                f"Stacking was fitted on {self.count} passes, but this method hands {len(every)} to it: use it with the"
+                " method that it was fitted on"
+            )
+        weights = torch.tensor([self.weights[source] for source in passes.sources]).to(every)
+        of_bins = weights[:, self.band]
+        stacked = torch.zeros((), device=every.device)
+        for number, each in enumerate(every):
+            stacked = stacked + of_bins[:, None, :, None, number] * spectra_of(each)
+        return waveforms_of(stacked, estimates.shape[-1])
 
 
 class ResidualSeparation(Correction):
@@ -212,7 +254,7 @@ class Wiener(Correction):
 
         filtered = []
         for mixture, of_chunk in zip(passes.mixture, estimates, strict=True):
-            heard, spectra = _spectra(mixture), _spectra(of_chunk)
+            heard, spectra = spectra_of(mixture), spectra_of(of_chunk)
             scale = max(1.0, heard.abs().amax().item() / 10)
             # openunmix has (frame, bin, channel, real and imaginary, source)
             sources = torch.view_as_real(spectra.permute(3, 2, 1, 0)).movedim(-1, -2) / scale
@@ -220,26 +262,11 @@ class Wiener(Correction):
                 sources, torch.view_as_real(heard.permute(2, 1, 0)) / scale, self.iterations
             )
             filtered.append(torch.view_as_complex(found.movedim(-1, -2).contiguous()).permute(3, 2, 1, 0) * scale)
-        return torch.lerp(estimates, _waveforms(torch.stack(filtered), estimates.shape[-1]), self.strength)
+        return torch.lerp(estimates, waveforms_of(torch.stack(filtered), estimates.shape[-1]), self.strength)
 
 
 def _residual(passes: Passes, estimates: Tensor) -> Tensor:
     return passes.mixture.unsqueeze(1) - estimates.sum(dim=1, keepdim=True)
-
-
-def _spectra(signals: Tensor) -> Tensor:
-    """STFT (..., bin, frame) of signals (..., time)."""
-    window = torch.hann_window(_WINDOW, device=signals.device, dtype=signals.dtype)
-    flat = signals.reshape(-1, signals.shape[-1])
-    spectra = torch.stft(flat, _WINDOW, _WINDOW // 4, window=window, return_complex=True, pad_mode="constant")
-    return spectra.view(*signals.shape[:-1], *spectra.shape[-2:])
-
-
-def _waveforms(spectra: Tensor, length: int) -> Tensor:
-    """The signals (..., time) of spectra (..., bin, frame)."""
-    window = torch.hann_window(_WINDOW, device=spectra.device, dtype=spectra.real.dtype)
-    flat = spectra.reshape(-1, *spectra.shape[-2:])
-    return torch.istft(flat, _WINDOW, _WINDOW // 4, window=window, length=length).view(*spectra.shape[:-2], length)
 
 
 def _smooth(power: Tensor) -> Tensor:
@@ -260,25 +287,4 @@ def _deviations(passes: Tensor) -> Iterator[Tensor]:
     """Spectra of the passes' deviations from their mean, scaled so that the sum of their powers is the variance."""
     mean = passes.mean(dim=0)
     for each in passes:
-        yield _spectra(each - mean) / max(1, len(passes) - 1) ** 0.5
-
-
-def _products(spectra: Tensor, band: Tensor) -> Tensor:
-    """Energies between the sources in each band, (batch, band, source, source), over channels and frames."""
-    of_bins: Tensor = torch.einsum("bscfn,btcfn->bfst", spectra, spectra.conj()).real
-    total = of_bins.new_zeros(len(of_bins), int(band[-1]) + 1, *of_bins.shape[2:])
-    total.index_add_(1, band, of_bins)
-    return total
-
-
-def _bands(bins: int, count: int) -> Tensor:
-    """The band (bin,) of each bin, from 0 on without a gap.
-
-    Example:
-        >>> _bands(9, 4).tolist()
-        [0, 0, 1, 2, 2, 3, 3, 3, 3]
-    """
-    octaves = torch.log2(torch.arange(bins, dtype=torch.float64).clamp(min=1))
-    wanted = (octaves / (octaves[-1] + 1e-9) * count).long().clamp(max=count - 1)
-    band: Tensor = torch.unique_consecutive(wanted, return_inverse=True)[1]
-    return band
+        yield spectra_of(each - mean) / max(1, len(passes) - 1) ** 0.5

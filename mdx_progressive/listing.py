@@ -8,7 +8,7 @@ from rich.table import Table
 
 from mdx_progressive import separators
 from mdx_progressive.plots import schedules_figure
-from mdx_progressive.schedules import Explicit, Schedule
+from mdx_progressive.schedules import Formula
 from mdx_progressive.separators import Separator
 from mdx_progressive.separators.published import Published
 from mdx_progressive.whole_file import whole_file
@@ -50,9 +50,9 @@ def _facts(weights: Published) -> tuple[str, ...]:
     return weights.name, ", ".join(weights.sources), rate, segment, weights.licence, tested
 
 
-def schedules() -> list[Schedule]:
+def schedules() -> list[Formula]:
     """Every schedule that is a formula, with its defaults, ending at the same weight."""
-    return [kind(maximum=MAXIMUM) for kind in Schedule.__subclasses__() if kind is not Explicit]
+    return [kind(maximum=MAXIMUM) for kind in Formula.__subclasses__()]
 
 
 def print_schedules(picture: Path | None) -> None:
@@ -73,7 +73,8 @@ def print_schedules(picture: Path | None) -> None:
     console.print(table)
     console.print(
         "A preset for each: --model.method.schedule configs/schedule/NAME.yaml, its end with"
-        " --model.method.schedule.maximum 0.6. Explicit takes the weights themselves.",
+        " --model.method.schedule.maximum 0.6. Explicit takes the weights themselves, PerSource a schedule for"
+        " each source.",
         highlight=False,
     )
     if picture is not None:

@@ -87,7 +87,7 @@ class OnePass(Method):
         return 1
 
     def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
-        yield Step(0, 0.0, first)
+        yield Step(0, torch.zeros(len(passes.sources)), first)
 
 
 class Progressive(Method):
@@ -120,7 +120,8 @@ class Progressive(Method):
     ) -> None:
         super().__init__(name or type(schedule).__name__.lower())
         self.schedule = schedule
-        self.weights = schedule.weights(schedule.default_steps if steps is None else steps)
+        self._steps = schedule.default_steps if steps is None else steps
+        schedule.check(self._steps)
         self.sampler = sampler or FromMixture()
         self.views = views or OneView()
         self.combine = combine or Last()
@@ -129,7 +130,7 @@ class Progressive(Method):
 
     @property
     def steps(self) -> int:
-        return len(self.weights) - 1
+        return self._steps
 
     @property
     def passes(self) -> int:
@@ -137,12 +138,18 @@ class Progressive(Method):
         corrected = sum(each.passes for each in self.corrections)
         return len(self.views.at(0)) + self.sampler.passes_a_view * later + corrected
 
-    def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
+    def start(self, passes: Passes, first: Tensor) -> Path:
+        """The passes over the mixture itself, of which the plain one is made already."""
         plain = first.unsqueeze(0)
         _, *further = self.views.at(0)
         mixture = passes.mixture.unsqueeze(1)
-        path = Path(torch.cat([plain, passes.over(mixture, further)]) if further else plain, self.combine)
-        for step in self.sampler.run(passes, path, self.weights, self.views, references):
+        return Path(torch.cat([plain, passes.over(mixture, further)]) if further else plain, self.combine)
+
+    def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
+        path = self.start(passes, first)
+        of_sources = [self.schedule.weights(self.steps, source) for source in passes.sources]
+        weights = torch.stack(of_sources, dim=1)
+        for step in self.sampler.run(passes, path, weights, self.views, references):
             estimates = step.estimates
             if step.step == self.steps:
                 for correct in self.corrections:

@@ -183,7 +183,9 @@ class ProgressiveDemixing(LightningModule):
         if method.needs_references and references is not None:
             told = pick(references, self.separator.sources, sources)
         for step in method.run(passes, first.of(sources), told):
-            yield step._replace(estimates=pick(step.estimates, sources, self.targets)), 1 + passes.count
+            of_targets = pick(step.estimates, sources, self.targets)
+            weights = step.weights[[sources.index(target) for target in self.targets]]
+            yield step._replace(estimates=of_targets, weights=weights), 1 + passes.count
 
     def _measure(
         self, batch: ChunkBatch, method: Method, step: Step, passes: int, references: Tensor, silent: Tensor
@@ -191,10 +193,8 @@ class ProgressiveDemixing(LightningModule):
         for metric, measure in METRICS.items():
             values = measure(step.estimates, references, silent).tolist()
             for origin, of_chunk in zip(batch.origins, values, strict=True):
-                for source, value in zip(self.targets, of_chunk, strict=True):
-                    yield Row(
-                        origin.song, origin.chunk, method.name, step.step, passes, step.weight, source, metric, value
-                    )  # fmt: skip
+                for source, weight, value in zip(self.targets, step.weights.tolist(), of_chunk, strict=True):
+                    yield Row(origin.song, origin.chunk, method.name, step.step, passes, weight, source, metric, value)
 
 
 def _check_compiler() -> None:

@@ -37,8 +37,8 @@ class Step(NamedTuple):
 
     step: int
     """Number of the step; 0 is the plain mixture."""
-    weight: float
-    """Blend weight `b_n` of the estimate within the input of this step."""
+    weights: Tensor
+    """Blend weight `b_n` of each estimate within the input of this step (source,); NaN where chunks differ."""
     estimates: Tensor
     """Estimates `x_n` (batch, source, channel, time)."""
 
@@ -58,12 +58,16 @@ class Path:
         self.estimates = self.add(start)
         """What they make (batch, source, channel, time)."""
 
+    def ahead(self, passes: Tensor) -> Tensor:
+        """What the estimates would be with these passes of a next step."""
+        return self._combine([*self.passes, passes])
+
     def add(self, passes: Tensor) -> Tensor:
         """Take in the passes of a step; returns the new estimates."""
+        self.estimates = self.ahead(passes)
         self.passes.append(passes)
         if self._combine.steps is not None:
             del self.passes[: -self._combine.steps]
-        self.estimates = self._combine(self.passes)
         return self.estimates
 
 
@@ -84,12 +88,13 @@ class Sampler(ABC):
         Args:
             passes: The frozen separator.
             path: The passes over the mixture, and how passes are combined.
-            weights: Blend weights `b_0 … b_N`, each within [0, 1). The first belongs to the mixture and is 0.
+            weights: Blend weights `b_0 … b_N` of each source, each within [0, 1). The first belongs to the mixture
+                and is 0.
             views: Which views each step takes.
             references: The true sources, to be blended in where the estimates would be.
 
         Shape:
-            - weights: (step,)
+            - weights: (step, source)
             - references and the estimates: (batch, source, channel, time)
         """
 
@@ -110,7 +115,7 @@ class FromMixture(Sampler):
         >>> mixture = torch.ones(1, 1, 4)
         >>> passes = Passes(lambda mixtures: 0.5 * mixtures, mixture, ["vocals"], sample_rate=44100)
         >>> path = Path(passes.over(mixture[:, None]), Last())
-        >>> steps = FromMixture().run(passes, path, torch.tensor([0.0, 0.5]), OneView())
+        >>> steps = FromMixture().run(passes, path, torch.tensor([[0.0], [0.5]]), OneView())
         >>> [step.estimates[0, 0, 0, 0].item() for step in steps]
         [0.5, 0.375]
     """
@@ -122,11 +127,11 @@ class FromMixture(Sampler):
     def run(
         self, passes: Passes, path: Path, weights: Tensor, views: Views, references: Tensor | None = None
     ) -> Iterator[Step]:
-        yield Step(0, 0.0, path.estimates)
-        for step, weight in enumerate(weights[1:].tolist(), start=1):
+        yield Step(0, weights[0], path.estimates)
+        for step in range(1, len(weights)):
             known = path.estimates if references is None else references
-            inputs = self.rule(passes.mixture, known, weight, passes.sources)
-            yield Step(step, weight, path.add(passes.over(inputs, views.at(step))))
+            inputs = self.rule(passes.mixture, known, _of_sources(weights[step], known), passes.sources)
+            yield Step(step, weights[step], path.add(passes.over(inputs, views.at(step))))
 
 
 class Euler(Sampler):
@@ -151,20 +156,21 @@ class Euler(Sampler):
     def run(
         self, passes: Passes, path: Path, weights: Tensor, views: Views, references: Tensor | None = None
     ) -> Iterator[Step]:
-        yield Step(0, 0.0, path.estimates)
+        yield Step(0, weights[0], path.estimates)
         mixture = passes.mixture.unsqueeze(1)
-        state, sigma = mixture.expand_as(path.estimates), 1.0
-        for step, weight in enumerate(weights[1:].tolist(), start=1):
+        state = mixture.expand_as(path.estimates)
+        sigma = 1 - _of_sources(weights[0], state)
+        for step in range(1, len(weights)):
             known = path.estimates if references is None else references
-            louder = min(1.0, sigma * (1 + self.churn))
+            louder = (sigma * (1 + self.churn)).clamp(max=1)
             state = state + (louder - sigma) * (mixture - known)
             slope = (state - known) / louder
-            state = state + (1 - weight - louder) * self._slope(slope, state, louder, 1 - weight, passes, views, step)
-            sigma = 1 - weight
-            yield Step(step, weight, path.add(passes.over(state, views.at(step))))
+            sigma = 1 - _of_sources(weights[step], state)
+            state = state + (sigma - louder) * self._slope(slope, state, louder, sigma, passes, views, step)
+            yield Step(step, weights[step], path.add(passes.over(state, views.at(step))))
 
     def _slope(
-        self, slope: Tensor, state: Tensor, now: float, then: float, passes: Passes, views: Views, step: int
+        self, slope: Tensor, state: Tensor, now: Tensor, then: Tensor, passes: Passes, views: Views, step: int
     ) -> Tensor:
         """The slope along which the state goes from one sigma to the next, given that at its beginning."""
         return slope
@@ -186,7 +192,12 @@ class Heun(Euler):
     passes_a_view = 2
 
     def _slope(
-        self, slope: Tensor, state: Tensor, now: float, then: float, passes: Passes, views: Views, step: int
+        self, slope: Tensor, state: Tensor, now: Tensor, then: Tensor, passes: Passes, views: Views, step: int
     ) -> Tensor:
         ahead = state + (then - now) * slope
         return 0.5 * (slope + (ahead - passes.over(ahead, views.at(step)).mean(dim=0)) / then)
+
+
+def _of_sources(weights: Tensor, signals: Tensor) -> Tensor:
+    """A weight for each source, to be multiplied with signals (batch, source, channel, time)."""
+    return weights.to(signals)[:, None, None]

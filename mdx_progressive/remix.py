@@ -18,6 +18,9 @@ from torch import Tensor
 
 from mdx_progressive.errors import MdxError
 
+Weight = float | Tensor
+"""A blend weight for all sources, or one for each (source, 1, 1)."""
+
 
 class Remix(ABC):
     """A rule for the input of the next pass."""
@@ -26,25 +29,26 @@ class Remix(ABC):
     """Whether it needs the estimates of all sources, or each target only its own."""
 
     @abstractmethod
-    def rho(self, weight: float) -> float:
+    def rho(self, weight: Weight) -> Weight:
         """Gain of the residual beyond its part in the mixture."""
 
     def shares(self, sources: Sequence[str]) -> Sequence[float]:
         """What part of each source's estimate is taken for known where another one is the target."""
         return [1.0] * len(sources)
 
-    def __call__(self, mixture: Tensor, estimates: Tensor, weight: float, sources: Sequence[str]) -> Tensor:
+    def __call__(self, mixture: Tensor, estimates: Tensor, weight: Weight, sources: Sequence[str]) -> Tensor:
         """The input of the next pass, for every source its own.
 
         Args:
             mixture: The mixture `y`.
             estimates: The estimates of the sources; all of them where the rule needs them.
-            weight: Weight `b` of the estimate, within [0, 1).
+            weight: Weight `b` of the estimate, within [0, 1); a number, or one for each source.
             sources: Names of the sources.
 
         Shape:
             - mixture: (batch, channel, time)
             - estimates and the result: (batch, source, channel, time)
+            - weight: (source, 1, 1), where there is one for each
 
         Raises:
             MdxError: If the rule names a source that there is not.
@@ -71,7 +75,7 @@ class AddToMixture(Remix):
 
     needs_others = False
 
-    def rho(self, weight: float) -> float:
+    def rho(self, weight: Weight) -> Weight:
         return 0.0
 
 
@@ -104,7 +108,7 @@ class SubtractOthers(Remix):
             raise MdxError(f"shares of {', '.join(unknown)}: no such source; there are {', '.join(sources)}")
         return [self._shares.get(source, 1.0) for source in sources]
 
-    def rho(self, weight: float) -> float:
+    def rho(self, weight: Weight) -> Weight:
         return weight
 
 
@@ -117,7 +121,7 @@ class RemixStems(Remix):
         tensor([0.7000, 0.6500])
     """
 
-    def rho(self, weight: float) -> float:
+    def rho(self, weight: Weight) -> Weight:
         return weight - 1.0
 
 

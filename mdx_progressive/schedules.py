@@ -6,7 +6,7 @@ are fairly compared at an equal `maximum` and an equal number of steps.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -15,7 +15,32 @@ from mdx_progressive.errors import MdxError
 
 
 class Schedule(ABC):
-    """Blend weight of the estimate as a function of progress.
+    """Blend weights of the estimates, for each step and source."""
+
+    default_steps = 9
+
+    @abstractmethod
+    def weights(self, steps: int, source: str = "") -> Tensor:
+        """The weights `b_0 = 0, b_1 … b_N` of a plain pass and `N = steps` passes after it.
+
+        Args:
+            steps: The number of steps `N`, 0 or more.
+            source: The source that they are for; most schedules have the same for all.
+
+        Shape:
+            - result: (steps + 1,)
+
+        Raises:
+            MdxError: If there can't be that many steps, or there are no weights for the source.
+        """
+
+    def check(self, steps: int) -> None:
+        """Raise MdxError if the schedule can't be laid over that many steps."""
+        self.weights(steps)
+
+
+class Formula(Schedule):
+    """Blend weight of the estimates as a function of progress.
 
     Args:
         maximum: The weight `b_max` that the schedule ends at, within [0, 1).
@@ -24,8 +49,6 @@ class Schedule(ABC):
         MdxError: If `maximum` lies outside [0, 1).
     """
 
-    default_steps = 9
-
     def __init__(self, maximum: float = 0.9) -> None:
         self.maximum = _checked(maximum, "the schedule's maximum")
 
@@ -33,24 +56,15 @@ class Schedule(ABC):
     def curve(self, progress: Tensor) -> Tensor:
         """Weights at the given progress, each within [0, 1]."""
 
-    def weights(self, steps: int) -> Tensor:
-        """The weights `b_0 = 0, b_1 … b_N` of a plain pass and `N = steps` passes after it.
-
-        Shape:
-            - result: (steps + 1,)
-
-        Raises:
-            MdxError: If `steps` is negative.
-        """
+    def weights(self, steps: int, source: str = "") -> Tensor:
         if steps < 0:
             raise MdxError(f"the number of steps must be 0 or more, not {steps}")
-        progress = torch.arange(steps + 1, dtype=torch.float64) / max(steps, 1)
-        weights = self.curve(progress)
+        weights = self.curve(torch.arange(steps + 1, dtype=torch.float64) / max(steps, 1))
         weights[0] = 0.0
         return weights
 
 
-class Constant(Schedule):
+class Constant(Formula):
     """The same weight at every step: `b_n = b_max`.
 
     Args:
@@ -65,7 +79,7 @@ class Constant(Schedule):
         return torch.full_like(progress, self.maximum)
 
 
-class Linear(Schedule):
+class Linear(Formula):
     """Equal increments, the founding study's schedule: `b_n = b_max u`.
 
     Args:
@@ -80,7 +94,7 @@ class Linear(Schedule):
         return self.maximum * progress
 
 
-class Power(Schedule):
+class Power(Formula):
     """Slow at first (`exponent` above 1) or fast at first (below 1): `b_n = b_max u^p`.
 
     Args:
@@ -103,7 +117,7 @@ class Power(Schedule):
         return self.maximum * progress**self.exponent
 
 
-class Cosine(Schedule):
+class Cosine(Formula):
     """Slow at both ends: `b_n = b_max sin^2(pi u / 2)`. After Nichol and Dhariwal, 2021, equation 17.
 
     Args:
@@ -118,7 +132,7 @@ class Cosine(Schedule):
         return self.maximum * torch.sin(0.5 * torch.pi * progress) ** 2
 
 
-class Sigmoid(Schedule):
+class Sigmoid(Formula):
     """A logistic curve from 0 to the maximum: `b_n = b_max (s(u) - s(0)) / (s(1) - s(0))`.
 
     `s(u) = 1 / (1 + exp(-slope (u - 1/2)))`. After the sigmoid schedule of Jabri et al., 2022 (section 2.1).
@@ -144,7 +158,7 @@ class Sigmoid(Schedule):
         return self.maximum * (torch.sigmoid(self.slope * (progress - 0.5)) - (1 - end)) / (2 * end - 1)
 
 
-class SmoothStep(Schedule):
+class SmoothStep(Formula):
     """The founding study's smooth step: `b_n = b_max (u^p / (u^p + (1 - u)^p))^k`.
 
     Args:
@@ -170,7 +184,7 @@ class SmoothStep(Schedule):
         return self.maximum * (rising / (rising + (1 - progress) ** self.sharpness)) ** self.delay
 
 
-class Exponential(Schedule):
+class Exponential(Formula):
     """The target grows by equally many decibels a step: `b_n = 1 - (1 - b_max)^u`.
 
     The accompaniment's gain falls as a geometric series, as the exponential noise schedule of k-diffusion
@@ -188,7 +202,7 @@ class Exponential(Schedule):
         return 1 - (1 - self.maximum) ** progress
 
 
-class Polyexponential(Schedule):
+class Polyexponential(Formula):
     """k-diffusion's polyexponential noise levels: `b_n = 1 - (1 - b_max)^(1 - (1 - u)^rho)`.
 
     That is `sigma_n = exp((1 - u)^rho log(sigma_max / sigma_min) + log sigma_min)` with `sigma_max = 1` and
@@ -214,7 +228,7 @@ class Polyexponential(Schedule):
         return 1 - (1 - self.maximum) ** (1 - (1 - progress) ** self.rho)
 
 
-class VariancePreserving(Schedule):
+class VariancePreserving(Formula):
     """The gain of the noise in a variance preserving diffusion: `b_n = b_max (1 - s(1 - u) / s(1))`.
 
     `s(t) = sqrt(1 - exp(-beta_d t^2 / 2 - beta_min t))` with `beta_d = beta_max - beta_min`, Song et al. 2021,
@@ -245,7 +259,7 @@ class VariancePreserving(Schedule):
         return self.maximum * (1 - noise / noise[0])
 
 
-class FlowShift(Schedule):
+class FlowShift(Formula):
     """The shifted time of flow matching: `b_n = b_max (1 - v_n)`, `v_n = s v / (1 + (s - 1) v)`, `v = 1 - u`.
 
     After Esser et al. 2024 (Stable Diffusion 3), equation 23.
@@ -271,7 +285,7 @@ class FlowShift(Schedule):
         return self.maximum * (1 - self.shift * left / (1 + (self.shift - 1) * left))
 
 
-class Karras(Schedule):
+class Karras(Formula):
     """EDM's noise levels as a fraction of the first: `b_n = b_max (1 - sigma_n / sigma_max)`.
 
     `sigma_n / sigma_max = (1 + u (kappa^(1/rho) - 1))^rho`, Karras et al. 2022, equation 5, in which only the
@@ -303,7 +317,7 @@ class Karras(Schedule):
         return self.maximum * (1 - sigma)
 
 
-class KarrasFlow(Schedule):
+class KarrasFlow(Formula):
     """EDM's noise levels as noise-to-signal ratios: `b_n = 1 / (1 + sigma_n)`.
 
     That is the time of a flow-matching path with the signal-to-noise ratio of EDM's level. `sigma_min` is the
@@ -353,17 +367,47 @@ class Explicit(Schedule):
     def __init__(self, values: Sequence[float]) -> None:
         if not values:
             raise MdxError("an explicit schedule needs at least one weight")
-        super().__init__(max(_checked(value, "a weight of the explicit schedule") for value in values))
-        self.values = tuple(values)
+        self.values = tuple(_checked(value, "a weight of the explicit schedule") for value in values)
         self.default_steps = len(self.values)
 
-    def curve(self, progress: Tensor) -> Tensor:
-        if len(progress) != len(self.values) + 1:
+    def weights(self, steps: int, source: str = "") -> Tensor:
+        if steps != len(self.values):
             raise MdxError(
-                f"the explicit schedule has {len(self.values)} weights, but {len(progress) - 1} steps were asked"
+                f"the explicit schedule has {len(self.values)} weights, but {steps} steps were asked"
                 " for: leave `steps` out, or give as many weights"
             )
-        return torch.tensor([0.0, *self.values], dtype=progress.dtype)
+        return torch.tensor([0.0, *self.values], dtype=torch.float64)
+
+
+class PerSource(Schedule):
+    """A schedule of its own for each source, as `mdx-progressive tune` finds them.
+
+    Args:
+        schedules: The schedules, by the name of the source.
+
+    Raises:
+        MdxError: If there is none.
+
+    Example:
+        >>> schedule = PerSource({"vocals": Explicit([0.2, 0.4]), "accompaniment": Constant(0.1)})
+        >>> schedule.weights(2, "accompaniment").tolist(), schedule.default_steps
+        ([0.0, 0.1, 0.1], 2)
+    """
+
+    def __init__(self, schedules: Mapping[str, Schedule]) -> None:
+        if not schedules:
+            raise MdxError("a schedule per source needs at least one source")
+        self.schedules = dict(schedules)
+        self.default_steps = min(schedule.default_steps for schedule in schedules.values())
+
+    def weights(self, steps: int, source: str = "") -> Tensor:
+        if source not in self.schedules:
+            raise MdxError(f"there is no schedule for the source {source}, only for {', '.join(self.schedules)}")
+        return self.schedules[source].weights(steps)
+
+    def check(self, steps: int) -> None:
+        for schedule in self.schedules.values():
+            schedule.check(steps)
 
 
 def _checked(weight: float, what: str) -> float:

@@ -255,12 +255,12 @@ class Search(Method):
 
     def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
         estimates, stays = first, False
-        yield Step(0, 0.0, estimates)
+        yield Step(0, torch.zeros(len(passes.sources)), estimates)
         for step in range(1, self.steps + 1):
             if not stays:
                 chosen, estimates = self._better(passes, estimates, references)
                 stays = bool((chosen[0] == 1).all())
-            yield Step(step, torch.nan, estimates)
+            yield Step(step, torch.full((len(passes.sources),), torch.nan), estimates)
 
     def _better(self, passes: Passes, estimates: Tensor, references: Tensor | None) -> tuple[Tensor, Tensor]:
         """The parts that the candidates have in the next estimates, and those."""

@@ -1,5 +1,6 @@
-"""Lightning's Trainer, with a third thing that it can do beside `test` and `predict`."""
+"""Lightning's Trainer, with two things that it can do beside `test` and `predict`."""
 
+import logging
 from pathlib import Path
 
 from lightning.pytorch import Trainer
@@ -8,10 +9,13 @@ from mdx_progressive.benchmark import Benchmark, Precision, report
 from mdx_progressive.data import SongDataModule
 from mdx_progressive.errors import MdxError
 from mdx_progressive.module import ProgressiveDemixing
+from mdx_progressive.tuning import OfflineSearch, Tuner, Tuning
+
+log = logging.getLogger(__name__)
 
 
 class ProgressiveTrainer(Trainer):
-    """Lightning's Trainer, which also benchmarks."""
+    """Lightning's Trainer, which also benchmarks and tunes."""
 
     def benchmark(
         self,
@@ -46,3 +50,29 @@ class ProgressiveTrainer(Trainer):
         seconds = batch.mixture.shape[-1] / model.separator.sample_rate
         title = f"{type(model.separator).__name__} on {seconds:.1f} s of {batch.origins[0].song}, {device}"
         report(costs, floors, title, json)
+
+    def tune(
+        self,
+        model: ProgressiveDemixing,
+        datamodule: SongDataModule,
+        tuner: Tuner | None = None,
+        to: Path = Path("tuned.yaml"),
+    ) -> None:
+        """Fit a part of `model.method` on songs with stems, and write it as YAML for a method to use.
+
+        It runs in one process, on the first of the devices.
+
+        Args:
+            model: The separator and the method.
+            datamodule: The songs.
+            tuner: What is fitted; by default the weight of each step and source (OfflineSearch).
+            to: File that it is written to.
+
+        Raises:
+            MdxError: If the tuner can't be used with the method, or the songs hold no chunk.
+        """
+        datamodule.setup("test")
+        songs = Tuning(model.separator, model.method, model.targets, tuner or OfflineSearch()).write(
+            to, datamodule.test_dataloader(), self.strategy.root_device, self.precision_plugin.forward_context
+        )
+        log.info("fitted on %d songs, wrote %s", len(songs), to)

@@ -9,7 +9,7 @@ from mdx_progressive.errors import MdxError
 from mdx_progressive.methods import Method, OnePass, Oracle, Progressive
 from mdx_progressive.progressive import Euler, FromMixture, Heun, Sampler, Step
 from mdx_progressive.remix import AddToMixture, Remix, RemixStems, SubtractOthers
-from mdx_progressive.schedules import Constant, Explicit, Linear
+from mdx_progressive.schedules import Constant, Explicit, Linear, PerSource
 from mdx_progressive.views import Rotation
 from tests.known_separators import (
     BATCH,
@@ -42,7 +42,24 @@ def test_a_linear_separator_follows_the_closed_form() -> None:
         if step.step > 0:
             factor = gains * ((1 - weight) + weight * factor)
         torch.testing.assert_close(step.estimates, factor.view(1, -1, 1, 1) * mixture().unsqueeze(1))
-        assert step.weight == pytest.approx(weight)
+        assert step.weights.tolist() == pytest.approx([weight] * 2)
+
+
+@pytest.mark.parametrize("sampler", [None, FromMixture(SubtractOthers()), Euler(churn=0.2), Heun()])
+def test_each_source_follows_its_own_schedule(sampler: Sampler | None) -> None:
+    truth, weights = stems(), {"vocals": [0.2, 0.7], "accompaniment": [0.5, 0.1]}
+    perfect, heard = PerfectSeparator(truth), list[Tensor]()
+
+    def separate(mixtures: Tensor) -> Tensor:
+        heard.append(mixtures.clone())
+        return perfect(mixtures)
+
+    schedule = PerSource({source: Explicit(values) for source, values in weights.items()})
+    steps, _ = run(Progressive(schedule, sampler=sampler), separate, truth.sum(dim=1))
+
+    assert [step.weights.tolist() for step in steps] == [[0.0, 0.0], [0.2, 0.5], [0.7, 0.1]]
+    torch.testing.assert_close(heard[-1][:, 0], truth[:, 0] + 0.3 * truth[:, 1])
+    torch.testing.assert_close(heard[-1][:, 1], truth[:, 1] + 0.9 * truth[:, 0])
 
 
 @pytest.mark.parametrize("rho", [0.0, "b", "-(1-b)"])

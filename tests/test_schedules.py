@@ -12,9 +12,11 @@ from mdx_progressive.schedules import (
     Explicit,
     Exponential,
     FlowShift,
+    Formula,
     Karras,
     KarrasFlow,
     Linear,
+    PerSource,
     Polyexponential,
     Power,
     Schedule,
@@ -41,7 +43,7 @@ RISING = [*EXACT, Karras]
 @pytest.mark.parametrize("kind", [Constant, *RISING])
 @pytest.mark.parametrize("steps", [0, 1, 2, 9, 50])
 def test_every_schedule_begins_with_the_plain_pass_and_stays_within_its_maximum(
-    kind: type[Schedule], steps: int
+    kind: type[Formula], steps: int
 ) -> None:
     weights = kind(maximum=0.8).weights(steps)
 
@@ -52,12 +54,12 @@ def test_every_schedule_begins_with_the_plain_pass_and_stays_within_its_maximum(
 
 
 @pytest.mark.parametrize("kind", RISING)
-def test_rising_schedules_rise(kind: type[Schedule]) -> None:
+def test_rising_schedules_rise(kind: type[Formula]) -> None:
     assert (kind(maximum=0.8).weights(9).diff() > 0).all()
 
 
 @pytest.mark.parametrize("kind", [Constant, *EXACT])
-def test_the_last_weight_is_the_maximum(kind: type[Schedule]) -> None:
+def test_the_last_weight_is_the_maximum(kind: type[Formula]) -> None:
     assert kind(maximum=0.7).weights(5)[-1].item() == pytest.approx(0.7, abs=1e-12)
 
 
@@ -133,6 +135,18 @@ def test_explicit_takes_as_many_steps_as_weights() -> None:
         schedule.weights(3)
 
 
+def test_a_schedule_per_source_is_that_of_the_source() -> None:
+    schedule = PerSource({"vocals": Explicit([0.1, 0.5]), "accompaniment": Linear(0.4)})
+
+    assert schedule.default_steps == 2
+    assert schedule.weights(2, "vocals").tolist() == [0.0, 0.1, 0.5]
+    assert schedule.weights(2, "accompaniment").tolist() == pytest.approx([0.0, 0.2, 0.4])
+    with pytest.raises(MdxError, match="no schedule for the source bass, only for vocals, accompaniment"):
+        schedule.weights(2, "bass")
+    with pytest.raises(MdxError, match="2 weights, but 3 steps"):
+        schedule.check(3)
+
+
 @pytest.mark.parametrize("maximum", [-0.1, 1.0, 1.5, math.nan])
 def test_a_maximum_outside_its_range_is_refused(maximum: float) -> None:
     with pytest.raises(MdxError, match="maximum"):
@@ -156,6 +170,7 @@ def test_a_maximum_outside_its_range_is_refused(maximum: float) -> None:
         (lambda: FlowShift(shift=0), "shift"),
         (lambda: Explicit([0.2, 1.0]), "1.0"),
         (lambda: Linear().weights(-1), "-1"),
+        (lambda: PerSource({}), "at least one source"),
     ],
 )
 def test_a_parameter_outside_its_range_is_named(make: object, named: str) -> None:

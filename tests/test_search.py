@@ -40,7 +40,7 @@ def test_the_truth_picks_the_candidate_with_the_highest_si_sdr() -> None:
 
     expected = Worsening(truth, [0.3])(truth[:, :1])
     torch.testing.assert_close(steps[1].estimates, expected)
-    assert math.isnan(steps[1].weight)
+    assert math.isnan(steps[1].weights[0].item())
 
 
 def test_what_is_there_already_is_kept_where_nothing_is_better_and_no_more_passes_are_made() -> None:

@@ -1,0 +1,77 @@
+"""The spectra on which corrections work, and their bands."""
+
+import torch
+from torch import Tensor
+
+_WINDOW = 4096
+
+
+def spectra_of(signals: Tensor) -> Tensor:
+    """STFT of signals.
+
+    Shape:
+        - signals: (..., time)
+        - result: (..., bin, frame), complex
+    """
+    window = torch.hann_window(_WINDOW, device=signals.device, dtype=signals.dtype)
+    flat = signals.reshape(-1, signals.shape[-1])
+    spectra = torch.stft(flat, _WINDOW, _WINDOW // 4, window=window, return_complex=True, pad_mode="constant")
+    return spectra.view(*signals.shape[:-1], *spectra.shape[-2:])
+
+
+def waveforms_of(spectra: Tensor, length: int) -> Tensor:
+    """The signals of spectra.
+
+    Args:
+        spectra: What `spectra_of` made.
+        length: Number of samples.
+
+    Shape:
+        - spectra: (..., bin, frame)
+        - result: (..., time)
+
+    Example:
+        >>> signal = torch.randn(2, 5000)
+        >>> torch.allclose(waveforms_of(spectra_of(signal), 5000), signal, atol=1e-5)
+        True
+    """
+    window = torch.hann_window(_WINDOW, device=spectra.device, dtype=spectra.real.dtype)
+    flat = spectra.reshape(-1, *spectra.shape[-2:])
+    return torch.istft(flat, _WINDOW, _WINDOW // 4, window=window, length=length).view(*spectra.shape[:-2], length)
+
+
+def bands_of_bins(count: int, bins: int = _WINDOW // 2 + 1) -> Tensor:
+    """The band (bin,) of each bin, from 0 on without a gap: so there may be fewer than were asked for.
+
+    Args:
+        count: Number of bands, equally wide in octaves where a bin is narrower than that.
+        bins: Number of bins; by default those of `spectra_of`.
+
+    Example:
+        >>> bands_of_bins(4, bins=9).tolist()
+        [0, 0, 1, 2, 2, 3, 3, 3, 3]
+    """
+    octaves = torch.log2(torch.arange(bins, dtype=torch.float64).clamp(min=1))
+    wanted = (octaves / (octaves[-1] + 1e-9) * count).long().clamp(max=count - 1)
+    band: Tensor = torch.unique_consecutive(wanted, return_inverse=True)[1]
+    return band
+
+
+def products(left: Tensor, right: Tensor, band: Tensor) -> Tensor:
+    """Inner products between spectra in each band, their real part, over channels and frames.
+
+    Args:
+        left: Some spectra.
+        right: Others, or the same.
+        band: The band of each bin.
+
+    Shape:
+        - left: (batch, one, channel, bin, frame)
+        - right: (batch, other, channel, bin, frame)
+        - band: (bin,)
+        - result: (batch, band, one, other)
+    """
+    of_bins: Tensor = torch.einsum("bscfn,btcfn->bfst", left, right.conj()).real
+    total = of_bins.new_zeros(len(of_bins), int(band[-1]) + 1, *of_bins.shape[2:])
+    total.index_add_(1, band, of_bins)
+    return total
