@@ -12,6 +12,7 @@ from jsonargparse import DefaultHelpFormatter
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from mdx_progressive.callbacks import EstimateWriter, ResultFiles, StepProgressBar, TensorBoardCurves
+from mdx_progressive.comparing import compare
 from mdx_progressive.data import SongDataModule
 from mdx_progressive.errors import MdxError
 from mdx_progressive.listing import print_schedules, print_separators
@@ -31,6 +32,8 @@ in which the estimated target grows louder. No training.
       what the method costs on this machine, as ratios to the bare network and to the separator's own library
   mdx-progressive tune -c configs/demo.yaml --data.root songs/ --to schedule.yaml
       the best weight of each step and source, or of each pass and band, on songs with stems, for use without them
+  mdx-progressive compare logs/demo/version_0
+      what each method of a run has gained over one pass, song by song, with intervals
   mdx-progressive separators
       the pretrained separators, their sources, licences and training data
   mdx-progressive schedules [--picture FILE.png]
@@ -113,6 +116,8 @@ def main(args: Sequence[str] | None = None) -> int:
         return 0
     if given[:1] == ["schedules"]:
         return _schedules(given[1:])
+    if given[:1] == ["compare"]:
+        return _compare(given[1:])
     keep_freed_memory()
     try:
         ProgressiveCLI(
@@ -156,6 +161,15 @@ def _schedules(args: Sequence[str]) -> int:
     try:
         print_schedules(parser.parse_args(args).picture)
     except OSError as error:
+        _complain(str(error))
+        return 1
+    return 0
+
+
+def _compare(args: Sequence[str]) -> int:
+    try:
+        compare(args)
+    except (MdxError, OSError) as error:
         _complain(str(error))
         return 1
     return 0

@@ -63,6 +63,7 @@ class ResultFiles(Callback):
             "trained_on_musdb18_test": pl_module.separator.musdb_test,
             "targets": pl_module.targets,
             "methods": [method.name for method in pl_module.methods],
+            "bounds": [method.name for method in pl_module.methods if method.needs_references],
             "passes_per_chunk": pl_module.passes,
         }
         write_summary(folder / "summary.json", means, facts)
