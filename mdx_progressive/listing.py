@@ -8,7 +8,7 @@ from rich.table import Table
 
 from mdx_progressive import separators
 from mdx_progressive.plots import schedules_figure
-from mdx_progressive.schedules import Formula
+from mdx_progressive.schedules import formulas
 from mdx_progressive.separators import Separator
 from mdx_progressive.separators.published import Published
 from mdx_progressive.whole_file import whole_file
@@ -50,11 +50,6 @@ def _facts(weights: Published) -> tuple[str, ...]:
     return weights.name, ", ".join(weights.sources), rate, segment, weights.licence, tested
 
 
-def schedules() -> list[Formula]:
-    """Every schedule that is a formula, with its defaults, ending at the same weight."""
-    return [kind(maximum=MAXIMUM) for kind in Formula.__subclasses__()]
-
-
 def print_schedules(picture: Path | None) -> None:
     """Print every schedule with its formula and its weights, and draw them.
 
@@ -65,7 +60,7 @@ def print_schedules(picture: Path | None) -> None:
     table.add_column("schedule", no_wrap=True)
     table.add_column("formula, source")
     table.add_column("weights")
-    for schedule in schedules():
+    for schedule in formulas(MAXIMUM):
         meaning = " ".join((type(schedule).__doc__ or "").split("\n\n")[0].split())
         weights = " ".join(f"{weight:.2f}".lstrip("0") or "0" for weight in schedule.weights(9).tolist())
         table.add_row(type(schedule).__name__, meaning.replace("`", ""), weights)
@@ -79,5 +74,5 @@ def print_schedules(picture: Path | None) -> None:
     )
     if picture is not None:
         with whole_file(picture) as temporary:
-            schedules_figure(schedules()).savefig(temporary, dpi=110, format="png")
+            schedules_figure(formulas(MAXIMUM)).savefig(temporary, dpi=110, format="png")
         console.print(f"wrote {picture}", highlight=False)

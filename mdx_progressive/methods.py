@@ -1,18 +1,19 @@
 """Methods: what is done with a mixture from its plain pass on. `predict` runs one, `test` compares several."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from mdx_progressive.combine import Combination, Last
+from mdx_progressive.combine import Combination, Last, Mean
 from mdx_progressive.corrections import Correction
 from mdx_progressive.errors import MdxError
 from mdx_progressive.passes import Passes
 from mdx_progressive.progressive import FromMixture, Path, Sampler, Step
-from mdx_progressive.schedules import Schedule
-from mdx_progressive.views import OneView, Views
+from mdx_progressive.schedules import Constant, Formula, Schedule, formulas
+from mdx_progressive.views import OneView, Rotation, Views
 
 
 class Method(ABC):
@@ -118,7 +119,7 @@ class Progressive(Method):
         corrections: Sequence[Correction] | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(name or type(schedule).__name__.lower())
+        super().__init__(name or _name_of(schedule))
         self.schedule = schedule
         self._steps = schedule.default_steps if steps is None else steps
         schedule.check(self._steps)
@@ -155,6 +156,54 @@ class Progressive(Method):
                 for correct in self.corrections:
                     estimates = correct(passes, path, estimates)
             yield step._replace(estimates=estimates)
+
+    def over(self, schedule: Schedule, name: str) -> "Progressive":
+        """The same method over another schedule, in as many steps.
+
+        Args:
+            schedule: The other schedule.
+            name: The name of the new method.
+
+        Raises:
+            MdxError: If the schedule can't be laid over that many steps.
+        """
+        schedule.check(self.steps)
+        other = copy.copy(self)
+        other.schedule, other.name = schedule, name
+        return other
+
+
+def plain_ensemble(passes: int, span: float) -> Progressive:
+    """The plain mean over views of the mixture, which a method has to beat with as many passes.
+
+    Args:
+        passes: How many views, the plain one among them.
+        span: Seconds over which their shifts are spread.
+    """
+    return Progressive(Constant(0.0), 0, views=Rotation(first=passes, span=span), combine=Mean(), name="ensemble")
+
+
+def over_all_schedules(method: Method) -> list[Progressive]:
+    """A method over every other schedule that is a formula, to the same maximum in as many steps.
+
+    Args:
+        method: The method.
+
+    Raises:
+        MdxError: If it has no schedule that is a formula.
+    """
+    own = method.schedule if isinstance(method, Progressive) else None
+    if not isinstance(method, Progressive) or not isinstance(own, Formula):
+        raise MdxError(
+            "schedules are compared at an equal maximum: model.method must be Progressive, over a schedule that has one"
+        )
+    others = [each for each in formulas(own.maximum) if type(each) is not type(own)]
+    prefix = "" if method.name == _name_of(own) else f"{method.name}-"
+    return [method.over(each, prefix + _name_of(each)) for each in others]
+
+
+def _name_of(schedule: Schedule) -> str:
+    return type(schedule).__name__.lower()
 
 
 class Oracle(Progressive):

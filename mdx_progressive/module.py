@@ -12,13 +12,24 @@ from torch import Tensor
 
 from mdx_progressive.batch import ChunkBatch, Prediction
 from mdx_progressive.errors import MdxError
-from mdx_progressive.methods import Method, OnePass, Oracle, Progressive, followed
+from mdx_progressive.methods import (
+    Method,
+    OnePass,
+    Oracle,
+    Progressive,
+    followed,
+    over_all_schedules,
+    plain_ensemble,
+)
 from mdx_progressive.metrics import METRICS, si_sdr
 from mdx_progressive.passes import Passes, pick
 from mdx_progressive.progressive import Step
 from mdx_progressive.results import Comparison, Row, curves, table, title
 from mdx_progressive.schedules import Linear
 from mdx_progressive.separators import Separator
+
+_SPAN = 10.0
+"""Seconds over which the views of an ensemble are shifted where a separator has no segments."""
 
 Watcher = Callable[[str, int], None]
 """Told (name of the method, how many passes) after each call of the separator."""
@@ -62,13 +73,17 @@ class ProgressiveDemixing(LightningModule):
         method: What `predict` runs, and `test` measures first.
         compare: Further methods for `test`, on the same chunks and from the same plain pass.
         targets: Sources to estimate; all of the separator's by default.
+        ensemble: Whether `test` also runs what `method` has to beat: the plain mean over views of the mixture, as many
+            as it takes passes.
+        schedules: Whether `test` also runs `method` over every other schedule, to the same maximum in as many steps;
+            a schedule whose name is that of a method in `compare` is left to that.
         oracle: Whether `test` runs the upper bound: with the schedule of `method`, or where that has none a linear one.
         compile: Whether the networks are compiled with `torch.compile`: minutes at the first pass, then cached on
             disk. It pays on a GPU and in long runs; needs a C++ compiler.
 
     Raises:
         MdxError: If a target is no source of the separator, two methods have one name, `method` needs the true
-            sources, or there is no compiler for `compile`.
+            sources or has no schedule that could be another, or there is no compiler for `compile`.
     """
 
     def __init__(
@@ -77,6 +92,8 @@ class ProgressiveDemixing(LightningModule):
         method: Method,
         compare: list[Method] | None = None,
         targets: list[str] | None = None,
+        ensemble: bool = False,
+        schedules: bool = False,
         oracle: bool = True,
         compile: bool = False,  # noqa: A002 - the name of the key
     ) -> None:
@@ -95,7 +112,13 @@ class ProgressiveDemixing(LightningModule):
         bounds: list[Method] = [OnePass()]
         if oracle:
             bounds.append(Oracle(method.schedule if isinstance(method, Progressive) else Linear(), method.steps))
-        self.methods = [*bounds, method, *(compare or [])]
+        rivals: list[Method] = []
+        if ensemble:
+            rivals.append(plain_ensemble(method.passes, separator.segment or _SPAN))
+        if schedules:
+            known = {each.name for each in compare or []}
+            rivals += [each for each in over_all_schedules(method) if each.name not in known]
+        self.methods = [*bounds, method, *rivals, *(compare or [])]
         names = [each.name for each in self.methods]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise MdxError(

@@ -53,11 +53,12 @@ class Passes:
         copies = len(inputs) // len(self.mixture)
         limited, gain = limit_peak(inputs, self.mixture.repeat(copies, 1, 1))
         estimates: list[Tensor] = [inputs] * len(views)
-        for shift in dict.fromkeys(view.shift for view in views):
-            alike = [number for number, view in enumerate(views) if view.shift == shift]
+        lengths = [(view.shift, view.slower) for view in views]
+        for length in dict.fromkeys(lengths):
+            alike = [number for number, each in enumerate(lengths) if each == length]
             heard = torch.cat([views[number].of(limited, self.sample_rate) for number in alike])
             for number, seen in zip(alike, self._separate(heard).chunk(len(alike)), strict=True):
-                estimates[number] = views[number].undo(seen, self.sample_rate) / gain
+                estimates[number] = views[number].undo(seen, self.sample_rate, inputs.shape[-1]) / gain
             made = copies * len(alike)
             self.count += made
             self.inputs += made * inputs.shape[1]

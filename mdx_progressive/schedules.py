@@ -410,6 +410,15 @@ class PerSource(Schedule):
             schedule.check(steps)
 
 
+def formulas(maximum: float) -> list[Formula]:
+    """Every schedule that is a formula, with its defaults, ending at the same weight.
+
+    Args:
+        maximum: That weight.
+    """
+    return [kind(maximum=maximum) for kind in Formula.__subclasses__()]
+
+
 def _checked(weight: float, what: str) -> float:
     if not 0 <= weight < 1:
         raise MdxError(f"{what} must lie within [0, 1), not {weight}")

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -29,9 +30,11 @@ class View:
         swap: Whether left and right change places.
         width: Gain of the side (left minus right), above 0; the middle stays.
         gain: Level at which the separator hears it, a factor above 0.
+        slower: How many times slower, and lower, it is played: resampled to so many times the samples, 1 or more.
+            Nothing is lost of it; a faster one would lose its highest octaves.
 
     Raises:
-        MdxError: If `shift` is negative, or `width` or `gain` is not above 0.
+        MdxError: If `shift` is negative, `width` or `gain` is not above 0, or `slower` is below 1.
     """
 
     shift: float = 0.0
@@ -39,19 +42,22 @@ class View:
     swap: bool = False
     width: float = 1.0
     gain: float = 1.0
+    slower: float = 1.0
 
     def __post_init__(self) -> None:
         if self.shift < 0:
             raise MdxError(f"the shift of a view must be 0 or more, not {self.shift}")
         if not (self.gain > 0 and self.width > 0):
             raise MdxError(f"gain and width of a view must be above 0, not {self.gain} and {self.width}")
+        if not self.slower >= 1:
+            raise MdxError(f"a view can't be played faster, only slower (1 or more), not {self.slower}")
 
     def of(self, mixtures: Tensor, sample_rate: int) -> Tensor:
         """What the separator is to hear.
 
         Shape:
             - mixtures: (..., channel, time)
-            - result: (..., channel, samples of the shift + time)
+            - result: (..., channel, samples of the shift + time, as often as it is slower)
 
         Example:
             >>> import torch
@@ -59,18 +65,23 @@ class View:
             [[-0.0, -6.0], [-0.0, -2.0]]
         """
         heard = self._widened(mixtures.flip(-2) if self.swap else mixtures, self.width)
-        heard = functional.pad(heard, (self._samples(sample_rate), 0))
+        heard = functional.pad(_resampled(heard, self._played(heard.shape[-1])), (self._samples(sample_rate), 0))
         factor = self._factor
         return heard if factor == 1 else factor * heard
 
-    def undo(self, estimates: Tensor, sample_rate: int) -> Tensor:
+    def undo(self, estimates: Tensor, sample_rate: int, time: int) -> Tensor:
         """The estimates as of the mixture itself.
 
+        Args:
+            estimates: Estimates of what `of` made.
+            sample_rate: Sample rate in Hz.
+            time: Samples that the mixture has.
+
         Shape:
-            - estimates: (..., channel, samples of the shift + time)
+            - estimates: (..., channel, samples of the shift + time, as often as it is slower)
             - result: (..., channel, time)
         """
-        seen = self._widened(estimates[..., self._samples(sample_rate) :], 1 / self.width)
+        seen = self._widened(_resampled(estimates[..., self._samples(sample_rate) :], time), 1 / self.width)
         seen = seen.flip(-2) if self.swap else seen
         factor = self._factor
         return seen if factor == 1 else seen / factor
@@ -82,12 +93,25 @@ class View:
         middle = signal.mean(dim=-2, keepdim=True)
         return middle + width * (signal - middle)
 
+    def _played(self, time: int) -> int:
+        return round(self.slower * time)
+
     def _samples(self, sample_rate: int) -> int:
         return round(self.shift * sample_rate)
 
     @property
     def _factor(self) -> float:
         return -self.gain if self.flip else self.gain
+
+
+def _resampled(signal: Tensor, time: int) -> Tensor:
+    """The signal in another number of samples, by its spectrum: exact there and back, if there is the longer one."""
+    before = signal.shape[-1]
+    if time == before:
+        return signal
+    spectrum = torch.fft.rfft(signal)[..., : time // 2 + 1]
+    resampled: Tensor = torch.fft.irfft(spectrum, n=time) * (time / before)
+    return resampled
 
 
 PLAIN = View()
@@ -123,6 +147,7 @@ class Rotation(Views):
         swap: Whether the channels take part.
         widths: Gains of the side that the passes take in turn, the first of them 1.
         levels: Gains that the passes take in turn, the first of them 1; for separators that are not scale-free.
+        slower: How many times slower the passes are played in turn, the first of them 1.
 
     Raises:
         MdxError: If a number is out of its range.
@@ -141,16 +166,19 @@ class Rotation(Views):
         swap: bool = True,
         widths: Sequence[float] = (1.0,),
         levels: Sequence[float] = (1.0,),
+        slower: Sequence[float] = (1.0,),
     ) -> None:
         if first < 1 or each < 1:
             raise MdxError(f"a step has at least one view, not {min(first, each)}")
         if span < 0:
             raise MdxError(f"the span of the shifts must be 0 or more, not {span}")
-        for name, gains in (("levels", levels), ("widths", widths)):
+        for name, gains in (("levels", levels), ("widths", widths), ("slower", slower)):
             if not gains or gains[0] != 1 or not min(gains) > 0:
-                raise MdxError(f"the {name} must be above 0 and begin with 1, the plain pass, not {list(gains)}")
+                raise MdxError(
+                    f"{name} of the views must be above 0 and begin with 1, the plain pass, not {list(gains)}"
+                )
         self.first, self.each, self.span = first, each, span
-        self.flip, self.swap, self.widths, self.levels = flip, swap, widths, levels
+        self.flip, self.swap, self.widths, self.levels, self.slower = flip, swap, widths, levels, slower
 
     def at(self, step: int) -> Sequence[View]:
         begin = 0 if step == 0 else self.first + (step - 1) * self.each
@@ -163,4 +191,5 @@ class Rotation(Views):
             swap=self.swap and number // 2 % 2 == 1,
             width=self.widths[number % len(self.widths)],
             gain=self.levels[number % len(self.levels)],
+            slower=self.slower[number % len(self.slower)],
         )

@@ -18,9 +18,8 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mdx_progressive.cli import main
-from mdx_progressive.listing import schedules
 from mdx_progressive.results import COLUMNS, read_rows
-from mdx_progressive.schedules import Explicit
+from mdx_progressive.schedules import Explicit, formulas
 from mdx_progressive.separators import SpleeterSeparator
 from tests.conftest import CONFIGS, RATE, SOURCES, noise
 
@@ -487,10 +486,10 @@ class TestConfigsAndReadme:
         assert run("schedules", "--picture", str(tmp_path / "gallery.png")) == 0
 
         shown = capsys.readouterr().out
-        assert {type(schedule).__name__ for schedule in schedules()} <= set(shown.split())
+        assert {type(schedule).__name__ for schedule in formulas(0.9)} <= set(shown.split())
         presets = {yaml.safe_load(path.read_text())["class_path"] for path in CONFIGS.glob("schedule/*.yaml")}
         assert {
-            f"mdx_progressive.schedules.{type(each).__name__}" for each in [*schedules(), Explicit([0.1])]
+            f"mdx_progressive.schedules.{type(each).__name__}" for each in [*formulas(0.9), Explicit([0.1])]
         } == presets
         assert (tmp_path / "gallery.png").read_bytes().startswith(b"\x89PNG")
         assert run("schedules", "--picture", str(tmp_path / "no folder" / "gallery.png")) == 1

@@ -9,7 +9,7 @@ from torch import Tensor
 from mdx_progressive.combine import ExponentialMean, Mean
 from mdx_progressive.errors import MdxError
 from mdx_progressive.views import PLAIN, OneView, Rotation, View
-from tests.known_separators import RATE, LinearSeparator, mixture, passes_of
+from tests.known_separators import BATCH, RATE, LinearSeparator, mixture, passes_of
 
 EVERY = [
     PLAIN,
@@ -18,7 +18,9 @@ EVERY = [
     View(swap=True),
     View(width=2.0),
     View(gain=0.25),
-    View(shift=0.7, flip=True, swap=True, width=0.5, gain=3.0),
+    View(slower=1.25),
+    View(slower=1.03),  # an odd number of samples
+    View(shift=0.7, flip=True, swap=True, width=0.5, gain=3.0, slower=1.06),
 ]
 
 
@@ -29,8 +31,18 @@ def test_a_view_is_undone_exactly(view: View, channels: int) -> None:
 
     heard = view.of(signal, RATE)
 
-    torch.testing.assert_close(view.undo(heard, RATE), signal, rtol=1e-12, atol=1e-12)
-    assert heard.shape[-1] == signal.shape[-1] + round(view.shift * RATE)
+    torch.testing.assert_close(view.undo(heard, RATE, signal.shape[-1]), signal, rtol=1e-12, atol=1e-12)
+    assert heard.shape[-1] == round(view.slower * signal.shape[-1]) + round(view.shift * RATE)
+
+
+def test_slower_is_lower_and_as_loud() -> None:
+    time = torch.arange(400, dtype=torch.float64)
+    tone = torch.sin(2 * torch.pi * 0.1 * time)[None, None]
+
+    heard = View(slower=1.25).of(tone, RATE)
+
+    expected = torch.sin(2 * torch.pi * 0.08 * torch.arange(500, dtype=torch.float64))
+    torch.testing.assert_close(heard[0, 0], expected, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("view", EVERY)
@@ -58,9 +70,11 @@ def test_views_of_one_length_go_through_the_separator_together() -> None:
     passes = passes_of(separator, mixture())
 
     result = passes.over(mixture()[:, None], [PLAIN, View(shift=1.0), View(flip=True), View(shift=1.0, swap=True)])
+    passes.over(mixture()[:, None], [View(slower=1.5), View(slower=2.0), View(slower=1.5, flip=True)])
 
-    assert [len(heard) for heard in separator.inputs] == [2 * len(mixture())] * 2
-    assert len(result) == passes.count == passes.inputs == 4
+    assert [len(heard) for heard in separator.inputs] == [2 * BATCH, 2 * BATCH, 2 * BATCH, BATCH]
+    assert len(result) == 4
+    assert passes.count == passes.inputs == 7
 
 
 def test_an_input_for_each_source_counts_once_for_each_of_them() -> None:
@@ -90,10 +104,14 @@ def test_the_shifts_of_any_beginning_cover_the_span_evenly() -> None:
         assert gaps.max() < 2.7 / count
 
 
-def test_levels_and_widths_are_taken_in_turn() -> None:
-    views = Rotation(first=6, levels=[1.0, 0.5, 2.0], widths=[1.0, 2.0], flip=False, swap=False).at(0)
+def test_levels_widths_and_speeds_are_taken_in_turn() -> None:
+    rotation = Rotation(
+        first=6, levels=[1.0, 0.5, 2.0], widths=[1.0, 2.0], slower=[1.0, 1.0, 1.02], flip=False, swap=False
+    )
+    views = rotation.at(0)
 
     assert [view.gain for view in views] == [1.0, 0.5, 2.0, 1.0, 0.5, 2.0]
+    assert [view.slower for view in views] == [1.0, 1.0, 1.02, 1.0, 1.0, 1.02]
     assert [view.width for view in views] == [1.0, 2.0, 1.0, 2.0, 1.0, 2.0]
     assert not any(view.flip or view.swap for view in views)
 
@@ -108,6 +126,8 @@ def test_one_view_is_the_plain_one() -> None:
         (lambda: View(shift=-1), "shift"),
         (lambda: View(gain=0), "gain"),
         (lambda: View(width=math.nan), "width"),
+        (lambda: View(slower=0.9), "faster"),
+        (lambda: Rotation(slower=[1.0, 0.5]).at(1), "faster"),
         (lambda: Rotation(first=0), "at least one"),
         (lambda: Rotation(span=-1), "span"),
         (lambda: Rotation(levels=[0.5]), "levels"),

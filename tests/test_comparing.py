@@ -1,0 +1,195 @@
+"""Paired gains: known numbers, agreement with scipy, and the command that shows them."""
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from scipy.stats import wilcoxon
+
+from mdx_progressive.cli import main
+from mdx_progressive.errors import MdxError
+from mdx_progressive.gains import CHOSEN, choice, differences, last_steps, summary
+from mdx_progressive.results import Row, table, write_rows
+
+SONGS = {"easy": 20.0, "middle": 10.0, "hard": 0.0}
+GAINS = {  # by method, then song: vocals, bass
+    "steady": {"easy": (0.1, 0.3), "middle": (0.2, 0.2), "hard": (0.3, 0.1)},
+    "wild": {"easy": (-1.0, 0.0), "middle": (3.0, 1.0), "hard": (-0.5, 0.5)},
+}
+
+
+def rows(silent: bool = False) -> list[Row]:
+    """Two chunks a song, which lie a decibel to both sides of its value; a first step that gains nothing."""
+    made = []
+    for song, level in SONGS.items():
+        for chunk, offset in enumerate((-1.0, 1.0)):
+            for position, source in enumerate(("vocals", "bass")):
+                nothing = silent and song == "hard" and source == "bass"
+                floor = math.nan if nothing else level + offset
+                made.append(Row(song, chunk, "one-pass", 0, 1, 0.0, source, "si_sdr", floor))
+                for method, gains in GAINS.items():
+                    made.append(Row(song, chunk, method, 0, 1, 0.0, source, "si_sdr", floor))
+                    value = floor + gains[song][position]
+                    made.append(Row(song, chunk, method, 1, 4, 0.5, source, "si_sdr", value))
+                made.append(Row(song, chunk, "truth", 1, 2, 0.5, source, "si_sdr", floor + 5))
+    return made
+
+
+def gains_of(found: pd.DataFrame) -> dict[tuple[str, str], float]:
+    return {(row.song, row.source): row.gain for row in found.itertuples()}  # type: ignore[misc]
+
+
+def test_differences_are_taken_within_song_and_source() -> None:
+    found = last_steps(differences(table(rows()), "si_sdr", "one-pass"))
+
+    for method, of_songs in GAINS.items():
+        expected = {(s, source): of_songs[s][n] for s in SONGS for n, source in enumerate(("vocals", "bass"))}
+        assert gains_of(found[found["method"] == method]) == pytest.approx(expected)
+
+
+def test_another_method_can_be_compared_with() -> None:
+    found = differences(table(rows()), "si_sdr", "steady")
+
+    one_pass = gains_of(found[found["method"] == "one-pass"])
+    assert one_pass["easy", "vocals"] == pytest.approx(-0.1)
+
+
+def test_the_summary_of_known_gains() -> None:
+    steady, wild, _ = summary(last_steps(differences(table(rows()), "si_sdr", "one-pass")))
+
+    assert (steady.method, steady.step, steady.passes) == ("steady", 1, 4)
+    assert steady.mean == pytest.approx(0.2)
+    assert (steady.low, steady.high) == pytest.approx((0.2, 0.2))  # the means of the songs are equal
+    assert steady.improved == 1
+    assert steady.worst == pytest.approx(0.1)
+    assert wild.mean == pytest.approx(0.5)
+    assert wild.median == pytest.approx(0.25)
+    assert wild.improved == pytest.approx(3 / 6)
+    assert wild.worst == pytest.approx(-1.0)
+    assert wild.worst_at == "easy, vocals"
+    assert wild.by_source == pytest.approx({"vocals": 0.5, "bass": 0.5})
+    assert wild.low < wild.mean < wild.high
+    assert wild.low >= -0.5
+    assert wild.high <= 2.0
+    assert wild.p == pytest.approx(wilcoxon([-0.5, 2.0, 0.0]).pvalue)
+
+
+def test_every_step_has_a_line() -> None:
+    found = summary(differences(table(rows()), "si_sdr", "one-pass"))
+
+    assert [(gain.method, gain.step) for gain in found] == [
+        ("steady", 0), ("steady", 1), ("wild", 0), ("wild", 1), ("truth", 1),
+    ]  # fmt: skip
+    assert found[0].mean == 0
+    assert found[0].p == 1
+
+
+def test_silent_sources_are_left_out() -> None:
+    steady, *_ = summary(last_steps(differences(table(rows(silent=True)), "si_sdr", "one-pass")))
+
+    assert steady.mean == pytest.approx((0.1 + 0.3 + 0.2 + 0.2 + 0.3) / 5)
+    assert steady.by_source == pytest.approx({"vocals": 0.2, "bass": 0.25})
+
+
+def test_one_song_has_no_interval() -> None:
+    alone = [row for row in rows() if row.song == "easy"]
+
+    steady, *_ = summary(last_steps(differences(table(alone), "si_sdr", "one-pass")))
+
+    assert steady.mean == pytest.approx(0.2)
+    assert math.isnan(steady.low)
+    assert math.isnan(steady.p)
+
+
+def test_what_is_chosen_on_the_other_songs_is_measured_on_the_one_left_out() -> None:
+    ends = last_steps(differences(table(rows()), "si_sdr", "one-pass"))
+
+    chosen = choice(ends[ends["method"] != "truth"])
+
+    # Without "middle", steady is best (.2 > -.25); without the others, wild is: (2 + 0) / 2 and (2 - .5) / 2 > .2.
+    assert chosen is not None
+    assert chosen.method == CHOSEN
+    assert chosen.mean == pytest.approx((-1.0 + 0.0 + 0.2 + 0.2 - 0.5 + 0.5) / 6)
+    assert choice(ends[ends["method"] == "wild"]) is None
+
+
+@pytest.mark.parametrize(("metric", "against"), [("loudness", "one-pass"), ("si_sdr", "two-pass")])
+def test_what_is_not_there_is_named(metric: str, against: str) -> None:
+    with pytest.raises(MdxError, match=r"loudness|two-pass"):
+        differences(table(rows()), metric, against)
+
+
+class TestCommand:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        run = tmp_path / "version_0"
+        run.mkdir()
+        write_rows(run / "results.csv", rows())
+        (run / "summary.json").write_text(json.dumps({"bounds": ["truth"]}))
+        return run
+
+    def test_it_prints_and_writes_the_gains(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["compare", str(folder), "--out", str(folder / "gains.csv"), "--leave-one-out"]) == 0
+
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "wild 1 4 +0.50" in shown
+        assert f"{CHOSEN} 1 4 -0.10" in shown  # the bound is not chosen
+        written = pd.read_csv(folder / "gains.csv").set_index("method")
+        assert written.loc["wild", "mean"] == pytest.approx(0.5)
+        assert written.loc["wild", "vocals"] == pytest.approx(0.5)
+        assert list(written.index) == ["steady", "wild", "truth", CHOSEN]
+
+    @pytest.mark.parametrize(("ending", "holds"), [(".md", "| wild "), (".tex", r"\toprule")])
+    def test_it_writes_for_papers(self, folder: Path, ending: str, holds: str) -> None:
+        assert main(["compare", str(folder / "results.csv"), "--out", str(folder / f"gains{ending}")]) == 0
+
+        assert holds in (folder / f"gains{ending}").read_text()
+
+    def test_methods_of_several_runs_keep_apart(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        other = folder.with_name("version_1")
+        folder.rename(folder.with_name("version_0.5"))
+        other.mkdir()
+        for path in folder.with_name("version_0.5").iterdir():
+            (other / path.name).write_bytes(path.read_bytes())
+
+        runs = [str(folder.with_name("version_0.5")), str(other)]
+        assert main(["compare", *runs, "--steps", "--out", str(other / "all.csv")]) == 0
+
+        names = pd.read_csv(other / "all.csv")["method"].unique()
+        assert list(names) == [f"{run} {method}" for run in runs for method in ("steady", "wild", "truth")]
+
+    @pytest.mark.parametrize(
+        ("arguments", "named"),
+        [
+            (["nowhere"], "nowhere holds no results.csv"),
+            ([".", "--metric", "loudness"], "no metric loudness"),
+            ([".", "--against", "two-pass"], "no method two-pass"),
+            ([".", "--out", "gains.xls"], "gains.xls"),
+            (["other.csv"], "other.csv is no table of results"),
+        ],
+    )
+    def test_a_fault_is_one_line(
+        self,
+        folder: Path,
+        arguments: list[str],
+        named: str,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.chdir(folder)
+        Path("other.csv").write_text("a,b\n1,2\n")
+
+        assert main(["compare", *arguments]) == 1
+
+        error = capsys.readouterr().err
+        assert named in error
+        assert error.count("\n") == 1
+
+    def test_a_run_that_did_not_finish_says_so(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (folder / "summary.json").unlink()
+
+        assert main(["compare", str(folder)]) == 1
+
+        assert "did the run finish?" in capsys.readouterr().err

@@ -1,0 +1,222 @@
+"""Tuning: what is fitted is the best there is on the songs, and is used like any other part of a method."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from torch import Tensor
+
+from mdx_progressive.cli import main
+from mdx_progressive.combine import Last, Mean
+from mdx_progressive.corrections import Stacking
+from mdx_progressive.errors import MdxError
+from mdx_progressive.methods import OnePass, Progressive
+from mdx_progressive.metrics import si_sdr, silent
+from mdx_progressive.progressive import Euler, FromMixture
+from mdx_progressive.remix import SubtractOthers
+from mdx_progressive.schedules import Explicit, Linear, PerSource
+from mdx_progressive.spectra import bands_of_bins
+from mdx_progressive.tuning import Chunks, OfflineSearch, StackingFit, Tuner
+from mdx_progressive.views import Rotation
+from tests.conftest import CONFIGS
+from tests.known_separators import SOURCES, passes_of, run
+
+TIME = 9000
+
+
+class Erring:
+    """A separator whose error depends on its input: each source gets a part of the other, squashed."""
+
+    def __call__(self, mixtures: Tensor) -> Tensor:
+        mixtures = mixtures.expand(-1, len(SOURCES), -1, -1)
+        low, high = (torch.tanh(k * mixtures[:, number]) for number, k in enumerate((3.0, 7.0)))
+        return torch.stack([0.6 * mixtures[:, 0] + 0.1 * low, 0.4 * mixtures[:, 1] - 0.05 * high], dim=1)
+
+
+def songs(count: int = 3, length: int = TIME) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    return [0.2 * torch.randn(1, len(SOURCES), 2, length, generator=generator) for _ in range(count)]
+
+
+def tuned(tuner: Tuner, method: Progressive, separate: Any, references: list[Tensor]) -> dict[str, Any]:
+    for _ in range(tuner.begin(method, SOURCES)):
+        for truth in references:
+            mixture = truth.sum(dim=1)
+            passes = passes_of(separate, mixture)
+            tuner.see(Chunks(passes, separate(mixture.unsqueeze(1)), truth, silent(truth, mixture)))
+        tuner.end_round()
+    return tuner.found()["init_args"]
+
+
+def mean_si_sdr(method: Progressive, separate: Any, references: list[Tensor]) -> Tensor:
+    """Mean over songs for each source."""
+    values = []
+    for truth in references:
+        mixture = truth.sum(dim=1)
+        steps, _ = run(method, separate, mixture)
+        values.append(si_sdr(steps[-1].estimates, truth, silent(truth, mixture)))
+    return torch.cat(values).mean(dim=0)
+
+
+@pytest.mark.parametrize("sampler", [FromMixture(), FromMixture(SubtractOthers())])
+@pytest.mark.parametrize("combine", [Last(), Mean()])
+def test_the_first_step_of_an_offline_search_is_the_best_of_all_weights(
+    sampler: FromMixture, combine: Last | Mean
+) -> None:
+    candidates, truth = [0.0, 0.2, 0.4, 0.6, 0.8], songs()
+    method = Progressive(Linear(), 1, sampler, combine=combine)
+
+    found = tuned(OfflineSearch(candidates), method, Erring(), truth)
+
+    tried = torch.stack(
+        [
+            mean_si_sdr(Progressive(Explicit([weight]), 1, sampler, combine=combine), Erring(), truth)
+            for weight in candidates
+        ]
+    )
+    best = [candidates[number] for number in tried.argmax(dim=0).tolist()]
+    chosen = [found["schedules"][source]["init_args"]["values"] for source in SOURCES]
+    assert chosen == [[pytest.approx(weight)] for weight in best]
+
+
+def test_later_steps_build_on_those_before() -> None:
+    candidates, truth = [0.1, 0.5, 0.9], songs()
+    method = Progressive(Linear(), 2, views=Rotation(first=2, each=2, span=100.0))
+
+    found = tuned(OfflineSearch(candidates), method, Erring(), truth)
+
+    weights = {source: found["schedules"][source]["init_args"]["values"] for source in SOURCES}
+    assert all(len(values) == 2 for values in weights.values())
+    for position, source in enumerate(SOURCES):
+
+        def value(last: float, position: int = position, source: str = source) -> float:
+            of_sources = {name: Explicit(values) for name, values in weights.items()}
+            of_sources[source] = Explicit([weights[source][0], last])
+            return mean_si_sdr(method.over(PerSource(of_sources), "x"), Erring(), truth)[position].item()
+
+        assert value(weights[source][1]) == pytest.approx(max(value(candidate) for candidate in candidates))
+
+
+def test_a_silent_source_does_not_decide() -> None:
+    truth = songs()
+    with_silence = [*truth, torch.cat([truth[0][:, :1], torch.zeros_like(truth[0][:, 1:])], dim=1)]
+
+    alone = tuned(OfflineSearch(), Progressive(Linear(), 2), Erring(), truth)
+    beside = tuned(OfflineSearch(), Progressive(Linear(), 2), Erring(), with_silence)
+
+    accompaniment = SOURCES[1]
+    assert beside["schedules"][accompaniment] == alone["schedules"][accompaniment]
+
+
+class TwoViews:
+    """Turns down the upper half of the spectrum, and hears a shifted mixture at half its level below it."""
+
+    def __call__(self, mixtures: Tensor) -> Tensor:
+        low, high = (0.5, 0.5) if mixtures.shape[-1] > TIME else (1.0, 0.25)
+        spectrum = torch.fft.rfft(mixtures)
+        upper = torch.arange(spectrum.shape[-1]) > spectrum.shape[-1] / 2
+        heard = torch.fft.irfft(torch.where(upper, high, low) * spectrum, n=mixtures.shape[-1])
+        return heard.expand(-1, len(SOURCES), -1, -1)
+
+
+def test_stacking_finds_the_weights_of_each_band() -> None:
+    parts = torch.tensor([1.0, 3.0]).view(1, -1, 1, 1) / 4
+    truth = [parts * song.sum(dim=1, keepdim=True) for song in songs()]  # each source is a part of the mixture
+    method = Progressive(Linear(), 0, views=Rotation(first=2, span=50.0, flip=False, swap=False), combine=Mean())
+
+    found = tuned(StackingFit(bands=8, ridge=1e-4), method, TwoViews(), truth)
+
+    stacked = Progressive(Linear(), 0, views=method.views, combine=Mean(), corrections=[Stacking(**found)])
+    assert (mean_si_sdr(stacked, TwoViews(), truth) > mean_si_sdr(method, TwoViews(), truth) + 3).all()
+    weights = torch.tensor(found["weights"]["vocals"])
+    assert weights.shape == (int(bands_of_bins(8)[-1]) + 1, 2)
+    # A source that is a quarter of the mixture, out of 1 and .5 times the mixture below, .25 and .5 times above.
+    torch.testing.assert_close(weights[2] @ torch.tensor([1.0, 0.5]), torch.tensor(0.25), atol=0.01, rtol=0)
+    torch.testing.assert_close(weights[-1] @ torch.tensor([0.25, 0.5]), torch.tensor(0.25), atol=0.01, rtol=0)
+
+
+def test_a_strong_ridge_leaves_the_plain_mean() -> None:
+    method = Progressive(Linear(0.5), 2, views=Rotation(first=2, each=1, span=50.0), combine=Mean())
+
+    found = tuned(StackingFit(bands=4, ridge=1e6), method, Erring(), songs(2))
+
+    for of_source in found["weights"].values():
+        torch.testing.assert_close(torch.tensor(of_source), torch.full((len(of_source), 4), 0.25), atol=1e-3, rtol=0)
+    stacked = Progressive(Linear(0.5), 2, views=method.views, combine=Mean(), corrections=[Stacking(**found)])
+    truth = songs(1)
+    torch.testing.assert_close(
+        mean_si_sdr(stacked, Erring(), truth), mean_si_sdr(method, Erring(), truth), atol=0.02, rtol=0
+    )
+
+
+def test_weights_for_other_passes_or_sources_are_refused() -> None:
+    bands = int(bands_of_bins(4)[-1]) + 1
+    stacking = Stacking(bands=4, weights={"vocals": [[0.5, 0.5]] * bands, "accompaniment": [[0.5, 0.5]] * bands})
+    mixture = songs(1)[0].sum(dim=1)
+
+    with pytest.raises(MdxError, match=r"fitted on 2 passes, but this method hands 1"):
+        run(Progressive(Linear(), 0, corrections=[stacking]), Erring(), mixture)
+    method = Progressive(Linear(), 0, views=Rotation(first=2), corrections=[stacking])
+    with pytest.raises(MdxError, match=r"no weights for bass, only for vocals, accompaniment"):
+        run(method, Erring(), mixture, sources=["vocals", "bass"])
+    with pytest.raises(MdxError, match=f"{bands} bands"):
+        Stacking(bands=4, weights={"vocals": [[0.5, 0.5]]})
+    with pytest.raises(MdxError, match="as many in each"):
+        Stacking(bands=4, weights={"vocals": [[0.5]] * bands, "accompaniment": [[0.5, 0.5]] * bands})
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: OfflineSearch([]), "candidates"),
+        (lambda: OfflineSearch([0.2, 1.0]), "candidates"),
+        (lambda: StackingFit(bands=0), "bands"),
+        (lambda: StackingFit(ridge=-1), "ridge"),
+        (lambda: OfflineSearch().begin(OnePass(), SOURCES), "Progressive"),
+        (lambda: OfflineSearch().begin(Progressive(Linear(), 2, Euler()), SOURCES), "from the mixture"),
+        (lambda: OfflineSearch().begin(Progressive(Linear(), 0), SOURCES), "one step or more"),
+        (lambda: StackingFit().begin(OnePass(), SOURCES), "Progressive"),
+    ],
+)
+def test_what_can_not_be_tuned_is_named(make: object, named: str) -> None:
+    assert callable(make)
+    with pytest.raises(MdxError, match=named):
+        make()
+
+
+class TestCommand:
+    def test_what_it_writes_is_used_by_predict(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        demo, schedule, stacking = str(CONFIGS / "demo.yaml"), tmp_path / "new" / "s.yaml", tmp_path / "stacking.yaml"
+        common = ("-c", demo, "--model.compare", "null", "--model.method.steps", "1", "--data.chunk", "2")
+
+        def run(*arguments: str) -> int:
+            monkeypatch.setattr("sys.argv", ["mdx-progressive"])
+            return main(arguments)
+
+        searched = ("--tuner", "OfflineSearch", "--tuner.candidates", "[0, 0.5]", "--to", str(schedule))
+        assert run("tune", *common, *searched) == 0
+        assert run("tune", *common, "--tuner", "StackingFit", "--tuner.bands", "4", "--to", str(stacking)) == 0
+
+        assert "The Easton Ellises - Falcon 69" in schedule.read_text().splitlines()[0]
+        assert list(yaml.safe_load(schedule.read_text())["init_args"]["schedules"]) == ["vocals", "accompaniment"]
+        # The linear method hands on its last step alone.
+        assert len(yaml.safe_load(stacking.read_text())["init_args"]["weights"]["vocals"][0]) == 1
+        use = ("--model.method.schedule", str(schedule), "--model.method.corrections", f"[{stacking}]")
+        assert run("predict", *common, *use, "--trainer.logger", "false", "--out", "stems") == 0
+        assert sorted(path.name for path in tmp_path.glob("stems/*/*")) == ["accompaniment.wav", "vocals.wav"]
+
+    def test_a_folder_without_songs_is_one_line_and_leaves_no_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "empty").mkdir()
+        arguments = ("tune", "-c", str(CONFIGS / "demo.yaml"), "--data.root", "empty", "--to", "found.yaml")
+        monkeypatch.setattr("sys.argv", ["mdx-progressive"])
+
+        assert main(arguments) == 1
+
+        assert capsys.readouterr().err.count("\n") == 1
+        assert not (tmp_path / "found.yaml").exists()
