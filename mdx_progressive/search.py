@@ -25,6 +25,8 @@ _SMALL = 1e-10
 class Region:
     """Over what a score is taken, and so on what a choice is made.
 
+    A chunk is the whole song where `data.chunk` is null, as it is in `predict`.
+
     Args:
         seconds: Length of the stretches that choose for themselves, faded into each other; by default the whole chunk.
         per_channel: Whether each channel chooses for itself.

@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from mdx_progressive.cli import main
 from mdx_progressive.results import COLUMNS, read_rows
-from mdx_progressive.schedules import Explicit, formulas
+from mdx_progressive.schedules import formulas
 from mdx_progressive.separators import SpleeterSeparator
 from tests.conftest import CONFIGS, RATE, SOURCES, noise
 
@@ -489,7 +489,8 @@ class TestConfigsAndReadme:
         assert {type(schedule).__name__ for schedule in formulas(0.9)} <= set(shown.split())
         presets = {yaml.safe_load(path.read_text())["class_path"] for path in CONFIGS.glob("schedule/*.yaml")}
         assert {
-            f"mdx_progressive.schedules.{type(each).__name__}" for each in [*formulas(0.9), Explicit([0.1])]
+            f"mdx_progressive.schedules.{name}"
+            for name in [*(type(each).__name__ for each in formulas(0.9)), "Explicit", "PerSource"]
         } == presets
         assert (tmp_path / "gallery.png").read_bytes().startswith(b"\x89PNG")
         assert run("schedules", "--picture", str(tmp_path / "no folder" / "gallery.png")) == 1
@@ -509,7 +510,7 @@ class TestConfigsAndReadme:
     def test_every_command_of_the_readme_is_valid(self, tmp_path: Path) -> None:
         readme = (CONFIGS.parent / "README.md").read_text()
         commands = re.findall(
-            r"^ *(?:.*&& )?(?:\.venv/bin/)?mdx-progressive ((?:test|predict|benchmark) .*)$", readme, re.MULTILINE
+            r"^ *(?:.*&& )?(?:\.venv/bin/)?mdx-progressive ((?:test|predict|benchmark|tune) .*)$", readme, re.MULTILINE
         )
         assert len(commands) >= 4
         os.symlink(CONFIGS, tmp_path / "configs")

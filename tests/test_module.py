@@ -13,14 +13,14 @@ from mdx_progressive.batch import ChunkBatch, Origin, Prediction
 from mdx_progressive.corrections import MixtureConsistency
 from mdx_progressive.data import Peak, SongDataModule
 from mdx_progressive.errors import MdxError
-from mdx_progressive.methods import Oracle, Progressive
+from mdx_progressive.methods import Method, OnePass, Oracle, Progressive
 from mdx_progressive.metrics import si_sdr
 from mdx_progressive.module import ProgressiveDemixing
 from mdx_progressive.passes import Passes
 from mdx_progressive.progressive import FromMixture, Step
 from mdx_progressive.remix import SubtractOthers
 from mdx_progressive.results import Row
-from mdx_progressive.schedules import Cosine, Linear
+from mdx_progressive.schedules import Cosine, Explicit, Linear, formulas
 from mdx_progressive.separators import DemucsSeparator, OpenUnmixSeparator, Separator, SpleeterSeparator
 from mdx_progressive.views import Rotation
 from tests.conftest import noise
@@ -168,6 +168,7 @@ class Halver(Separator):
     def __init__(self) -> None:
         super().__init__()
         self.sources, self.sample_rate, self.channels = ["vocals", "accompaniment"], 44100, 2
+        self.segment = None
         self.factor = nn.Parameter(torch.tensor(0.5))
         self.passes = 0
         self.freeze()
@@ -267,6 +268,41 @@ class TestPredict:
         module.predict_step(batch_of(torch.ones(1, 2, 8)), 0)
 
         assert ran == ["one-pass", "linear"]
+
+
+def test_the_ensemble_costs_what_the_method_costs() -> None:
+    method = Progressive(Linear(), 3, views=Rotation(first=4, each=2))
+
+    module = ProgressiveDemixing(Halver(), method, ensemble=True, oracle=False)
+    rows = module.test_step(batch_of(torch.randn(1, 2, 64)), 0)["rows"]
+
+    last = {row.method: row.passes for row in rows}
+    assert last == {"one-pass": 1, "linear": 4 + 3 * 2, "ensemble": 4 + 3 * 2}
+
+
+def test_all_schedules_end_alike_in_as_many_steps() -> None:
+    method = Progressive(Linear(0.7), 3, FromMixture(SubtractOthers()))
+
+    module = ProgressiveDemixing(Halver(), method, compare=[Progressive(Cosine(0.2), 1)], schedules=True, oracle=False)
+
+    _, own, *others, cosine = module.methods
+    assert own is method
+    assert cosine.steps == 1  # the one to compare with, not another one of that name
+    assert len(others) == len(formulas(0.5)) - 2
+    for other in others:
+        assert isinstance(other, Progressive)
+        assert other.sampler is method.sampler
+        assert (other.steps, other.passes) == (3, 4)
+        assert other.schedule.weights(3)[-1].item() == pytest.approx(0.7, abs=1e-4)
+    assert Progressive(Linear(), 3, name="mine").over(Cosine(), "x").name == "x"
+    named = ProgressiveDemixing(Halver(), Progressive(Linear(), 3, name="mine"), schedules=True)
+    assert "mine-cosine" in {each.name for each in named.methods}
+
+
+@pytest.mark.parametrize("method", [OnePass(name="plain"), Progressive(Explicit([0.2]))])
+def test_a_method_without_a_maximum_has_no_other_schedules(method: Method) -> None:
+    with pytest.raises(MdxError, match="equal maximum"):
+        ProgressiveDemixing(Halver(), method, schedules=True)
 
 
 def test_settings_that_contradict_one_another_are_named() -> None:
