@@ -266,7 +266,9 @@ class Tuning:
         if not songs:
             raise MdxError("tune needs a chunk of music: give songs with stems, --data.root FOLDER")
         what = f"{type(self.tuner).__name__} with {type(self.separator).__name__}"
-        heading = f"# Fitted by `mdx-progressive tune`: {what}, on {len(songs)} songs: {', '.join(songs)}\n"
+        # A name may hold a line break, and the comment must not end there.
+        listed = ", ".join(" ".join(song.split()) for song in songs)
+        heading = f"# Fitted by `mdx-progressive tune`: {what}, on {len(songs)} songs: {listed}\n"
         with whole_file(path) as temporary:
             found = yaml.safe_dump(self.tuner.found(), sort_keys=False, default_flow_style=None, width=120)
             temporary.write_text(heading + found, encoding="utf-8")
