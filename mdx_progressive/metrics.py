@@ -6,7 +6,9 @@ channel has no value (NaN) and is left out of every further mean, and counted. A
 for a source that can be heard is given -60 dB, where torchmetrics says 0 dB.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,8 +16,68 @@ from torchmetrics.functional.audio import scale_invariant_signal_distortion_rati
 
 SILENCE_DB = 60.0
 
-Metric = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(estimates, references, silent) to values (batch, source) in dB."""
+Measure = Callable[[Tensor], dict[str, Tensor]]
+"""Estimates of the targets (batch, target, channel, time) to values (batch, target), by the name of the metric."""
+
+
+class Known(NamedTuple):
+    """What is known of a batch of chunks before anything is estimated.
+
+    Args:
+        mixture: The mixtures.
+        references: All true sources.
+        silent: Which of their channels count as silent.
+        targets: Which of them are estimated.
+        sample_rate: Sample rate in Hz.
+
+    Shape:
+        - mixture: (batch, channel, time)
+        - references: (batch, source, channel, time)
+        - silent: (batch, source, channel)
+    """
+
+    mixture: Tensor
+    references: Tensor
+    silent: Tensor
+    targets: list[int]
+    sample_rate: int
+
+
+class Metric(ABC):
+    """How good estimates are, in dB."""
+
+    @abstractmethod
+    def against(self, known: Known) -> Measure:
+        """Get ready for a batch, of which many estimates are to be measured."""
+
+
+class SiSdr(Metric):
+    """SI-SDR, mean over the channels: `si_sdr`.
+
+    Args:
+        improvement: Whether `si_sdr_i` is measured too, by how much it exceeds that of the mixture.
+    """
+
+    def __init__(self, improvement: bool = False) -> None:
+        self.improvement = improvement
+
+    def against(self, known: Known) -> Measure:
+        references, silent = known.references[:, known.targets], known.silent[:, known.targets]
+        mixture = si_sdr(known.mixture.unsqueeze(1).expand_as(references), references, silent)
+
+        def measure(estimates: Tensor) -> dict[str, Tensor]:
+            values = si_sdr(estimates, references, silent)
+            return {"si_sdr": values, "si_sdr_i": values - mixture} if self.improvement else {"si_sdr": values}
+
+        return measure
+
+
+class Sdr(Metric):
+    """SDR over all channels and the whole chunk: `sdr`."""
+
+    def against(self, known: Known) -> Measure:
+        references, silent = known.references[:, known.targets], known.silent[:, known.targets]
+        return lambda estimates: {"sdr": sdr(estimates, references, silent)}
 
 
 def silent(references: Tensor, mixture: Tensor) -> Tensor:
@@ -71,10 +133,6 @@ def sdr(estimates: Tensor, references: Tensor, silent: Tensor) -> Tensor:
     values = signal_noise_ratio(estimates.flatten(-2), references.flatten(-2))
     values = torch.where(_nothing(estimates).all(dim=-1), -SILENCE_DB, values)
     return torch.where(silent.all(dim=-1), torch.nan, values)
-
-
-METRICS: dict[str, Metric] = {"si_sdr": si_sdr, "sdr": sdr}
-"""Every metric that is reported, by its name in the results."""
 
 
 def _nothing(estimates: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from mdx_progressive.batch import ChunkBatch, Prediction
+from mdx_progressive.bsseval import BssEval
 from mdx_progressive.errors import MdxError
 from mdx_progressive.methods import (
     Method,
@@ -21,7 +22,7 @@ from mdx_progressive.methods import (
     over_all_schedules,
     plain_ensemble,
 )
-from mdx_progressive.metrics import METRICS, si_sdr
+from mdx_progressive.metrics import Known, Measure, Metric, Sdr, SiSdr, si_sdr
 from mdx_progressive.passes import Passes, pick
 from mdx_progressive.progressive import Step
 from mdx_progressive.results import Comparison, Row, curves, table, title
@@ -78,6 +79,8 @@ class ProgressiveDemixing(LightningModule):
         schedules: Whether `test` also runs `method` over every other schedule, to the same maximum in as many steps;
             a schedule whose name is that of a method in `compare` is left to that.
         oracle: Whether `test` runs the upper bound: with the schedule of `method`, or where that has none a linear one.
+        metrics: What `test` measures; by default SiSdr, Sdr and BssEval without its components. SiSdr is always among
+            them: the tables and charts are of it.
         compile: Whether the networks are compiled with `torch.compile`: minutes at the first pass, then cached on
             disk. It pays on a GPU and in long runs; needs a C++ compiler.
 
@@ -95,6 +98,7 @@ class ProgressiveDemixing(LightningModule):
         ensemble: bool = False,
         schedules: bool = False,
         oracle: bool = True,
+        metrics: list[Metric] | None = None,
         compile: bool = False,  # noqa: A002 - the name of the key
     ) -> None:
         super().__init__()
@@ -124,6 +128,9 @@ class ProgressiveDemixing(LightningModule):
             raise MdxError(
                 f"two methods have the name {', '.join(twice)}: give one of them another, with init_args.name"
             )
+        self.metrics = metrics or [SiSdr(), Sdr(), BssEval()]
+        if not any(isinstance(metric, SiSdr) for metric in self.metrics):
+            self.metrics = [SiSdr(), *self.metrics]
         self.rows: list[Row] = []
         self.comparison: Comparison | None = None
         self.watchers: list[Watcher] = []
@@ -155,10 +162,12 @@ class ProgressiveDemixing(LightningModule):
         first = self._plain_pass(batch, self.methods)
         plain = first.of(self.targets)
         best = _Best(plain)
+        known = Known(batch.mixture, batch.references, batch.silent, self.indices, self.separator.sample_rate)
+        measures = [metric.against(known) for metric in self.metrics]
         rows: list[Row] = []
         for method in self.methods:
             for step, passes in self._run(method, batch, first, batch.references):
-                rows += self._measure(batch, method, step, passes, references, silent)
+                rows += self._measured(batch, method, step, passes, measures)
                 if method is self.method:
                     best.consider(step, si_sdr(step.estimates, references, silent))
         self.rows += rows
@@ -210,12 +219,12 @@ class ProgressiveDemixing(LightningModule):
             weights = step.weights[[sources.index(target) for target in self.targets]]
             yield step._replace(estimates=of_targets, weights=weights), 1 + passes.count
 
-    def _measure(
-        self, batch: ChunkBatch, method: Method, step: Step, passes: int, references: Tensor, silent: Tensor
+    def _measured(
+        self, batch: ChunkBatch, method: Method, step: Step, passes: int, measures: Sequence[Measure]
     ) -> Iterator[Row]:
-        for metric, measure in METRICS.items():
-            values = measure(step.estimates, references, silent).tolist()
-            for origin, of_chunk in zip(batch.origins, values, strict=True):
+        found = {name: values for measure in measures for name, values in measure(step.estimates).items()}
+        for metric, values in found.items():
+            for origin, of_chunk in zip(batch.origins, values.tolist(), strict=True):
                 for source, weight, value in zip(self.targets, step.weights.tolist(), of_chunk, strict=True):
                     yield Row(origin.song, origin.chunk, method.name, step.step, passes, weight, source, metric, value)
 

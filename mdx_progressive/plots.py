@@ -7,7 +7,15 @@ from matplotlib.figure import Figure
 from mdx_progressive.results import Comparison, pick
 from mdx_progressive.schedules import Schedule
 
-LABELS = {"si_sdr": "SI-SDR (dB)", "sdr": "SDR (dB)"}
+LABELS = {
+    "si_sdr": "SI-SDR (dB)",
+    "si_sdr_i": "SI-SDR improvement (dB)",
+    "sdr": "SDR (dB)",
+    "bsseval_sdr": "SDR, BSSEval v4 (dB)",
+    "bsseval_isr": "ISR, BSSEval v4 (dB)",
+    "bsseval_sir": "SIR, BSSEval v4 (dB)",
+    "bsseval_sar": "SAR, BSSEval v4 (dB)",
+}
 
 
 def curves_figure(comparison: Comparison, metric: str) -> Figure:

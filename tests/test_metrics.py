@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
-from mdx_progressive.metrics import sdr, si_sdr, silent
+from mdx_progressive.metrics import Known, Sdr, SiSdr, sdr, si_sdr, silent
 
 
 def signals(seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -81,3 +81,20 @@ def test_an_estimate_of_nothing_is_no_good_estimate() -> None:
 
     assert (si_sdr(torch.zeros_like(reference), reference, nothing_silent(reference)) == -60).all()
     assert (sdr(torch.zeros_like(reference), reference, nothing_silent(reference)) == -60).all()
+
+
+def test_metrics_measure_the_targets_by_name() -> None:
+    reference, error = signals()
+    mixture, nothing = reference.sum(dim=1), nothing_silent(reference)
+    estimates = (reference + 0.1 * error)[:, [2, 0]]
+    known = Known(mixture, reference, nothing, [2, 0], 44100)
+
+    found = {**SiSdr(improvement=True).against(known)(estimates), **Sdr().against(known)(estimates)}
+
+    assert list(found) == ["si_sdr", "si_sdr_i", "sdr"]
+    wanted = reference[:, [2, 0]]
+    torch.testing.assert_close(found["si_sdr"], si_sdr(estimates, wanted, nothing[:, [2, 0]]))
+    torch.testing.assert_close(found["sdr"], sdr(estimates, wanted, nothing[:, [2, 0]]))
+    of_mixture = si_sdr(mixture.unsqueeze(1).expand_as(wanted), wanted, nothing[:, [2, 0]])
+    torch.testing.assert_close(found["si_sdr_i"], found["si_sdr"] - of_mixture)
+    assert list(SiSdr().against(known)(estimates)) == ["si_sdr"]

@@ -10,6 +10,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
 from mdx_progressive.batch import ChunkBatch, Origin, Prediction
+from mdx_progressive.bsseval import RATIOS, BssEval
 from mdx_progressive.corrections import MixtureConsistency
 from mdx_progressive.data import Peak, SongDataModule
 from mdx_progressive.errors import MdxError
@@ -67,7 +68,7 @@ class TestTest:
             for method, steps in (("one-pass", 0), ("oracle", 3), ("linear", 3), ("short", 1))
             for step in range(steps + 1)
             for source in ("vocals", "accompaniment")
-            for metric in ("si_sdr", "sdr")
+            for metric in ("si_sdr", "sdr", "bsseval_sdr")
         }
         assert {(*row[:4], row.source, row.metric) for row in module.rows} == expected
         assert len(module.rows) == len(expected)
@@ -297,6 +298,14 @@ def test_all_schedules_end_alike_in_as_many_steps() -> None:
     assert Progressive(Linear(), 3, name="mine").over(Cosine(), "x").name == "x"
     named = ProgressiveDemixing(Halver(), Progressive(Linear(), 3, name="mine"), schedules=True)
     assert "mine-cosine" in {each.name for each in named.methods}
+
+
+def test_the_metrics_are_those_that_were_asked_for_and_always_si_sdr() -> None:
+    module = ProgressiveDemixing(Halver(), Progressive(Linear(), 1), metrics=[BssEval(components=True)])
+
+    rows = module.test_step(batch_of(torch.randn(1, 2, 64)), 0)["rows"]
+
+    assert {row.metric for row in rows} == {"si_sdr", *RATIOS}
 
 
 @pytest.mark.parametrize("method", [OnePass(name="plain"), Progressive(Explicit([0.2]))])
