@@ -9,6 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -30,8 +31,8 @@ class View:
         swap: Whether left and right change places.
         width: Gain of the side (left minus right), above 0; the middle stays.
         gain: Level at which the separator hears it, a factor above 0.
-        slower: How many times slower, and lower, it is played: resampled to so many times the samples, 1 or more.
-            Nothing is lost of it; a faster one would lose its highest octaves.
+        slower: How many times slower, and lower, it is played: resampled to so many times the samples, 1 or more,
+            to the hundredth. Nothing is lost of it; a faster one would lose its highest octaves.
 
     Raises:
         MdxError: If `shift` is negative, `width` or `gain` is not above 0, or `slower` is below 1.
@@ -57,7 +58,7 @@ class View:
 
         Shape:
             - mixtures: (..., channel, time)
-            - result: (..., channel, samples of the shift + time, as often as it is slower)
+            - result: (..., channel, samples of the shift + at least time * slower)
 
         Example:
             >>> import torch
@@ -65,7 +66,10 @@ class View:
             [[-0.0, -6.0], [-0.0, -2.0]]
         """
         heard = self._widened(mixtures.flip(-2) if self.swap else mixtures, self.width)
-        heard = functional.pad(_resampled(heard, self._played(heard.shape[-1])), (self._samples(sample_rate), 0))
+        if self.slower != 1:
+            padded, played = _lengths(self.slower, heard.shape[-1])
+            heard = _resampled(functional.pad(heard, (0, padded - heard.shape[-1])), played)
+        heard = functional.pad(heard, (self._samples(sample_rate), 0))
         factor = self._factor
         return heard if factor == 1 else factor * heard
 
@@ -78,10 +82,13 @@ class View:
             time: Samples that the mixture has.
 
         Shape:
-            - estimates: (..., channel, samples of the shift + time, as often as it is slower)
+            - estimates: (..., channel, samples of the shift + at least time * slower)
             - result: (..., channel, time)
         """
-        seen = self._widened(_resampled(estimates[..., self._samples(sample_rate) :], time), 1 / self.width)
+        seen = estimates[..., self._samples(sample_rate) :]
+        if self.slower != 1:
+            seen = _resampled(seen, _lengths(self.slower, time)[0])[..., :time]
+        seen = self._widened(seen, 1 / self.width)
         seen = seen.flip(-2) if self.swap else seen
         factor = self._factor
         return seen if factor == 1 else seen / factor
@@ -93,9 +100,6 @@ class View:
         middle = signal.mean(dim=-2, keepdim=True)
         return middle + width * (signal - middle)
 
-    def _played(self, time: int) -> int:
-        return round(self.slower * time)
-
     def _samples(self, sample_rate: int) -> int:
         return round(self.shift * sample_rate)
 
@@ -104,13 +108,27 @@ class View:
         return -self.gain if self.flip else self.gain
 
 
+def _lengths(slower: float, time: int) -> tuple[int, int]:
+    """Samples to which a signal is padded, and those that it is played in: so many that their FFTs are fast.
+
+    Both are small multiples of a power of two, at most a sixtieth longer than need be. A song of any other length may
+    have to be transformed as one large prime, which takes ten times as long.
+
+    Example:
+        >>> _lengths(1.03, 10_583_999)
+        (10649600, 10969088)
+    """
+    ratio = Fraction(slower).limit_denominator(100)
+    times = -(-time // ratio.denominator)
+    grid = 1 << max(0, times.bit_length() - 7)
+    times = -(-times // grid) * grid
+    return times * ratio.denominator, times * ratio.numerator
+
+
 def _resampled(signal: Tensor, time: int) -> Tensor:
     """The signal in another number of samples, by its spectrum: exact there and back, if there is the longer one."""
-    before = signal.shape[-1]
-    if time == before:
-        return signal
     spectrum = torch.fft.rfft(signal)[..., : time // 2 + 1]
-    resampled: Tensor = torch.fft.irfft(spectrum, n=time) * (time / before)
+    resampled: Tensor = torch.fft.irfft(spectrum, n=time) * (time / signal.shape[-1])
     return resampled
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mdx_progressive.combine import ExponentialMean, Mean
 from mdx_progressive.errors import MdxError
-from mdx_progressive.views import PLAIN, OneView, Rotation, View
+from mdx_progressive.views import PLAIN, OneView, Rotation, View, _lengths
 from tests.known_separators import BATCH, RATE, LinearSeparator, mixture, passes_of
 
 EVERY = [
@@ -19,7 +19,7 @@ EVERY = [
     View(width=2.0),
     View(gain=0.25),
     View(slower=1.25),
-    View(slower=1.03),  # an odd number of samples
+    View(slower=1.03),
     View(shift=0.7, flip=True, swap=True, width=0.5, gain=3.0, slower=1.06),
 ]
 
@@ -32,7 +32,21 @@ def test_a_view_is_undone_exactly(view: View, channels: int) -> None:
     heard = view.of(signal, RATE)
 
     torch.testing.assert_close(view.undo(heard, RATE, signal.shape[-1]), signal, rtol=1e-12, atol=1e-12)
-    assert heard.shape[-1] == round(view.slower * signal.shape[-1]) + round(view.shift * RATE)
+    assert heard.shape[-1] - round(view.shift * RATE) >= view.slower * signal.shape[-1]
+    if view.slower == 1:
+        assert heard.shape[-1] == signal.shape[-1] + round(view.shift * RATE)
+
+
+@pytest.mark.parametrize("time", [1, 2, 97, 441_000, 10_583_999])
+@pytest.mark.parametrize("slower", [1.02, 1.25, 1.333, 2.0])
+def test_slower_is_padded_little_and_to_lengths_that_transform_fast(slower: float, time: int) -> None:
+    padded, played = _lengths(slower, time)
+
+    assert time <= padded <= max(time + 100, time * (1 + 1 / 60))
+    assert played / padded == pytest.approx(slower, abs=0.01)
+    for length in (padded, played):
+        odd = length // (length & -length)
+        assert odd < 200 * 128
 
 
 def test_slower_is_lower_and_as_loud() -> None:
