@@ -70,7 +70,7 @@ class TestTest:
         assert list(results.columns) == list(COLUMNS)
         methods = ["one-pass", "oracle", "linear", "cosine", "exponential", "karras", "recommended"]
         assert list(results["method"].unique()) == methods
-        assert len(results) == (1 + 4 + 4 + 3 * 10 + 6) * 2 * 2
+        assert len(results) == (1 + 4 + 4 + 3 * 10 + 6) * 2 * 3
         assert results["value"].notna().all()
 
     def test_the_config_of_the_run_can_be_run_again(self, folder: Path) -> None:
