@@ -1,6 +1,7 @@
 """`mdx-progressive compare`: what methods of one or several runs of `test` gain, on the terminal and as a file."""
 
 import json
+import math
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
@@ -108,9 +109,10 @@ def _print(gains: Sequence[Gain], heading: str) -> None:
             table.add_column(column, justify="right", no_wrap=column != "worst at")
     for gain in gains:
         name = f"{gain.method} {gain.step}"
+        one_song = math.isnan(gain.low)
         overall.add_row(
-            name, f"{gain.passes:.3g}", f"{gain.mean:+.2f}", f"{gain.low:+.2f} {gain.high:+.2f}",
-            f"{gain.median:+.2f}", f"{gain.improved:.0%}", f"{gain.worst:+.2f}", f"{gain.p:.1g}",
+            name, f"{gain.passes:.3g}", f"{gain.mean:+.2f}", "" if one_song else f"{gain.low:+.2f} {gain.high:+.2f}",
+            f"{gain.median:+.2f}", f"{gain.improved:.0%}", f"{gain.worst:+.2f}", "" if one_song else f"{gain.p:.1g}",
         )  # fmt: skip
         means = [f"{gain.by_source[source]:+.2f}" if source in gain.by_source else "" for source in sources]
         of_sources.add_row(name, *means, gain.worst_at)
