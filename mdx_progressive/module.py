@@ -22,7 +22,7 @@ from mdx_progressive.methods import (
     over_all_schedules,
     plain_ensemble,
 )
-from mdx_progressive.metrics import Known, Measure, Metric, Sdr, SiSdr, si_sdr
+from mdx_progressive.metrics import Known, Metric, Sdr, SiSdr
 from mdx_progressive.passes import Passes, pick
 from mdx_progressive.progressive import Step
 from mdx_progressive.results import Comparison, Row, curves, table, title
@@ -158,7 +158,6 @@ class ProgressiveDemixing(LightningModule):
             return TestOutput(batch=batch, rows=[], sound=None)
         if batch.references is None or batch.silent is None:
             raise MdxError("test needs the true sources: give songs with stems, --data.root FOLDER")
-        references, silent = batch.references[:, self.indices], batch.silent[:, self.indices]
         first = self._plain_pass(batch, self.methods)
         plain = first.of(self.targets)
         best = _Best(plain)
@@ -167,13 +166,15 @@ class ProgressiveDemixing(LightningModule):
         rows: list[Row] = []
         for method in self.methods:
             for step, passes in self._run(method, batch, first, batch.references):
-                rows += self._measured(batch, method, step, passes, measures)
+                values = {name: found for measure in measures for name, found in measure(step.estimates).items()}
+                rows += self._rows(batch, method, step, passes, values)
                 if method is self.method:
-                    best.consider(step, si_sdr(step.estimates, references, silent))
+                    best.consider(step, values["si_sdr"])
         self.rows += rows
         level = _per_source(batch.gain)
         sound = Sound(
-            batch.mixture / level[:, 0], plain / level, best.estimates / level, best.step, references / level
+            batch.mixture / level[:, 0], plain / level, best.estimates / level, best.step,
+            batch.references[:, self.indices] / level,
         )  # fmt: skip
         return TestOutput(batch=batch, rows=rows, sound=sound)
 
@@ -219,12 +220,11 @@ class ProgressiveDemixing(LightningModule):
             weights = step.weights[[sources.index(target) for target in self.targets]]
             yield step._replace(estimates=of_targets, weights=weights), 1 + passes.count
 
-    def _measured(
-        self, batch: ChunkBatch, method: Method, step: Step, passes: int, measures: Sequence[Measure]
+    def _rows(
+        self, batch: ChunkBatch, method: Method, step: Step, passes: int, values: dict[str, Tensor]
     ) -> Iterator[Row]:
-        found = {name: values for measure in measures for name, values in measure(step.estimates).items()}
-        for metric, values in found.items():
-            for origin, of_chunk in zip(batch.origins, values.tolist(), strict=True):
+        for metric, found in values.items():
+            for origin, of_chunk in zip(batch.origins, found.tolist(), strict=True):
                 for source, weight, value in zip(self.targets, step.weights.tolist(), of_chunk, strict=True):
                     yield Row(origin.song, origin.chunk, method.name, step.step, passes, weight, source, metric, value)
 

@@ -112,7 +112,8 @@ class OfflineSearch(Tuner):
     def see(self, chunks: Chunks) -> None:
         passes = chunks.passes
         path = self._method.start(passes, chunks.first)
-        self._start.append(si_sdr(path.estimates, chunks.references, chunks.silent))
+        if not self._chosen:
+            self._start.append(si_sdr(path.estimates, chunks.references, chunks.silent))
         for step, weights in enumerate(self._chosen, start=1):
             inputs = self._rule(passes.mixture, path.estimates, weights.to(path.estimates), passes.sources)
             path.add(passes.over(inputs, self._method.views.at(step)))
@@ -132,7 +133,7 @@ class OfflineSearch(Tuner):
         best = means.nan_to_num(nan=-torch.inf).max(dim=0)
         self._chosen.append(torch.tensor(self.candidates)[best.indices.cpu()][:, None, None])
         log.info("step %d: %s", len(self._chosen), self._shown(best.values, self._chosen[-1].flatten()))
-        self._values, self._start = [], []
+        self._values = []
 
     def found(self) -> dict[str, Any]:
         weights = torch.stack(self._chosen).flatten(1).T.double().round(decimals=6).tolist()
