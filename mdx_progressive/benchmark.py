@@ -29,7 +29,7 @@ from mdx_progressive.errors import MdxError
 from mdx_progressive.memory import peak_memory, restart_peak_memory
 from mdx_progressive.methods import Method, followed
 from mdx_progressive.metrics import si_sdr
-from mdx_progressive.passes import Passes, pick
+from mdx_progressive.passes import pick
 from mdx_progressive.separators import Separator
 from mdx_progressive.whole_file import whole_file
 
@@ -182,9 +182,8 @@ class Benchmark:
 
     def _steps(self) -> Tensor:
         sources = followed([self.method], self.separator.sources, self.targets)
-        separate = partial(self.separator, targets=sources)
-        passes = Passes(separate, self.batch.mixture, sources, self.separator.sample_rate)
-        *_, last = self.method.run(passes, separate(self.batch.mixture), None)
+        passes = self.separator.passes_over(self.batch.mixture, sources)
+        *_, last = self.method.run(passes, self.separator(self.batch.mixture, sources), None)
         self.passes = 1 + passes.inputs
         return pick(last.estimates, sources, self.targets)
 

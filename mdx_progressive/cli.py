@@ -3,8 +3,8 @@
 import logging
 import sys
 import warnings
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,7 +15,7 @@ from mdx_progressive.callbacks import EstimateWriter, ResultFiles, StepProgressB
 from mdx_progressive.comparing import compare
 from mdx_progressive.data import SongDataModule
 from mdx_progressive.errors import MdxError
-from mdx_progressive.listing import print_schedules, print_separators
+from mdx_progressive.listing import list_schedules, list_separators
 from mdx_progressive.memory import keep_freed_memory
 from mdx_progressive.module import ProgressiveDemixing
 from mdx_progressive.trainer import ProgressiveTrainer
@@ -103,6 +103,14 @@ class ProgressiveCLI(LightningCLI):
         self.trainer.test(verbose=False, **kwargs)
 
 
+# The commands that need no network: all others are LightningCLI's.
+_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "separators": list_separators,
+    "schedules": list_schedules,
+    "compare": compare,
+}
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code.
 
@@ -111,68 +119,49 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     _quieten()
     given = list(sys.argv[1:] if args is None else args)
-    if given[:1] == ["separators"]:
-        print_separators()
-        return 0
-    if given[:1] == ["schedules"]:
-        return _schedules(given[1:])
-    if given[:1] == ["compare"]:
-        return _compare(given[1:])
-    keep_freed_memory()
     try:
-        ProgressiveCLI(
-            ProgressiveDemixing,
-            SongDataModule,
-            trainer_class=ProgressiveTrainer,
-            args=None if args is None else list(args),
-            parser_class=_Parser,
-            parser_kwargs={
-                "prog": "mdx-progressive",
-                "description": _DESCRIPTION,
-                "formatter_class": _HelpFormatter,
-                **{name: {"description": summary} for name, summary in _SUMMARIES.items()},
-            },
-            trainer_defaults={
-                "logger": {
-                    "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
-                    "init_args": {"save_dir": "logs", "name": "run"},
-                },
-                "default_root_dir": "logs",
-                "enable_checkpointing": False,
-                "enable_model_summary": False,
-                "callbacks": [StepProgressBar(), ResultFiles()],
-            },
-            save_config_kwargs={"overwrite": True},
-            seed_everything_default=False,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,  # There are no checkpoints: nothing is trained.
-        )
+        command = _COMMANDS.get(given[0] if given else "")
+        if command is None:
+            _run(args)
+        else:
+            command(given[1:])
     except (MdxError, OSError) as error:
-        if _traceback_wanted(args):
+        if _traceback_wanted(given):
             raise
         _complain(str(error))
         return 1
     return 0
 
 
-def _schedules(args: Sequence[str]) -> int:
-    parser = ArgumentParser(prog="mdx-progressive schedules", description="List the schedules of the blend weight.")
-    parser.add_argument("--picture", type=Path, metavar="FILE.png", help="Draw them into this file too.")
-    try:
-        print_schedules(parser.parse_args(args).picture)
-    except OSError as error:
-        _complain(str(error))
-        return 1
-    return 0
-
-
-def _compare(args: Sequence[str]) -> int:
-    try:
-        compare(args)
-    except (MdxError, OSError) as error:
-        _complain(str(error))
-        return 1
-    return 0
+def _run(args: Sequence[str] | None) -> None:
+    keep_freed_memory()
+    ProgressiveCLI(
+        ProgressiveDemixing,
+        SongDataModule,
+        trainer_class=ProgressiveTrainer,
+        args=None if args is None else list(args),
+        parser_class=_Parser,
+        parser_kwargs={
+            "prog": "mdx-progressive",
+            "description": _DESCRIPTION,
+            "formatter_class": _HelpFormatter,
+            **{name: {"description": summary} for name, summary in _SUMMARIES.items()},
+        },
+        trainer_defaults={
+            "logger": {
+                "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
+                "init_args": {"save_dir": "logs", "name": "run"},
+            },
+            "default_root_dir": "logs",
+            "enable_checkpointing": False,
+            "enable_model_summary": False,
+            "callbacks": [StepProgressBar(), ResultFiles()],
+        },
+        save_config_kwargs={"overwrite": True},
+        seed_everything_default=False,
+        auto_configure_optimizers=False,
+        load_from_checkpoint_support=False,  # There are no checkpoints: nothing is trained.
+    )
 
 
 def _complain(message: str) -> None:
@@ -186,11 +175,10 @@ def _traceback_wanted(args: Sequence[str] | None = None) -> bool:
 def _quieten() -> None:
     """Show our own messages, and of the libraries' only what a user can act on."""
     log = logging.getLogger("mdx_progressive")
-    if not log.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        log.addHandler(handler)
-        log.setLevel(logging.INFO)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.handlers[:] = [handler]  # Whoever calls `main` again may have put another stream in stderr's place.
+    log.setLevel(logging.INFO)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     # A chunk takes seconds to minutes to separate and milliseconds to read.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")

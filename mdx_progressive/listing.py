@@ -1,5 +1,7 @@
 """What there is to choose from: the tables of `mdx-progressive separators` and `mdx-progressive schedules`."""
 
+from argparse import ArgumentParser
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich import box
@@ -23,8 +25,9 @@ def families() -> list[type[Separator]]:
     return [family for family in found if family is not Separator]
 
 
-def print_separators() -> None:
-    """Print every family with its published weights and what is known of them."""
+def list_separators(args: Sequence[str]) -> None:
+    """`mdx-progressive separators`: print every family with its published weights and what is known of them."""
+    ArgumentParser(prog="mdx-progressive separators", description="List the pretrained separators.").parse_args(args)
     console = Console()
     for family in families():
         table = Table(title=family.__name__, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
@@ -50,12 +53,11 @@ def _facts(weights: Published) -> tuple[str, ...]:
     return weights.name, ", ".join(weights.sources), rate, segment, weights.licence, tested
 
 
-def print_schedules(picture: Path | None) -> None:
-    """Print every schedule with its formula and its weights, and draw them.
-
-    Args:
-        picture: PNG file to draw them into; None for no picture.
-    """
+def list_schedules(args: Sequence[str]) -> None:
+    """`mdx-progressive schedules`: print every schedule with its formula and its weights, and draw them."""
+    parser = ArgumentParser(prog="mdx-progressive schedules", description="List the schedules of the blend weight.")
+    parser.add_argument("--picture", type=Path, metavar="FILE.png", help="Draw them into this file too.")
+    picture: Path | None = parser.parse_args(args).picture
     table = Table(title=f"Weights of 9 steps that end at {MAXIMUM}", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("schedule", no_wrap=True)
     table.add_column("formula, source")

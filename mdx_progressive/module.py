@@ -23,7 +23,7 @@ from mdx_progressive.methods import (
     plain_ensemble,
 )
 from mdx_progressive.metrics import Known, Metric, Sdr, SiSdr
-from mdx_progressive.passes import Passes, pick
+from mdx_progressive.passes import pick
 from mdx_progressive.progressive import Step
 from mdx_progressive.results import Comparison, Row, curves, table, title
 from mdx_progressive.schedules import Linear
@@ -208,8 +208,7 @@ class ProgressiveDemixing(LightningModule):
     ) -> Iterator[tuple[Step, int]]:
         """Yield the steps of a method, each with the number of passes that it has taken so far."""
         sources = followed([method], self.separator.sources, self.targets)
-        separate = partial(self.separator, targets=sources)
-        passes = Passes(separate, batch.mixture, sources, self.separator.sample_rate)
+        passes = self.separator.passes_over(batch.mixture, sources)
         passes.watchers = [partial(watch, method.name) for watch in self.watchers]
         # Only a bound is told the truth.
         told = None

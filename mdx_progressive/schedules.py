@@ -50,7 +50,7 @@ class Formula(Schedule):
     """
 
     def __init__(self, maximum: float = 0.9) -> None:
-        self.maximum = _checked(maximum, "the schedule's maximum")
+        (self.maximum,) = checked_weights([maximum], "the schedule's maximum")
 
     @abstractmethod
     def curve(self, progress: Tensor) -> Tensor:
@@ -365,9 +365,7 @@ class Explicit(Schedule):
     """
 
     def __init__(self, values: Sequence[float]) -> None:
-        if not values:
-            raise MdxError("an explicit schedule needs at least one weight")
-        self.values = tuple(_checked(value, "a weight of the explicit schedule") for value in values)
+        self.values = checked_weights(values, "the weights of the explicit schedule")
         self.default_steps = len(self.values)
 
     def weights(self, steps: int, source: str = "") -> Tensor:
@@ -419,10 +417,19 @@ def formulas(maximum: float) -> list[Formula]:
     return [kind(maximum=maximum) for kind in Formula.__subclasses__()]
 
 
-def _checked(weight: float, what: str) -> float:
-    if not 0 <= weight < 1:
-        raise MdxError(f"{what} must lie within [0, 1), not {weight}")
-    return weight
+def checked_weights(weights: Sequence[float], what: str) -> list[float]:
+    """The blend weights.
+
+    Args:
+        weights: The weights.
+        what: What they are, for the message.
+
+    Raises:
+        MdxError: If there is none, or one is not within [0, 1): at 1 nothing of the mixture would be left.
+    """
+    if not weights or not all(0 <= weight < 1 for weight in weights):
+        raise MdxError(f"{what} must lie within [0, 1), not {', '.join(map(str, weights)) or 'an empty list'}")
+    return list(weights)
 
 
 def _positive(value: float, what: str) -> float:

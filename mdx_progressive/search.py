@@ -17,6 +17,7 @@ from mdx_progressive.methods import Method
 from mdx_progressive.passes import Passes
 from mdx_progressive.progressive import Step
 from mdx_progressive.remix import AddToMixture, Remix
+from mdx_progressive.schedules import checked_weights
 from mdx_progressive.views import View
 
 _SMALL = 1e-10
@@ -135,9 +136,8 @@ class Agreement(ErrorScore):
     passes = 1
 
     def __init__(self, weight: float = 0.3, view: View | None = None) -> None:
-        if not 0 <= weight < 1:
-            raise MdxError(f"the weight of Agreement must lie within [0, 1), not {weight}")
-        self.weight, self.view = weight, view or View(shift=1.5, flip=True)
+        (self.weight,) = checked_weights([weight], "the weight of Agreement")
+        self.view = view or View(shift=1.5, flip=True)
 
     def error(self, passes: Passes, candidates: Tensor, references: Tensor | None) -> tuple[Tensor, Tensor]:
         inputs = torch.lerp(passes.mixture.unsqueeze(1).expand_as(candidates), candidates, self.weight)
@@ -236,11 +236,10 @@ class Search(Method):
         name: str = "search",
     ) -> None:
         super().__init__(name)
-        if not weights or not all(0 <= weight < 1 for weight in weights):
-            raise MdxError(f"the weights of a search must lie within [0, 1), not {list(weights)}")
         if steps < 0 or not temperature >= 0:
             raise MdxError(f"steps and temperature must be 0 or more, not {steps} and {temperature}")
-        self.score, self.weights, self._steps = score, list(weights), steps
+        self.score, self._steps = score, steps
+        self.weights = checked_weights(weights, "the weights of a search")
         self.rule, self.region, self.temperature = rule or AddToMixture(), region or Region(), temperature
         self.needs_references = score.needs_references
         self.needs_others = self.rule.needs_others or score.needs_others

@@ -9,7 +9,6 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +26,7 @@ from mdx_progressive.methods import Method, Progressive, followed
 from mdx_progressive.metrics import si_sdr
 from mdx_progressive.passes import Passes, pick
 from mdx_progressive.progressive import FromMixture
-from mdx_progressive.schedules import Explicit, PerSource
+from mdx_progressive.schedules import Explicit, PerSource, checked_weights
 from mdx_progressive.separators import Separator
 from mdx_progressive.spectra import bands_of_bins, products, spectra_of
 from mdx_progressive.whole_file import whole_file
@@ -94,9 +93,7 @@ class OfflineSearch(Tuner):
     """
 
     def __init__(self, candidates: Sequence[float] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8)) -> None:
-        if not candidates or not all(0 <= candidate < 1 for candidate in candidates):
-            raise MdxError(f"the candidates of a search must lie within [0, 1), not {list(candidates)}")
-        self.candidates = list(candidates)
+        self.candidates = checked_weights(candidates, "OfflineSearch's candidates")
 
     def begin(self, method: Method, sources: Sequence[str]) -> int:
         if not isinstance(method, Progressive) or not isinstance(method.sampler, FromMixture) or method.steps < 1:
@@ -278,11 +275,10 @@ class Tuning:
     def _chunks(self, batch: ChunkBatch) -> Chunks:
         assert batch.references is not None
         assert batch.silent is not None
-        separate = partial(self.separator, targets=self.sources)
-        passes = Passes(separate, batch.mixture, self.sources, self.separator.sample_rate)
+        passes = self.separator.passes_over(batch.mixture, self.sources)
         references = pick(batch.references, self.separator.sources, self.sources)
         silent = pick(batch.silent, self.separator.sources, self.sources)
-        return Chunks(passes, separate(batch.mixture), references, silent)
+        return Chunks(passes, self.separator(batch.mixture, self.sources), references, silent)
 
 
 class _KeepPasses(Correction):

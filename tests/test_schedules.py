@@ -160,7 +160,7 @@ def test_a_maximum_outside_its_range_is_refused(maximum: float) -> None:
         (lambda: Karras(rho=0), "rho"),
         (lambda: KarrasFlow(maximum=0), "maximum"),
         (lambda: KarrasFlow(sigma_max=0.01), "sigma_max"),
-        (lambda: Explicit([]), "at least one"),
+        (lambda: Explicit([]), "an empty list"),
         (lambda: Power(exponent=0), "exponent"),
         (lambda: Sigmoid(slope=-1), "slope"),
         (lambda: SmoothStep(sharpness=0), "sharpness"),

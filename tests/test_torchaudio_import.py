@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -24,9 +26,19 @@ assert shape == (1, 160) and torchaudio.pipelines.HDEMUCS_HIGH_MUSDB.sample_rate
 """
 
 
-def forget_torchaudio(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] == "torchaudio"]:
-        monkeypatch.delitem(sys.modules, name)
+def of_torchaudio() -> dict[str, ModuleType]:
+    return {name: module for name, module in sys.modules.items() if name.split(".")[0] == "torchaudio"}
+
+
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    before = of_torchaudio()
+    for name in before:
+        del sys.modules[name]
+    yield
+    for name in of_torchaudio():
+        del sys.modules[name]
+    sys.modules.update(before)
 
 
 def test_it_is_imported_whole_and_without_a_warning_beside_any_torch() -> None:
@@ -40,6 +52,7 @@ def test_a_missing_torchaudio_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         import_torchaudio()
 
 
+@pytest.mark.usefixtures("forgotten")
 @pytest.mark.parametrize("extension", ["", "raise OSError('libnone.so')"], ids=["another", "broken"])
 def test_a_torchaudio_that_can_not_be_imported_either_way_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extension: str
@@ -49,10 +62,8 @@ def test_a_torchaudio_that_can_not_be_imported_either_way_is_named(
     (tmp_path / "torchaudio" / "__init__.py").write_text("from . import _extension\nraise OSError('libnone.so')")
     (package / "__init__.py").write_text(f"from . import utils\n{extension}" if extension else "")
     (package / "utils.py").write_text("")
-    forget_torchaudio(monkeypatch)
     monkeypatch.syspath_prepend(tmp_path)
 
     with pytest.raises(MdxError, match=r"libnone\.so.*--force-reinstall"):
         import_torchaudio()
     assert "torchaudio" not in sys.modules
-    forget_torchaudio(monkeypatch)

@@ -63,7 +63,10 @@ def song_folders(root: Path) -> list[Song]:
     folders = [
         folder for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith((".", "_"))
     ]
-    songs = [song for folder in folders if (song := _song(folder)) is not None]
+    found = {folder: _song(folder) for folder in folders}
+    for folder in (folder for folder, song in found.items() if song is None):
+        log.warning("%s: left out, it holds no audio file", folder)
+    songs = [song for song in found.values() if song is not None]
     if not songs:
         alone = _song(root)
         if alone is None:
@@ -88,7 +91,6 @@ def _song(folder: Path) -> Song | None:
             stems[name] = AudioStream(path)
     if not stems:
         if mixture is None:
-            log.warning("%s: left out, it holds no audio file", folder)
             return None
         raise MdxError(f"{folder}: holds a mixture but no stem")
     return Song(folder.name, mixture, stems)

@@ -3,12 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from mdx_progressive.errors import MdxError
+from mdx_progressive.passes import Passes
 from mdx_progressive.separators.fit import BatchFit
 from mdx_progressive.separators.precision import HALF
 from mdx_progressive.separators.published import Published
@@ -140,6 +142,10 @@ class Separator(nn.Module, ABC):
             estimates = estimates.mean(dim=-2, keepdim=True)
         kind = torch.float32 if mixtures.dtype in HALF else mixtures.dtype
         return estimates.reshape(batch, len(wanted), channels, time).to(kind)
+
+    def passes_over(self, mixture: Tensor, sources: Sequence[str]) -> Passes:
+        """The separator as a method sees it, bound to a mixture (batch, channel, time) and the sources to follow."""
+        return Passes(partial(self, targets=sources), mixture, sources, self.sample_rate)
 
     def _batches(self, segments: Sequence[_Segment], device: torch.device) -> Iterator[Sequence[_Segment]]:
         """The segments that go through the network together."""
