@@ -1,11 +1,18 @@
 """What travels from the data through the module to the callbacks."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+
+class Failure(NamedTuple):
+    """A song that could not be read, and why."""
+
+    song: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class Origin:
 
 
 class ChunkBatch:
-    """Chunks of one length, at the separator's sample rate.
+    """Chunks of one length, at the separator's sample rate; or none, where there was nothing to do or to read.
 
     No dataclass, on purpose: a Trainer of half precision casts every tensor in the collections that it is
     handed, and the music itself has to stay in float32.
@@ -37,6 +44,7 @@ class ChunkBatch:
         gain: The gain of the normalisation; estimates are divided by it.
         references: The true sources, in the order of the separator's, normalised alike; None in `predict`.
         silent: Which channels of the references count as silent (see `metrics.silent`).
+        failures: Songs that should have been in it.
 
     Shape:
         - mixture: (batch, channel, time)
@@ -52,17 +60,25 @@ class ChunkBatch:
         gain: Tensor,
         references: Tensor | None = None,
         silent: Tensor | None = None,
+        failures: Sequence[Failure] = (),
     ) -> None:
         self.origins = origins
         self.mixture = mixture
         self.gain = gain
         self.references = references
         self.silent = silent
+        self.failures = list(failures)
 
     @classmethod
-    def join(cls, batches: Iterable["ChunkBatch"]) -> "ChunkBatch":
-        """One batch of several, which all have references or all have none."""
-        parts = list(batches)
+    def join(cls, parts: Sequence["ChunkBatch"], failures: Sequence[Failure] = ()) -> "ChunkBatch":
+        """One batch of several, which all have references or all have none.
+
+        Args:
+            parts: The batches.
+            failures: Songs that should have been among them.
+        """
+        if not parts:
+            return cls([], torch.zeros(0, 1, 1), torch.zeros(0), failures=failures)
         references = [part.references for part in parts if part.references is not None]
         silent = [part.silent for part in parts if part.silent is not None]
         return cls(
@@ -71,6 +87,7 @@ class ChunkBatch:
             torch.cat([part.gain for part in parts]),
             torch.cat(references) if references else None,
             torch.cat(silent) if silent else None,
+            failures,
         )
 
     def to(self, device: torch.device) -> "ChunkBatch":
@@ -84,7 +101,7 @@ class ChunkBatch:
     def _each(self, change: Callable[[Tensor], Tensor]) -> "ChunkBatch":
         references = None if self.references is None else change(self.references)
         silent = None if self.silent is None else change(self.silent)
-        return ChunkBatch(self.origins, change(self.mixture), change(self.gain), references, silent)
+        return ChunkBatch(self.origins, change(self.mixture), change(self.gain), references, silent, self.failures)
 
 
 class Prediction(NamedTuple):

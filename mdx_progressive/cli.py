@@ -8,16 +8,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import yaml
 from jsonargparse import DefaultHelpFormatter
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_only
 
-from mdx_progressive.callbacks import EstimateWriter, ResultFiles, StepProgressBar, TensorBoardCurves
+from mdx_progressive.callbacks import EstimateWriter, Failures, ResultFiles, StepProgressBar, TensorBoardCurves
 from mdx_progressive.comparing import compare
 from mdx_progressive.data import SongDataModule
 from mdx_progressive.errors import MdxError
 from mdx_progressive.listing import list_schedules, list_separators
 from mdx_progressive.memory import keep_freed_memory
 from mdx_progressive.module import ProgressiveDemixing
+from mdx_progressive.resuming import unfinished_version
 from mdx_progressive.trainer import ProgressiveTrainer
 
 _DESCRIPTION = """\
@@ -90,17 +93,46 @@ class ProgressiveCLI(LightningCLI):
         parser.link_arguments("model.separator.sources", "data.sources", apply_on="instantiate")
         parser.add_lightning_class_args(EstimateWriter, "writer")
         parser.add_lightning_class_args(TensorBoardCurves, "tensorboard")
+        parser.add_lightning_class_args(Failures, "failures")
+        parser.add_lightning_class_args(ResultFiles, "results")
         parser.add_argument("--out", type=Path, default=Path("separated"), help="Folder that `predict` writes to.")
         parser.link_arguments("out", "writer.out")
+        parser.add_argument("--fail-fast", action="store_true", help="Stop at the first song that can't be read.")
+        parser.link_arguments("fail_fast", "failures.fail_fast")
+        parser.add_argument(
+            "--resume",
+            type=bool,
+            default=True,
+            help="Whether `test` goes on with a run of the same model and data that broke off, in its folder.",
+        )
+        parser.link_arguments("resume", "results.resume")
         parser.add_argument("--traceback", action="store_true", help="Show where in the code an error was raised.")
+
+    def before_instantiate_classes(self) -> None:
+        """Let the logger go on in the folder of a run that broke off."""
+        config = self.config.get(str(self.subcommand))
+        if self.subcommand != "test" or not config.resume or getattr(rank_zero_only, "rank", 0) != 0:
+            return
+        settings = yaml.safe_load(self._parser("test").dump(config, skip_none=False))
+        version = unfinished_version(settings)
+        if version is not None:
+            config.trainer.logger.init_args.version = version
 
     def predict(self, **kwargs: Any) -> None:
         """Separate without keeping the estimates in memory: the writer has them."""
         self.trainer.predict(return_predictions=False, **kwargs)
+        self._name_failures()
 
     def test(self, **kwargs: Any) -> None:
         """Measure; the table is printed by `ResultFiles`."""
         self.trainer.test(verbose=False, **kwargs)
+        self._name_failures()
+
+    def _name_failures(self) -> None:
+        failures = self.datamodule.failures
+        if failures and self.trainer.is_global_zero:
+            reasons = "\n  ".join(failure.reason for failure in failures)
+            raise MdxError(f"{len(failures)} of the songs could not be read, all others are done:\n  {reasons}")
 
 
 # The commands that need no network: all others are LightningCLI's.
@@ -155,7 +187,7 @@ def _run(args: Sequence[str] | None) -> None:
             "default_root_dir": "logs",
             "enable_checkpointing": False,
             "enable_model_summary": False,
-            "callbacks": [StepProgressBar(), ResultFiles()],
+            "callbacks": [StepProgressBar()],
         },
         save_config_kwargs={"overwrite": True},
         seed_everything_default=False,

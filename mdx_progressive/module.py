@@ -8,6 +8,7 @@ from typing import NamedTuple, TypedDict
 
 import torch
 from lightning.pytorch import LightningModule
+from pandas import DataFrame
 from torch import Tensor
 
 from mdx_progressive.batch import ChunkBatch, Prediction
@@ -25,7 +26,7 @@ from mdx_progressive.methods import (
 from mdx_progressive.metrics import Known, Metric, Sdr, SiSdr
 from mdx_progressive.passes import pick
 from mdx_progressive.progressive import Step
-from mdx_progressive.results import Comparison, Row, curves, table, title
+from mdx_progressive.results import Comparison, Row, curves, title
 from mdx_progressive.schedules import Linear
 from mdx_progressive.separators import Separator
 
@@ -131,7 +132,6 @@ class ProgressiveDemixing(LightningModule):
         self.metrics = metrics or [SiSdr(), Sdr(), BssEval()]
         if not any(isinstance(metric, SiSdr) for metric in self.metrics):
             self.metrics = [SiSdr(), *self.metrics]
-        self.rows: list[Row] = []
         self.comparison: Comparison | None = None
         self.watchers: list[Watcher] = []
 
@@ -150,7 +150,7 @@ class ProgressiveDemixing(LightningModule):
         return Prediction(batch.origins, self.targets, self.separator.sample_rate, estimates / _per_source(batch.gain))
 
     def on_test_start(self) -> None:
-        self.rows = []
+        self.comparison = None
 
     def test_step(self, batch: ChunkBatch, batch_idx: int) -> TestOutput:
         """Run every method on the same chunks, from one plain pass, and measure every step."""
@@ -170,7 +170,6 @@ class ProgressiveDemixing(LightningModule):
                 rows += self._rows(batch, method, step, passes, values)
                 if method is self.method:
                     best.consider(step, values["si_sdr"])
-        self.rows += rows
         level = _per_source(batch.gain)
         sound = Sound(
             batch.mixture / level[:, 0], plain / level, best.estimates / level, best.step,
@@ -178,18 +177,17 @@ class ProgressiveDemixing(LightningModule):
         )  # fmt: skip
         return TestOutput(batch=batch, rows=rows, sound=sound)
 
-    def on_test_epoch_end(self) -> None:
-        """Bring the rows of all processes together, in the order of songs and chunks, and compare the methods."""
-        if self.trainer.world_size > 1:
-            shares: list[list[Row]] = [[] for _ in range(self.trainer.world_size)]
-            torch.distributed.all_gather_object(shares, self.rows)
-            self.rows = [row for share in shares for row in share]
-        self.rows.sort(key=lambda row: (row.song, row.chunk))
+    def conclude(self, results: DataFrame) -> None:
+        """Compare the methods, for the callbacks.
+
+        Args:
+            results: The table of all that was measured (see `results.Row`).
+        """
         floor, *others = self.methods
         bound = others[0] if isinstance(others[0], Oracle) else None
         self.comparison = Comparison(
-            means=curves(table(self.rows)),
-            caption=title(type(self.separator).__name__, self.rows),
+            means=curves(results),
+            caption=title(type(self.separator).__name__, list(results["song"].unique())),
             floor=floor.name,
             ceiling=bound.name if bound else None,
             between=[method.name for method in others if not method.needs_references],

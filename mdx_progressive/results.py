@@ -5,8 +5,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -42,40 +41,12 @@ class Row(NamedTuple):
 COLUMNS = Row._fields
 
 
-class RowWriter:
-    """Appends rows to a CSV file as they come, so that a run which breaks off leaves what it has measured.
-
-    Args:
-        path: The file; begun anew.
-    """
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("w", newline="", encoding="utf-8")
-        self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(COLUMNS)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def write(self, rows: Iterable[Row]) -> None:
-        """Append rows and hand them to the operating system."""
-        self._writer.writerows(row._replace(weight=round(row.weight, 9), value=round(row.value, 6)) for row in rows)
-        self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()
-
-
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write the whole table; the file appears, or replaces an older one, when it is complete."""
-    with whole_file(path) as temporary, RowWriter(temporary) as writer:
-        writer.write(rows)
+    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(row._replace(weight=round(row.weight, 9), value=round(row.value, 6)) for row in rows)
 
 
 def read_rows(path: Path) -> pd.DataFrame:
@@ -117,14 +88,13 @@ def curves(results: pd.DataFrame) -> pd.DataFrame:
     ).reset_index()
 
 
-def title(separator: str, rows: Sequence[Row]) -> str:
+def title(separator: str, songs: Sequence[str]) -> str:
     """What was measured on which songs, in a line.
 
     Example:
-        >>> title("Spleeter", [Row("a song", 0, "one-pass", 0, 1, 0.0, "vocals", "si_sdr", 3.0)])
+        >>> title("Spleeter", ["a song"])
         'Spleeter, a song'
     """
-    songs = list(dict.fromkeys(row.song for row in rows))
     return f"{separator}, {songs[0] if len(songs) == 1 else f'mean over {len(songs)} songs'}"
 
 

@@ -3,10 +3,11 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from mdx_progressive.batch import ChunkBatch, Origin, Prediction
@@ -40,6 +41,14 @@ def trainer(**settings: object) -> Trainer:
     )  # fmt: skip
 
 
+class Rows(Callback):
+    def __init__(self) -> None:
+        self.found: list[Row] = []
+
+    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *rest: Any) -> None:
+        self.found += outputs["rows"]
+
+
 def clip_data(separator: Separator, **settings: object) -> SongDataModule:
     return SongDataModule(separator.sample_rate, separator.sources, **settings)  # type: ignore[arg-type]
 
@@ -47,9 +56,9 @@ def clip_data(separator: Separator, **settings: object) -> SongDataModule:
 def measured(
     separator: Separator, data: SongDataModule, targets: list[str] | None = None, steps: int = 2, **settings: object
 ) -> dict[tuple[object, ...], float]:
-    module = ProgressiveDemixing(separator, Progressive(Linear(0.6), steps), targets=targets)
-    trainer(**settings).test(module, datamodule=data, verbose=False)
-    return {(*row[:4], row.source, row.metric): row.value for row in module.rows}
+    module, rows = ProgressiveDemixing(separator, Progressive(Linear(0.6), steps), targets=targets), Rows()
+    trainer(callbacks=[rows], **settings).test(module, datamodule=data, verbose=False)
+    return {(*row[:4], row.source, row.metric): row.value for row in rows.found}
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
@@ -59,7 +68,11 @@ class TestTest:
             spleeter, Progressive(Linear(0.9), 3), compare=[Progressive(Cosine(0.5), 1, name="short")]
         )
 
-        trainer().test(module, datamodule=clip_data(spleeter, chunk=2.0, all_chunks=True), verbose=False)
+        rows = Rows()
+
+        trainer(callbacks=[rows]).test(
+            module, datamodule=clip_data(spleeter, chunk=2.0, all_chunks=True), verbose=False
+        )
 
         song = "The Easton Ellises - Falcon 69"
         expected = {
@@ -70,9 +83,9 @@ class TestTest:
             for source in ("vocals", "accompaniment")
             for metric in ("si_sdr", "sdr", "bsseval_sdr")
         }
-        assert {(*row[:4], row.source, row.metric) for row in module.rows} == expected
-        assert len(module.rows) == len(expected)
-        weights = {row.step: row.weight for row in module.rows if row.method == "linear"}
+        assert {(*row[:4], row.source, row.metric) for row in rows.found} == expected
+        assert len(rows.found) == len(expected)
+        weights = {row.step: row.weight for row in rows.found if row.method == "linear"}
         assert weights == pytest.approx({0: 0.0, 1: 0.3, 2: 0.6, 3: 0.9})
 
     def test_step_0_of_every_method_is_the_plain_pass_and_the_oracle_lies_above(

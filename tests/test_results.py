@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mdx_progressive.results import COLUMNS, Row, RowWriter, curves, lines, read_rows, table, write_rows, write_summary
+from mdx_progressive.results import COLUMNS, Row, curves, lines, read_rows, table, write_rows, write_summary
 
 NAN = float("nan")
 
@@ -35,14 +35,6 @@ def test_the_file_has_exactly_the_columns_and_gives_the_rows_back(tmp_path: Path
     assert [row[:-1] for row in found] == [row._replace(weight=round(row.weight, 9))[:-1] for row in rows()]
     assert [row.value for row in found] == pytest.approx([row.value for row in rows()], nan_ok=True)
     assert list(tmp_path.iterdir()) == [tmp_path / "results.csv"]
-
-
-def test_rows_are_on_disk_before_the_file_is_closed(tmp_path: Path) -> None:
-    writer = RowWriter(tmp_path / "run" / "results.csv")
-    writer.write(rows()[:3])
-
-    assert len((tmp_path / "run" / "results.csv").read_text().splitlines()) == 1 + 3
-    writer.close()
 
 
 def test_the_mean_is_over_songs_of_the_mean_over_chunks_and_silence_is_left_out_and_counted() -> None:

@@ -1,8 +1,9 @@
 """What listens to a run and writes down what it hears."""
 
 from mdx_progressive.callbacks.estimate_writer import EstimateWriter
+from mdx_progressive.callbacks.failures import Failures
 from mdx_progressive.callbacks.progress import StepProgressBar
 from mdx_progressive.callbacks.result_files import ResultFiles
 from mdx_progressive.callbacks.tensorboard_curves import TensorBoardCurves
 
-__all__ = ["EstimateWriter", "ResultFiles", "StepProgressBar", "TensorBoardCurves"]
+__all__ = ["EstimateWriter", "Failures", "ResultFiles", "StepProgressBar", "TensorBoardCurves"]

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from mdx_progressive.data import SongDataModule
+from mdx_progressive.errors import MdxError
+from mdx_progressive.journal import Journal, forget
 from mdx_progressive.module import ProgressiveDemixing, TestOutput
 from mdx_progressive.plots import curves_figure
-from mdx_progressive.results import Line, RowWriter, lines, write_rows, write_summary
+from mdx_progressive.results import Line, lines, read_rows, write_rows, write_summary
 from mdx_progressive.whole_file import whole_file
 
 log = logging.getLogger(__name__)
@@ -23,15 +27,38 @@ HEADLINE = "si_sdr"
 
 
 class ResultFiles(Callback):
-    """Writes rows as they come; at the end the sorted table, its means, the chart, and a table on the terminal."""
+    """Keeps what is measured chunk by chunk; at the end writes the sorted table, its means and the chart.
 
-    def __init__(self) -> None:
-        self._writer: RowWriter | None = None
+    Args:
+        resume: Whether a run in this folder that broke off is gone on with: only chunks that it lacks, or whose files
+            have changed since, are measured.
+    """
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Each process keeps its own share until the end; the first one's has the final name.
-        share = "" if trainer.is_global_zero else f".{trainer.global_rank}"
-        self._writer = RowWriter(_folder(trainer) / f"results{share}.csv")
+    def __init__(self, resume: bool = True) -> None:
+        self.resume = resume
+        self._journal: Journal | None = None
+        self._stamps: dict[str, str] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Open the journal, and leave out the chunks that it holds before any of them is read."""
+        if stage != "test":
+            return
+        folder, datamodule = _folder(trainer), getattr(trainer, "datamodule", None)
+        resume = self.resume and isinstance(datamodule, SongDataModule)
+        if trainer.is_global_zero and not resume:
+            forget(folder)
+        trainer.strategy.barrier()
+        journal = self._journal = Journal(folder, trainer.global_rank)
+        self._stamps = {song.name: song.stamp for song in datamodule.songs} if resume and datamodule else {}
+        done = journal.done(self._stamp)
+        # Whoever begins first must not be seen by the others, or they would deal out the rest otherwise.
+        trainer.strategy.barrier()
+        if done and datamodule is not None:
+            remaining = datamodule.leave_out(done)
+            log.info("%s: goes on where it broke off, %d chunks are to be measured", folder, remaining)
+
+    def _stamp(self, song: str) -> str:
+        return self._stamps.get(song, "")
 
     def on_test_batch_end(
         self,
@@ -42,21 +69,38 @@ class ResultFiles(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if self._writer is not None:
-            output: TestOutput = outputs
-            self._writer.write(output["rows"])
+        assert self._journal is not None
+        output: TestOutput = outputs
+        for origin in output["batch"].origins:
+            rows = [row for row in output["rows"] if (row.song, row.chunk) == (origin.song, origin.chunk)]
+            self._journal.append(origin, self._stamp(origin.song), rows)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Bring the rows of all processes together in one table, and let the module compare its methods."""
+        assert isinstance(pl_module, ProgressiveDemixing)
+        journal = self._journal
+        assert journal is not None
+        measured = torch.tensor(journal.appended, device=pl_module.device)
+        appended = int(trainer.strategy.reduce(measured, reduce_op="sum"))
+        trainer.strategy.barrier()
+        if not trainer.is_global_zero:
+            return
+        if len(journal.done(self._stamp)) < appended:
+            raise MdxError(f"{journal.folder}: not all processes have written to it; put the logs on a shared disk")
+        results = journal.folder / "results.csv"
+        write_rows(results, journal.rows(self._stamp))
+        pl_module.conclude(read_rows(results))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, ProgressiveDemixing)
-        self._close()
-        folder = _folder(trainer)
-        if not trainer.is_global_zero:
-            (folder / f"results.{trainer.global_rank}.csv").unlink()
-            return
+        assert self._journal is not None
         comparison = pl_module.comparison
-        assert comparison is not None
-        means = comparison.means
-        write_rows(folder / "results.csv", pl_module.rows)
+        if comparison is None:  # Another process has it.
+            self._journal.close()
+            return
+        folder, means = self._journal.folder, comparison.means
+        datamodule = getattr(trainer, "datamodule", None)
+        failures = datamodule.failures if isinstance(datamodule, SongDataModule) else []
         facts: dict[str, object] = {
             "separator": type(pl_module.separator).__name__,
             "licence_of_weights": pl_module.separator.licence,
@@ -65,10 +109,12 @@ class ResultFiles(Callback):
             "methods": [method.name for method in pl_module.methods],
             "bounds": [method.name for method in pl_module.methods if method.needs_references],
             "passes_per_chunk": pl_module.passes,
+            "failed": {failure.song: failure.reason for failure in failures},
         }
         write_summary(folder / "summary.json", means, facts)
         with whole_file(folder / "curves.png") as temporary:
             curves_figure(comparison, HEADLINE).savefig(temporary, dpi=110, format="png")
+        self._journal.remove()
         found = [
             (method, lines(means, HEADLINE, method, comparison.floor, comparison.ceiling))
             for method in comparison.between
@@ -81,12 +127,10 @@ class ResultFiles(Callback):
             log.warning("%d silent sources of chunks were left out of the means (NaN in results.csv)", silent)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        if self._journal is not None:
+            self._journal.close()
+            if self._journal.appended:
+                log.warning("%s: broken off; the same command goes on where it stopped", self._journal.folder)
 
 
 def _folder(trainer: Trainer) -> Path:

@@ -1,14 +1,13 @@
 """The LightningDataModule: which songs there are, how they are cut, and which process gets which batch."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
-import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from tqdm.auto import tqdm
 
-from mdx_progressive.batch import ChunkBatch
+from mdx_progressive.batch import ChunkBatch, Failure
 from mdx_progressive.data.chunker import Chunker
 from mdx_progressive.data.grouping import group
 from mdx_progressive.data.normalisation import Normalisation
@@ -73,24 +72,42 @@ class SongDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.songs: list[Song] = []
+        self.failures: list[Failure] = []
+        """Songs that could not be read; what is found out while they are separated comes with the batches."""
+        self._test: list[list[Place]] = []
 
     def setup(self, stage: str) -> None:
-        """Find the songs and, for `test`, read each once to see where it begins and that it is whole."""
+        """Find the songs and, for `test`, read each once to see where it begins and that it is whole.
+
+        Raises:
+            MdxError: If there is no song, or none that can be read.
+        """
+        self.failures = []
         if stage == "predict":
             self.songs = audio_files(self.inputs) if self.inputs else self._stem_songs()
             return
         self.songs = self._stem_songs()
-        for song in self.songs:
-            group(song.stems, self.sources, song.place)
-        chunker = self._chunker(with_references=True)
-        self._test = _Batches(_alike(self._places(chunker.reader), self.batch_size), chunker)
+        self._test = _alike(self._places(), self.batch_size)
+        if not self._test:
+            raise MdxError("\n".join(failure.reason for failure in self.failures))
 
     def keep(self, wanted: Callable[[str], bool]) -> None:
         """Leave out the songs whose name is not wanted; for callbacks that know what is done already."""
         self.songs = [song for song in self.songs if wanted(song.name)]
 
+    def leave_out(self, done: Collection[tuple[str, int]]) -> int:
+        """Leave out what `test` has done already, song and number of chunk; returns how many chunks remain.
+
+        A batch remains whole if one of its chunks does: in another company its numbers might differ in the last digit.
+        """
+        remaining = [
+            batch for batch in self._test if not all((place.song.name, place.chunk) in done for place in batch)
+        ]
+        self._test = remaining or [[]]  # Lightning skips a run without batches, and nothing would be written.
+        return sum(len(batch) for batch in remaining)
+
     def test_dataloader(self) -> DataLoader[ChunkBatch]:
-        return self._loader(self._test)
+        return self._loader(_Batches(self._test, self._chunker(with_references=True)))
 
     def predict_dataloader(self) -> DataLoader[ChunkBatch]:
         chunker = self._chunker(with_references=False)
@@ -103,11 +120,17 @@ class SongDataModule(LightningDataModule):
         reader = SongReader(self.sample_rate, self.mixture, with_stems=with_references)
         return Chunker(reader, self.sources if with_references else None, self.normalisation)
 
-    def _places(self, reader: SongReader) -> Iterator[tuple[int, Place]]:
-        """The chunks of all songs, each with its number of channels."""
+    def _places(self) -> Iterator[tuple[int, Place]]:
+        """The chunks of all songs that can be read, each with its number of channels."""
+        reader = self._chunker(with_references=True).reader
         chunk = None if self.chunk is None else int(self.chunk * self.sample_rate)
         for song in tqdm(self.songs, desc="Reading songs", unit="song", leave=False, disable=len(self.songs) < 2):
-            loaded = reader.load(song)
+            try:
+                group(song.stems, self.sources, song.place)
+                loaded = reader.load(song)
+            except (MdxError, OSError) as error:
+                self.failures.append(Failure(song.name, str(error)))
+                continue
             start = 0 if self.trim is None else first_sound(loaded.stems, self.trim)
             channels, time = loaded.mixture.shape
             for place in places(song, start, time, chunk, self.all_chunks, self.sample_rate):
@@ -139,9 +162,13 @@ class _Batches(Dataset[ChunkBatch]):
         return len(self.batches)
 
     def __getitem__(self, index: int) -> ChunkBatch:
-        if index == _NOTHING:
-            return ChunkBatch([], torch.zeros(0, 1, 1), torch.zeros(0))
-        return ChunkBatch.join(self.chunker(place) for place in self.batches[index])
+        chunks, failures = [], []
+        for place in [] if index == _NOTHING else self.batches[index]:
+            try:
+                chunks.append(self.chunker(place))
+            except (MdxError, OSError) as error:
+                failures.append(Failure(place.song.name, str(error)))
+        return ChunkBatch.join(chunks, failures)
 
 
 class _EachOnce(DistributedSampler[int]):

@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 from importlib.resources import as_file
 from pathlib import Path
 
@@ -29,6 +31,17 @@ class Song:
     name: str
     mixture: AudioStream | None
     stems: dict[str, AudioStream] = field(default_factory=dict)
+
+    @property
+    def stamp(self) -> str:
+        """Another one when a file of the song has been changed, as its size and date tell."""
+        streams = [*([self.mixture] if self.mixture else []), *self.stems.values()]
+        facts = []
+        for path in dict.fromkeys(stream.path for stream in streams):
+            with suppress(OSError):  # It is read soon, and that tells more.
+                known = path.stat()
+                facts.append((path.name, known.st_size, known.st_mtime_ns))
+        return sha256(repr(facts).encode()).hexdigest()[:16]
 
     @property
     def place(self) -> Path:

@@ -1,0 +1,69 @@
+"""Songs that could not be read: brought together, so that the others go on and nothing is forgotten at the end."""
+
+import logging
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from mdx_progressive.batch import Failure
+from mdx_progressive.data import SongDataModule
+from mdx_progressive.errors import MdxError
+
+log = logging.getLogger(__name__)
+
+
+class Failures(Callback):
+    """Collects the songs that could not be read, of all processes, in the data module's `failures`.
+
+    Args:
+        fail_fast: Stop at the first of them.
+
+    Raises:
+        MdxError: At the first of them, with `fail_fast`.
+    """
+
+    def __init__(self, fail_fast: bool = False) -> None:
+        self.fail_fast = fail_fast
+        self._found: dict[str, Failure] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._found = {}
+        if isinstance(data := _data(trainer), SongDataModule):
+            self._collect(data.failures)
+
+    def on_test_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._collect(batch.failures)
+
+    def on_predict_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._collect(batch.failures)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._bring_together(trainer)
+
+    def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._bring_together(trainer)
+
+    def _collect(self, failures: list[Failure]) -> None:
+        for failure in failures:
+            if self.fail_fast:
+                raise MdxError(failure.reason)
+            if failure.song not in self._found:
+                log.warning("left out: %s", failure.reason)
+            self._found.setdefault(failure.song, failure)
+
+    def _bring_together(self, trainer: Trainer) -> None:
+        found = [self._found]
+        if trainer.world_size > 1:
+            found = [{} for _ in range(trainer.world_size)]
+            torch.distributed.all_gather_object(found, self._found)
+        if isinstance(data := _data(trainer), SongDataModule):
+            data.failures = list({song: failure for each in found for song, failure in each.items()}.values())
+
+
+def _data(trainer: Trainer) -> object:
+    return getattr(trainer, "datamodule", None)

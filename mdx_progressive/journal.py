@@ -1,0 +1,112 @@
+"""What a run of `test` has measured so far, so that one which breaks off can go on where it stopped.
+
+Each process appends a line of JSON for each chunk to a file of its own in the run's folder. A line that is torn,
+because the process was killed in the midst of it, does not count.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from mdx_progressive.batch import Origin
+from mdx_progressive.errors import MdxError
+from mdx_progressive.results import Row
+
+_SHARES = "measured.*.jsonl"
+_LOCK = ".lock"
+
+Stamp = Callable[[str], str | None]
+"""The name of a song to what changes with its files (see `Song.stamp`); None for a song that is unknown now."""
+
+
+class Journal:
+    """The chunks that the processes of a run have measured.
+
+    Args:
+        folder: The run's folder, the same for all processes.
+        rank: Number of this process; the first one keeps other runs out of the folder.
+
+    Raises:
+        MdxError: If another run is writing to the folder.
+    """
+
+    def __init__(self, folder: Path, rank: int = 0) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.appended = 0
+        """Chunks that this process has added."""
+        self._lock = FileLock(folder / _LOCK)
+        try:
+            if rank == 0:
+                self._lock.acquire(timeout=2)
+        except Timeout as error:
+            raise MdxError(f"{folder}: another run is writing to it") from error
+        self._path = folder / _SHARES.replace("*", str(rank))
+        self._file = self._path.open("ab")
+        self._file.truncate(self._path.read_bytes().rfind(b"\n") + 1)
+
+    def append(self, origin: Origin, stamp: str, rows: Sequence[Row]) -> None:
+        """Add a chunk's rows, and hand them to the operating system."""
+        values = [row[2:] for row in rows]
+        line = json.dumps({"song": origin.song, "chunk": origin.chunk, "stamp": stamp, "rows": values})
+        self._file.write(line.encode() + b"\n")
+        self._file.flush()
+        self.appended += 1
+
+    def done(self, stamp: Stamp) -> set[tuple[str, int]]:
+        """Song and number of the chunks that all processes have measured, of songs that have not changed since."""
+        return set(self._places(stamp))
+
+    def rows(self, stamp: Stamp) -> Iterator[Row]:
+        """The rows of all processes in the order of songs and chunks; one chunk at a time is in memory."""
+        for (song, chunk), (path, start) in sorted(self._places(stamp).items()):
+            with path.open("rb") as file:
+                file.seek(start)
+                for values in json.loads(file.readline())["rows"]:
+                    yield Row(song, chunk, *values)
+
+    def _places(self, stamp: Stamp) -> dict[tuple[str, int], tuple[Path, int]]:
+        """In which file, and where in it, the chunks stand; a chunk that was measured again stands there last."""
+        found = {}
+        for path in sorted(self.folder.glob(_SHARES)):
+            start = 0
+            with path.open("rb") as file:
+                for line in file:
+                    if line.endswith(b"\n"):
+                        entry = json.loads(line)
+                        if entry["stamp"] == stamp(entry["song"]):
+                            found[entry["song"], entry["chunk"]] = path, start
+                    start += len(line)
+        return found
+
+    def close(self) -> None:
+        """Let go of the files; they stay."""
+        self._file.close()
+        self._lock.release()
+
+    def remove(self) -> None:
+        """Close and remove the files of all processes: the run is complete."""
+        self.close()
+        forget(self.folder)
+        (self.folder / _LOCK).unlink(missing_ok=True)
+
+
+def forget(folder: Path) -> None:
+    """Remove what a run that broke off has measured."""
+    for path in folder.glob(_SHARES):
+        path.unlink()
+
+
+def broke_off(folder: Path) -> bool:
+    """Whether a run has left measurements in the folder without coming to its end, and none is writing to it now."""
+    if not any(folder.glob(_SHARES)):
+        return False
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    lock.release()
+    return True
