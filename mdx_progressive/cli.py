@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from jsonargparse import DefaultHelpFormatter
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from mdx_progressive.callbacks import EstimateWriter, ResultFiles, StepProgressBar, TensorBoardCurves
+from mdx_progressive.callbacks import EstimateWriter, ResultFiles, SoundFiles, StepProgressBar, TensorBoardCurves
 from mdx_progressive.comparing import compare
 from mdx_progressive.data import SongDataModule
 from mdx_progressive.errors import MdxError
@@ -90,6 +90,7 @@ class ProgressiveCLI(LightningCLI):
         parser.link_arguments("model.separator.sources", "data.sources", apply_on="instantiate")
         parser.add_lightning_class_args(EstimateWriter, "writer")
         parser.add_lightning_class_args(TensorBoardCurves, "tensorboard")
+        parser.add_lightning_class_args(SoundFiles, "sound")
         parser.add_argument("--out", type=Path, default=Path("separated"), help="Folder that `predict` writes to.")
         parser.link_arguments("out", "writer.out")
         parser.add_argument("--traceback", action="store_true", help="Show where in the code an error was raised.")

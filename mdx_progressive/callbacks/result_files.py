@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ class ResultFiles(Callback):
             "methods": [method.name for method in pl_module.methods],
             "bounds": [method.name for method in pl_module.methods if method.needs_references],
             "passes_per_chunk": pl_module.passes,
+            "versions": {package: version(package) for package in ("mdx_progressive", "torch", "lightning")},
         }
         write_summary(folder / "summary.json", means, facts)
         with whole_file(folder / "curves.png") as temporary:
