@@ -64,7 +64,7 @@ def _found(findings: Findings, best: Gain) -> str:
     who = f"the best of {len(findings.methods)} methods, “{best.method}”," if several else f"“{best.method}”"
     size = f"{decibels(best.mean)} dB {findings.title}"
     one_song = math.isnan(best.low)
-    interval = f"95 % interval {decibels(best.low)} to {decibels(best.high)}"
+    interval = f"95 % interval {decibels(best.low)} to {decibels(best.high)}"
     if round(best.mean, 2) > 0:
         said = f"{who} gains {size} over one pass"
         if one_song:
@@ -95,7 +95,7 @@ def _of_the_method(findings: Findings, best: Gain) -> list[str]:
         size = decibels(abs(best.worst), sign=False)
         found.append(f"in its worst case ({best.worst_at}) it {loss} {size} dB")
     if len(findings.methods) > 1:
-        found.append(f"it was picked among {len(findings.methods)} methods on these very songs, which flatters it")
+        found.append(f"it was picked among {len(findings.methods)} methods by these very results, which flatters it")
     return found
 
 

@@ -43,7 +43,7 @@ _STYLE: dict[Any, Any] = {
     "ytick.labelcolor": _MUTED,
     "savefig.transparent": True,
 }
-_WIDTH = 5.0
+_WIDTH = 4.4
 """Inches at 72 dots: as wide as a phone, so that letters have their size there."""
 
 
@@ -189,7 +189,7 @@ def gains_chart(findings: Findings, source: str, gains: Sequence[Gain], name: st
         label = gain.method if known else f"{gain.method} (told the truth)"
         axis.annotate(
             label, (0, row), (4, 6), xycoords=axis.get_yaxis_transform(), textcoords="offset points",
-            color=_INK, fontsize=9, gid=chart.told(told, css),
+            color=_INK, fontsize=9, gid=chart.told(told, f"{css} label"),
         )  # fmt: skip
     axis.set(xlabel="gain over one pass (dB)", ylim=(len(gains) - 0.5, -0.8), yticks=[])
     axis.spines["left"].set_visible(False)

@@ -108,10 +108,10 @@ def _config(folder: Path) -> str:
 
 
 def _separator(findings: Findings, config: str) -> str:
-    """What the separator is called: by its weights, if the configuration names them."""
+    """What the separator is called: by its weights, as far as the configuration names them."""
     kind = str(findings.run.facts.get("separator", "the separator"))
     try:
-        content: Any = yaml.safe_load(config)
-        return f"{content['model']['separator']['init_args']['name']} ({kind})"
+        settings: dict[str, Any] = yaml.safe_load(config)["model"]["separator"]["init_args"]
+        return Path(settings["weights"]).name if settings.get("weights") else str(settings["name"])
     except (KeyError, TypeError, yaml.YAMLError):
         return kind

@@ -101,14 +101,13 @@ def listening(findings: Findings) -> Listening:
 
 def _words(take: Take, excerpt: Excerpt) -> tuple[str, str]:
     """What a take is called, and what else there is to say of it."""
-    best = "best in hindsight" if take.best else ""
     match take.kind:
         case "mixture":
             return "mixture", "what was separated"
         case "one-pass":
-            return "one pass", best
+            return "one pass", "no step is better" if take.best else ""
         case "step":
-            return f"{excerpt.method}, step {take.step}", best
+            return f"{excerpt.method}, step {take.step}", "its best step, in hindsight" if take.best else ""
         case "oracle":
             return f"oracle, step {take.step}", "told the true stem"
         case "reference":
