@@ -55,7 +55,7 @@ def report(args: Sequence[str]) -> None:
     text = page(findings)
     with whole_file(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    print(f"wrote {out} ({out.stat().st_size / 1e6:.2g} MB)")
 
 
 def page(findings: Findings) -> str:
