@@ -74,7 +74,7 @@ class Player {
   }
 
   get now() {
-    return this.voices.length ? (context.currentTime - this.began) % this.seconds : this.position;
+    return this.voices.length ? Math.max(context.currentTime - this.began, 0) % this.seconds : this.position;
   }
 
   toggle() {
@@ -166,7 +166,7 @@ class Player {
   }
 
   show() {
-    const now = Math.max(this.now, 0);
+    const now = this.now;
     this.section.classList.toggle("playing", this.playing);
     this.section.style.setProperty("--at", now / this.seconds);
     this.button.ariaLabel = `${this.playing ? "Pause" : "Play"} ${this.source}`;
