@@ -154,9 +154,9 @@ def cost_chart(findings: Findings, source: str, gains: Iterable[Gain], name: str
         if end is not None and not math.isnan(end.low):
             told = f"{method}: 95 % interval {decibels(end.low)} to {decibels(end.high)} dB"
             gid = chart.told(told, f"m m{number}")
-            chart.axis.plot(
-                [end.passes] * 2, [end.low, end.high], color=_look(number)[0], linewidth=4, alpha=0.35, gid=gid
-            )
+            # Methods that cost the same would hide each other's bars.
+            place = end.passes + 0.6 * (number / max(1, len(findings.methods) - 1) - 0.5) * (len(findings.methods) > 1)
+            chart.axis.plot([place] * 2, [end.low, end.high], color=_look(number)[0], linewidth=3, alpha=0.4, gid=gid)
     chart.axis.set(xlabel="passes for each source", ylabel="gain over one pass (dB)", xlim=(0.5, None))
     chart.axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return chart.svg()
