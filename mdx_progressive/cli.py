@@ -13,13 +13,21 @@ from jsonargparse import DefaultHelpFormatter
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
-from mdx_progressive.callbacks import EstimateWriter, Failures, ResultFiles, StepProgressBar, TensorBoardCurves
+from mdx_progressive.callbacks import (
+    EstimateWriter,
+    Failures,
+    ResultFiles,
+    SoundFiles,
+    StepProgressBar,
+    TensorBoardCurves,
+)
 from mdx_progressive.comparing import compare
 from mdx_progressive.data import SongDataModule
 from mdx_progressive.errors import MdxError
 from mdx_progressive.listing import list_schedules, list_separators
 from mdx_progressive.memory import keep_freed_memory
 from mdx_progressive.module import ProgressiveDemixing
+from mdx_progressive.report import report
 from mdx_progressive.resuming import unfinished_version
 from mdx_progressive.trainer import ProgressiveTrainer
 
@@ -37,6 +45,8 @@ in which the estimated target grows louder. No training.
       the best weight of each step and source, or of each pass and band, on songs with stems, for use without them
   mdx-progressive compare logs/demo/version_0
       what each method of a run has gained over one pass, song by song, with intervals
+  mdx-progressive report logs/demo/version_0
+      a run as one HTML file: answer, charts, gains, songs, and players that switch between the takes
   mdx-progressive separators
       the pretrained separators, their sources, licences and training data
   mdx-progressive schedules [--picture FILE.png]
@@ -93,6 +103,7 @@ class ProgressiveCLI(LightningCLI):
         parser.link_arguments("model.separator.sources", "data.sources", apply_on="instantiate")
         parser.add_lightning_class_args(EstimateWriter, "writer")
         parser.add_lightning_class_args(TensorBoardCurves, "tensorboard")
+        parser.add_lightning_class_args(SoundFiles, "sound")
         parser.add_lightning_class_args(Failures, "failures")
         parser.add_lightning_class_args(ResultFiles, "results")
         parser.add_argument("--out", type=Path, default=Path("separated"), help="Folder that `predict` writes to.")
@@ -140,6 +151,7 @@ _COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "separators": list_separators,
     "schedules": list_schedules,
     "compare": compare,
+    "report": report,
 }
 
 

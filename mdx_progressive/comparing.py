@@ -1,6 +1,5 @@
 """`mdx-progressive compare`: what methods of one or several runs of `test` gain, on the terminal and as a file."""
 
-import json
 import math
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from tabulate import tabulate
 
 from mdx_progressive.errors import MdxError
 from mdx_progressive.gains import Gain, choice, differences, last_steps, summary
-from mdx_progressive.results import read_rows
+from mdx_progressive.runs import read_run
 from mdx_progressive.whole_file import whole_file
 
 _FORMATS = {".csv": None, ".md": "github", ".tex": "latex_booktabs"}
@@ -78,22 +77,14 @@ def compare(args: Sequence[str]) -> None:
 
 def _of_run(run: Path, wanted: Namespace, alone: bool) -> tuple[pd.DataFrame, list[str]]:
     """The differences of a run, and which of its methods are bounds; named after the run where there are several."""
-    path = run / "results.csv" if run.is_dir() else run
-    if not path.is_file():
-        raise MdxError(f"{run} holds no results.csv: name the folder of a run of `mdx-progressive test`")
+    found = read_run(run)
     prefix = "" if alone else f"{run} "
     try:
-        table = differences(read_rows(path), wanted.metric, wanted.against)
-        facts = json.loads(path.with_name("summary.json").read_text(encoding="utf-8"))
-        bounds = [prefix + name for name in facts["bounds"]]
-    except FileNotFoundError as error:
-        raise MdxError(f"{path}: there is no summary.json beside it; did the run finish?") from error
+        table = differences(found.rows, wanted.metric, wanted.against)
     except MdxError as error:
-        raise MdxError(f"{path}: {error}") from error
-    except (KeyError, ValueError) as error:
-        raise MdxError(f"{path} is no table of results of `mdx-progressive test`: {error}") from error
+        raise MdxError(f"{found.path}: {error}") from error
     table["method"] = prefix + table["method"]
-    return table, bounds
+    return table, [prefix + name for name in found.bounds]
 
 
 def _print(gains: Sequence[Gain], heading: str) -> None:

@@ -45,6 +45,8 @@ class Sound(NamedTuple):
         one_pass: Estimates of the plain pass.
         best: For each target the estimate of the method's step with the highest SI-SDR.
         best_step: The number of that step, (batch, target).
+        last: Estimates of the method's last step.
+        oracle: Those of the oracle's last step; None where it was not run.
         references: The true targets.
 
     Shape:
@@ -56,6 +58,8 @@ class Sound(NamedTuple):
     one_pass: Tensor
     best: Tensor
     best_step: Tensor
+    last: Tensor
+    oracle: Tensor | None
     references: Tensor
 
 
@@ -114,9 +118,10 @@ class ProgressiveDemixing(LightningModule):
         self.method = method
         self.indices = separator.index(targets)
         self.targets = [separator.sources[index] for index in self.indices]
-        bounds: list[Method] = [OnePass()]
+        self.oracle: Oracle | None = None
         if oracle:
-            bounds.append(Oracle(method.schedule if isinstance(method, Progressive) else Linear(), method.steps))
+            self.oracle = Oracle(method.schedule if isinstance(method, Progressive) else Linear(), method.steps)
+        bounds: list[Method] = [OnePass(), self.oracle] if self.oracle else [OnePass()]
         rivals: list[Method] = []
         if ensemble:
             rivals.append(plain_ensemble(method.passes, separator.segment or _SPAN))
@@ -161,6 +166,7 @@ class ProgressiveDemixing(LightningModule):
         first = self._plain_pass(batch, self.methods)
         plain = first.of(self.targets)
         best = _Best(plain)
+        last: dict[str, Tensor] = {}
         known = Known(batch.mixture, batch.references, batch.silent, self.indices, self.separator.sample_rate)
         measures = [metric.against(known) for metric in self.metrics]
         rows: list[Row] = []
@@ -170,9 +176,12 @@ class ProgressiveDemixing(LightningModule):
                 rows += self._rows(batch, method, step, passes, values)
                 if method is self.method:
                     best.consider(step, values["si_sdr"])
+            if method in (self.method, self.oracle):
+                last[method.name] = step.estimates
         level = _per_source(batch.gain)
         sound = Sound(
             batch.mixture / level[:, 0], plain / level, best.estimates / level, best.step,
+            last[self.method.name] / level, last[self.oracle.name] / level if self.oracle else None,
             batch.references[:, self.indices] / level,
         )  # fmt: skip
         return TestOutput(batch=batch, rows=rows, sound=sound)
@@ -184,12 +193,11 @@ class ProgressiveDemixing(LightningModule):
             results: The table of all that was measured (see `results.Row`).
         """
         floor, *others = self.methods
-        bound = others[0] if isinstance(others[0], Oracle) else None
         self.comparison = Comparison(
             means=curves(results),
             caption=title(type(self.separator).__name__, list(results["song"].unique())),
             floor=floor.name,
-            ceiling=bound.name if bound else None,
+            ceiling=self.oracle.name if self.oracle else None,
             between=[method.name for method in others if not method.needs_references],
         )
 

@@ -4,6 +4,7 @@ from mdx_progressive.callbacks.estimate_writer import EstimateWriter
 from mdx_progressive.callbacks.failures import Failures
 from mdx_progressive.callbacks.progress import StepProgressBar
 from mdx_progressive.callbacks.result_files import ResultFiles
+from mdx_progressive.callbacks.sound_files import SoundFiles
 from mdx_progressive.callbacks.tensorboard_curves import TensorBoardCurves
 
-__all__ = ["EstimateWriter", "Failures", "ResultFiles", "StepProgressBar", "TensorBoardCurves"]
+__all__ = ["EstimateWriter", "Failures", "ResultFiles", "SoundFiles", "StepProgressBar", "TensorBoardCurves"]

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,7 @@ class ResultFiles(Callback):
             "bounds": [method.name for method in pl_module.methods if method.needs_references],
             "passes_per_chunk": pl_module.passes,
             "failed": {failure.song: failure.reason for failure in failures},
+            "versions": {package: version(package) for package in ("mdx_progressive", "torch", "lightning")},
         }
         write_summary(folder / "summary.json", means, facts)
         with whole_file(folder / "curves.png") as temporary:

@@ -1,0 +1,133 @@
+"""What there is to hear of `test`: <run>/sound/<song>/mixture.mp3 and <source>/<take>.mp3, for the report's players."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import soundfile
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from mdx_progressive.batch import Origin
+from mdx_progressive.data.audio import resample
+from mdx_progressive.errors import MdxError
+from mdx_progressive.module import ProgressiveDemixing, Sound, TestOutput
+from mdx_progressive.takes import FOLDER, Excerpt, Kind, Take, remove_index, safe_name, write_index
+from mdx_progressive.whole_file import whole_file
+
+_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
+"""The sample rates that MP3 knows."""
+_OTHER_RATE = 44100
+_PEAK = 0.9
+"""What the loudest take may reach: coding adds a little to peaks, and beyond full scale they would be cut off."""
+_COMPRESSION = 0.3
+"""Between 0 and 1; of LAME's V3, about 135 kb/s."""
+
+
+class SoundFiles(Callback):
+    """Writes what the players of `mdx-progressive report` play: of each song the mixture, and of each source one pass,
+    the best and the last step of the method, the oracle's last step and the reference.
+
+    All files of a song have one gain, which only ever turns down, so that they compare fairly. They are MP3 at a
+    variable rate of about 135 kb/s, which every browser plays, and without a shift against each other.
+
+    Args:
+        songs: How many songs are written, from the first on; 0 for none.
+        seconds: How much of each, at most.
+    """
+
+    def __init__(self, songs: int = 3, seconds: float = 12.0) -> None:
+        self.songs = songs
+        self.seconds = seconds
+        self._written: dict[str, Excerpt] = {}
+        self._names: list[str] = []
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._written.clear()
+        self._names.clear()
+        if trainer.is_global_zero:
+            remove_index(_folder(trainer))
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        assert isinstance(pl_module, ProgressiveDemixing)
+        output: TestOutput = outputs
+        sound = output["sound"]
+        if sound is None or not trainer.is_global_zero:
+            return
+        for item, origin in enumerate(output["batch"].origins):
+            if origin.song in self._written or len(self._written) >= self.songs:
+                continue
+            name = safe_name(origin.song, self._names)
+            self._names.append(name)
+            self._written[origin.song] = self._write(_folder(trainer), name, origin, _take(sound, item), pl_module)
+            write_index(_folder(trainer), self._written.values())
+
+    def _write(self, folder: Path, name: str, origin: Origin, sound: Sound, module: ProgressiveDemixing) -> Excerpt:
+        """Write the files of one chunk below `folder / name`."""
+        rate, method = module.separator.sample_rate, module.method
+        time = sound.mixture.shape[-1]
+        samples = min(time, int(self.seconds * rate))
+        heard = [waveform for waveform in sound if waveform is not sound.best_step and waveform is not None]
+        peak = max(float(waveform[..., :samples].abs().max()) for waveform in heard)
+        gain = min(1.0, _PEAK / max(peak, _PEAK))
+
+        def take(waveform: Tensor, kind: Kind, *place: str, step: int | None = None, best: bool = False) -> Take:
+            file = Path(name, *place, f"{kind if kind != 'step' else f'step {step}'}.mp3")
+            _write_mp3(folder / file, gain * waveform[:, :samples], rate)
+            return Take(kind, file.as_posix(), step, best)
+
+        mixture = take(sound.mixture, "mixture")
+        of_sources: dict[str, list[Take]] = {}
+        places: list[str] = []
+        for number, target in enumerate(module.targets):
+            places.append(place := safe_name(target, places))
+            one_pass, best = sound.one_pass[number], int(sound.best_step[number])
+            steps = {best: sound.best[number], method.steps: sound.last[number]}
+            # Step 0 is the plain pass, unless the method hears the mixture in several views.
+            others = {step: steps[step] for step in sorted(steps) if not torch.equal(steps[step], one_pass)}
+            takes = [mixture, take(one_pass, "one-pass", place, step=0, best=best not in others)]
+            takes += [take(others[step], "step", place, step=step, best=step == best) for step in others]
+            if sound.oracle is not None and module.oracle is not None:
+                takes.append(take(sound.oracle[number], "oracle", place, step=module.oracle.steps))
+            of_sources[target] = [*takes, take(sound.references[number], "reference", place)]
+        return Excerpt(
+            song=origin.song,
+            chunk=origin.chunk,
+            seconds=samples / rate,
+            chunk_seconds=time / rate,
+            gain_db=round(20 * math.log10(gain), 2),
+            method=method.name,
+            takes=of_sources,
+        )
+
+
+def _take(sound: Sound, item: int) -> Sound:
+    """The sound of one item of a batch, on the CPU."""
+    return Sound._make(None if part is None else part[item].float().cpu() for part in sound)
+
+
+def _write_mp3(path: Path, waveform: Tensor, rate: int) -> None:
+    if rate not in _RATES:
+        waveform, rate = resample(waveform, rate, _OTHER_RATE), _OTHER_RATE
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as temporary:
+            soundfile.write(
+                temporary, waveform.T.numpy(), rate, format="MP3", subtype="MPEG_LAYER_III",
+                bitrate_mode="VARIABLE", compression_level=_COMPRESSION,
+            )  # fmt: skip
+    except (OSError, soundfile.SoundFileError) as error:
+        raise MdxError(f"{path}: could not be written ({error}); --sound.songs 0 leaves the sound out") from error
+
+
+def _folder(trainer: Trainer) -> Path:
+    return Path(trainer.log_dir or trainer.default_root_dir) / FOLDER

@@ -1,0 +1,55 @@
+"""A run of `test` as it lies on disk: its table of rows and the facts beside it."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from mdx_progressive.errors import MdxError
+from mdx_progressive.results import COLUMNS, read_rows
+
+
+class Run(NamedTuple):
+    """What a run has left.
+
+    Args:
+        path: Its table, results.csv.
+        rows: The rows of that table (see `results.Row`).
+        facts: What summary.json says of the separator and the methods.
+        bounds: Names of the methods that are told the true sources.
+    """
+
+    path: Path
+    rows: pd.DataFrame
+    facts: dict[str, Any]
+    bounds: list[str]
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+        return self.path.parent
+
+
+def read_run(place: Path) -> Run:
+    """Read a run.
+
+    Args:
+        place: Its folder, or its results.csv.
+
+    Raises:
+        MdxError: If there is no table or no summary, or they are not what `test` writes.
+    """
+    path = place / "results.csv" if place.is_dir() else place
+    if not path.is_file():
+        raise MdxError(f"{place} holds no results.csv: name the folder of a run of `mdx-progressive test`")
+    try:
+        rows = read_rows(path)
+        if missing := [column for column in COLUMNS if column not in rows.columns]:
+            raise ValueError(f"it has no column {', '.join(missing)}")
+        facts = json.loads(path.with_name("summary.json").read_text(encoding="utf-8"))
+        return Run(path, rows, facts, list(facts["bounds"]))
+    except FileNotFoundError as error:
+        raise MdxError(f"{path}: there is no summary.json beside it; did the run finish?") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise MdxError(f"{path} is no table of results of `mdx-progressive test`: {error}") from error
