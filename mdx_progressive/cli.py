@@ -18,6 +18,7 @@ from mdx_progressive.errors import MdxError
 from mdx_progressive.listing import list_schedules, list_separators
 from mdx_progressive.memory import keep_freed_memory
 from mdx_progressive.module import ProgressiveDemixing
+from mdx_progressive.preparing import prepare
 from mdx_progressive.trainer import ProgressiveTrainer
 
 _DESCRIPTION = """\
@@ -34,6 +35,8 @@ in which the estimated target grows louder. No training.
       the best weight of each step and source, or of each pass and band, on songs with stems, for use without them
   mdx-progressive compare logs/demo/version_0
       what each method of a run has gained over one pass, song by song, with intervals
+  mdx-progressive prepare --data.root songs/ --to prepared/
+      trim and cut songs once, for all runs to come
   mdx-progressive separators
       the pretrained separators, their sources, licences and training data
   mdx-progressive schedules [--picture FILE.png]
@@ -108,6 +111,7 @@ _COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "separators": list_separators,
     "schedules": list_schedules,
     "compare": compare,
+    "prepare": prepare,
 }
 
 

@@ -12,9 +12,11 @@ from mdx_progressive.batch import ChunkBatch
 from mdx_progressive.data.chunker import Chunker
 from mdx_progressive.data.grouping import group
 from mdx_progressive.data.normalisation import Normalisation
-from mdx_progressive.data.places import Place, first_sound, places
+from mdx_progressive.data.places import Place, first_sound, known_place, places
 from mdx_progressive.data.reading import MixtureChoice, SongReader
-from mdx_progressive.data.songs import Song, audio_files, builtin_clip, song_folders
+from mdx_progressive.data.song_folders import song_set
+from mdx_progressive.data.song_set import SongSet
+from mdx_progressive.data.songs import Song, audio_files
 from mdx_progressive.errors import MdxError
 
 
@@ -28,7 +30,8 @@ class SongDataModule(LightningDataModule):
         sources: The separator's sources; taken from the separator.
         root: A folder of songs, each a folder with one audio file per stem (drums.wav, bass.flac, …) and, if
             there is one, mixture.wav. Without it the built-in clip is served, 6 s of MUSDB18.
-        input: For `predict`: audio files or folders of them. Without it the songs of `root` are separated.
+        dataset: Where songs with stems come from, instead of `root`: SongFolders, Musdb18, PreparedSet, BuiltinClip.
+        input: For `predict`: audio files or folders of them. Without it the songs with stems are separated.
         mixture: "shipped" takes a song's mixture file where there is one, else the sum of its stems; "sum"
             takes the uniform sum always.
         chunk: Length of a chunk in seconds, for `test`; null for all there is.
@@ -45,6 +48,7 @@ class SongDataModule(LightningDataModule):
         sample_rate: int,
         sources: list[str],
         root: Path | None = None,
+        dataset: SongSet | None = None,
         input: Path | list[Path] | None = None,  # noqa: A002  # The option is called --data.input.
         mixture: MixtureChoice = "shipped",
         chunk: float | None = 30.0,
@@ -63,7 +67,7 @@ class SongDataModule(LightningDataModule):
             raise MdxError(f"data.batch_size must be 1 or more, not {batch_size}")
         self.sample_rate = sample_rate
         self.sources = list(sources)
-        self.root = root
+        self.dataset = song_set(dataset, root)
         self.inputs = [input] if isinstance(input, Path) else input
         self.mixture: MixtureChoice = mixture
         self.chunk = chunk
@@ -77,10 +81,11 @@ class SongDataModule(LightningDataModule):
     def setup(self, stage: str) -> None:
         """Find the songs and, for `test`, read each once to see where it begins and that it is whole."""
         if stage == "predict":
-            self.songs = audio_files(self.inputs) if self.inputs else self._stem_songs()
+            self.songs = audio_files(self.inputs) if self.inputs else self._apart()
             return
-        self.songs = self._stem_songs()
+        self.songs = self.dataset.songs()
         for song in self.songs:
+            song.check()
             group(song.stems, self.sources, song.place)
         chunker = self._chunker(with_references=True)
         self._test = _Batches(_alike(self._places(chunker.reader), self.batch_size), chunker)
@@ -96,8 +101,9 @@ class SongDataModule(LightningDataModule):
         chunker = self._chunker(with_references=False)
         return self._loader(_Batches([[Place(song)] for song in self.songs], chunker))
 
-    def _stem_songs(self) -> list[Song]:
-        return [builtin_clip()] if self.root is None else song_folders(self.root)
+    def _apart(self) -> list[Song]:
+        """The songs with stems, chunks of one song as songs of their own, which are written to different folders."""
+        return [song.apart() for song in self.dataset.songs()]
 
     def _chunker(self, with_references: bool) -> Chunker:
         reader = SongReader(self.sample_rate, self.mixture, with_stems=with_references)
@@ -107,6 +113,9 @@ class SongDataModule(LightningDataModule):
         """The chunks of all songs, each with its number of channels."""
         chunk = None if self.chunk is None else int(self.chunk * self.sample_rate)
         for song in tqdm(self.songs, desc="Reading songs", unit="song", leave=False, disable=len(self.songs) < 2):
+            if song.cut is not None:
+                yield song.cut.channels, known_place(song, song.cut, self.sample_rate)
+                continue
             loaded = reader.load(song)
             start = 0 if self.trim is None else first_sound(loaded.stems, self.trim)
             channels, time = loaded.mixture.shape
