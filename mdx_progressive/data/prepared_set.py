@@ -1,5 +1,6 @@
 """Songs that `prepare` has cut already."""
 
+import logging
 from hashlib import file_digest
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from mdx_progressive.data.prepared_index import Index, StoredChunk, StoredFile
 from mdx_progressive.data.song_set import SongSet
 from mdx_progressive.data.songs import Cut, Song
 from mdx_progressive.errors import MdxError
+
+log = logging.getLogger(__name__)
 
 
 class PreparedSet(SongSet):
@@ -32,6 +35,8 @@ class PreparedSet(SongSet):
             raise MdxError(f"{self.root}: is not finished; the same `mdx-progressive prepare` again goes on with it")
         if not index.chunks:
             raise MdxError(f"{self.root}: holds no chunk, no song could be prepared")
+        if index.failed:
+            log.warning("%s: without %s, which could not be prepared", self.root, ", ".join(index.failed))
         chunks = tqdm(index.chunks, desc="Verifying", unit="chunk", leave=False, disable=not self._verify)
         return [self._song(chunk) for chunk in chunks]
 

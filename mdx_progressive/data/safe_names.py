@@ -24,7 +24,7 @@ def safe_names(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str
     safe = {name: sanitize_filename(name.lstrip(". "), "_", platform="universal", max_len=120) for name in names}
     users = Counter(plain.casefold() for plain in [*safe.values(), *taken])
     return {
-        name: plain if plain == name and users[plain.casefold()] == 1 else f"{plain}-{_digest(name)}"
+        name: plain if name and plain == name and users[plain.casefold()] == 1 else f"{plain}-{_digest(name)}"
         for name, plain in safe.items()
     }
 
