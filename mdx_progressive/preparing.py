@@ -68,7 +68,7 @@ def prepare(args: Sequence[str]) -> None:
 
     Raises:
         MdxError: If songs could not be prepared; the others are.
-        SystemExit: If an option is wrong.
+        SystemExit: If an option is wrong, or the command is interrupted.
     """
     made = parser()
     try:
@@ -80,7 +80,12 @@ def prepare(args: Sequence[str]) -> None:
         raise SystemExit(2) from error
     cutting = Cutting(given.chunk, given.trim, given.all_chunks, given.format)
     songs = song_set(given.data.get("dataset"), given.data.root)
-    _tell(Preparation(songs, given.to, cutting, given.workers, given.overwrite).run(), given.to)
+    try:
+        index = Preparation(songs, given.to, cutting, given.workers, given.overwrite).run()
+    except KeyboardInterrupt as error:
+        log.warning("stopped; the same command goes on where it was")
+        raise SystemExit(130) from error  # As a shell has it for Ctrl-C.
+    _tell(index, given.to)
 
 
 def _tell(index: Index, to: Path) -> None:

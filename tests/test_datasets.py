@@ -181,6 +181,16 @@ def test_a_split_needs_the_train_subset() -> None:
         Musdb18(subset="test", split="valid")
 
 
+def test_the_root_is_given_or_that_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MUSDB_PATH", raising=False)
+    with pytest.raises(MdxError, match=r"set dataset\.root"):
+        Musdb18()
+    assert Musdb18(download=True).root == Path.home() / "MUSDB18" / "MUSDB18-7"
+    monkeypatch.setenv("MUSDB_PATH", str(tmp_path))
+    assert Musdb18().root == tmp_path
+    assert Musdb18(tmp_path / "mine").root == tmp_path / "mine"
+
+
 def test_without_ffmpeg_musdb_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] in ("musdb", "stempeg")]:
         monkeypatch.delitem(sys.modules, name)

@@ -23,6 +23,7 @@ from mdx_progressive.cli import main
 from mdx_progressive.data import PreparedSet, SongDataModule, SongFolders
 from mdx_progressive.data.audio import AudioStream
 from mdx_progressive.data.exact_audio import exact_storage
+from mdx_progressive.data.journal import Journal
 from mdx_progressive.data.places import first_sound
 from mdx_progressive.data.reading import load
 from mdx_progressive.data.safe_names import safe_names
@@ -285,6 +286,19 @@ class TestGoingOn:
         assert not list(tmp_path.joinpath("to").rglob("*.flac"))
         assert sorted(path.name for path in Path("to/one").iterdir()) == ["000"]
 
+    def test_an_interrupted_run_says_that_it_can_go_on(
+        self, songs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("mdx_progressive.data.preparation.first_sound", interrupt)
+            assert prepare("--data.root", songs, "--to", "to") == 130
+
+        assert "goes on" in capsys.readouterr().err.splitlines()[-1]
+        assert prepare("--data.root", songs, "--to", "to") == 0
+
     def test_a_file_that_is_gone_is_written_again(self, songs: Path, tmp_path: Path) -> None:
         assert prepare("--data.root", songs, "--to", "to") == 0
         before = index_of(tmp_path / "to")
@@ -321,13 +335,12 @@ class TestGoingOn:
         with pytest.raises(MdxError, match="not finished"):
             PreparedSet(killed).songs()
         done = {
-            killed / stored["file"]: (killed / stored["file"]).stat().st_mtime_ns
+            killed / stored.file: (killed / stored.file).stat().st_mtime_ns
             for journal in killed.glob("*/chunks.jsonl")
-            for row in map(json.loads, filter(None, journal.read_text().splitlines()[:-1]))
-            if "stems" in row
-            for stored in row["stems"].values()
+            for chunk in Journal(journal, journal.parent.name).chunks().values()
+            for stored in chunk.files
         }
-        assert 2 * 4 <= len(done) < 3 * 15 * len(SOURCES)
+        assert 2 * 5 <= len(done) < 3 * 15 * 5
         with next(killed.glob("*/chunks.jsonl")).open("a") as journal:
             journal.write('{"song": "song 0", "chu')  # As a kill in the middle of a line leaves it.
 

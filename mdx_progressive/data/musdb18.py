@@ -1,5 +1,6 @@
 """MUSDB18 and MUSDB18-HQ, as the `musdb` package finds and splits them."""
 
+import os
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -27,7 +28,7 @@ class Musdb18(SongSet):
         download: Download the version with 7 s of each song first, unless it is there.
 
     Raises:
-        MdxError: If `split` is given without the train subset.
+        MdxError: If `split` is given without the train subset, or nothing says where the songs are.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Musdb18(SongSet):
     ) -> None:
         if split is not None and subset != "train":
             raise MdxError(f"dataset.split {split} is a part of the train subset: set dataset.subset to train")
-        self.root = root
+        self.root = _root(root, download)
         self.subset: Literal["train", "test"] | None = subset
         self.split: Literal["train", "valid"] | None = split
         self.is_wav = is_wav
@@ -51,24 +52,35 @@ class Musdb18(SongSet):
         musdb = _musdb()
         try:
             found = musdb.DB(
-                root=None if self.root is None else str(self.root),
+                root=str(self.root),
                 subsets=subsets,
                 split=self.split,
                 is_wav=self.is_wav,
                 download=self._download,
             )
         except OSError as error:
-            raise MdxError(f"{self.root or 'MUSDB18'}: musdb could not get at the songs ({error})") from error
+            raise MdxError(f"{self.root}: musdb could not get at the songs ({error})") from error
         except Exception as error:
             # musdb passes on what ffprobe and others have to say in exceptions of many kinds.
-            raise MdxError(f"{self.root or 'MUSDB18'}: musdb could not read the songs ({_reason(error)})") from error
+            raise MdxError(f"{self.root}: musdb could not read the songs ({_reason(error)})") from error
         if not found.tracks:
             inside = "<song>/mixture.wav" if self.is_wav else "<song>.stem.mp4"
             raise MdxError(
-                f"{found.root}: no song of MUSDB18 there (expected {subsets[0]}/{inside};"
+                f"{self.root}: no song of MUSDB18 there (expected {subsets[0]}/{inside};"
                 f" dataset.is_wav {str(not self.is_wav).lower()} looks for the other kind of files)"
             )
         return [_song(track, self.is_wav) for track in found.tracks]
+
+
+def _root(given: Path | None, download: bool) -> Path:
+    """The folder that is meant, by the rules of musdb."""
+    if given is not None:
+        return given.expanduser()
+    if download:
+        return Path("~/MUSDB18/MUSDB18-7").expanduser()
+    if "MUSDB_PATH" in os.environ:
+        return Path(os.environ["MUSDB_PATH"]).expanduser()
+    raise MdxError("MUSDB18: set dataset.root to the folder with train/ and test/, or dataset.download to true")
 
 
 def _musdb() -> ModuleType:
