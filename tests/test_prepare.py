@@ -316,7 +316,8 @@ class TestGoingOn:
         for seed in range(3):
             write_song(tmp_path / "songs" / f"song {seed}", 6, seed)
         options = ("--data.root", "songs", "--chunk", "0.4", "--all-chunks", "--to")
-        command = [sys.executable, "-m", "mdx_progressive", "prepare", *options, "killed", "--workers", "2"]
+        program = "from mdx_progressive.cli import main; main()"
+        command = [sys.executable, "-c", program, "prepare", *options, "killed", "--workers", "2"]
         running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
         killed = tmp_path / "killed"
         until = time.monotonic() + 120

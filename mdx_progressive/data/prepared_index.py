@@ -167,7 +167,9 @@ class Index:
                 f"{root}: holds no {NAME}; `mdx-progressive prepare --to {root}` makes a prepared set"
             ) from error
         except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
-            raise MdxError(f"{path}: is no index of a prepared set ({error!r})") from error
+            raise MdxError(
+                f"{path}: is no index of a prepared set ({error!r}); if it was one, delete {root} and prepare again"
+            ) from error
         raise MdxError(
-            f"{path}: is of version {version}, this package reads version {VERSION}: prepare the songs again"
+            f"{path}: is of version {version}, this package reads version {VERSION}: delete {root} and prepare again"
         )
