@@ -320,7 +320,7 @@ class TestGoingOn:
         command = [sys.executable, "-c", program, "prepare", *options, "killed", "--workers", "2"]
         running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
         killed = tmp_path / "killed"
-        until = time.monotonic() + 120
+        until = time.monotonic() + 240
         while not list(killed.glob("*/002")):
             assert running.poll() is None
             assert time.monotonic() < until
