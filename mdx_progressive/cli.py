@@ -27,6 +27,7 @@ from mdx_progressive.errors import MdxError
 from mdx_progressive.listing import list_schedules, list_separators
 from mdx_progressive.memory import keep_freed_memory
 from mdx_progressive.module import ProgressiveDemixing
+from mdx_progressive.preparing import prepare
 from mdx_progressive.report import report
 from mdx_progressive.resuming import unfinished_version
 from mdx_progressive.trainer import ProgressiveTrainer
@@ -47,6 +48,8 @@ in which the estimated target grows louder. No training.
       what each method of a run has gained over one pass, song by song, with intervals
   mdx-progressive report logs/demo/version_0
       a run as one HTML file: answer, charts, gains, songs, and players that switch between the takes
+  mdx-progressive prepare --data.root songs/ --to prepared/
+      trim and cut songs once, for all runs to come
   mdx-progressive separators
       the pretrained separators, their sources, licences and training data
   mdx-progressive schedules [--picture FILE.png]
@@ -151,6 +154,7 @@ _COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "separators": list_separators,
     "schedules": list_schedules,
     "compare": compare,
+    "prepare": prepare,
     "report": report,
 }
 

@@ -14,7 +14,7 @@ from demucs.htdemucs import HTDemucs
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mdx_progressive.data.audio import AudioStream
+from mdx_progressive.data.audio import Signal
 from mdx_progressive.data.songs import builtin_clip
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -28,7 +28,7 @@ def clip() -> dict[str, Tensor]:
     """The built-in clip: its mixture and four stems, (channel, time)."""
     song = builtin_clip()
     assert song.mixture is not None
-    streams: dict[str, AudioStream] = {"mixture": song.mixture, **song.stems}
+    streams: dict[str, Signal] = {"mixture": song.mixture, **song.stems}
     return {name: stream.read()[0] for name, stream in streams.items()}
 
 

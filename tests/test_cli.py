@@ -510,7 +510,9 @@ class TestConfigsAndReadme:
     def test_every_command_of_the_readme_is_valid(self, tmp_path: Path) -> None:
         readme = (CONFIGS.parent / "README.md").read_text()
         commands = re.findall(
-            r"^ *(?:.*&& )?(?:\.venv/bin/)?mdx-progressive ((?:test|predict|benchmark|tune) .*)$", readme, re.MULTILINE
+            r"^ *(?:.*&& )?(?:\.venv/bin/)?mdx-progressive ((?:test|predict|benchmark|tune|prepare) .*)$",
+            readme,
+            re.MULTILINE,
         )
         assert len(commands) >= 4
         os.symlink(CONFIGS, tmp_path / "configs")

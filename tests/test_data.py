@@ -19,7 +19,8 @@ from mdx_progressive.data import Loudness, Normalisation, Peak, Rms, SongDataMod
 from mdx_progressive.data.audio import AudioStream, resample
 from mdx_progressive.data.grouping import group
 from mdx_progressive.data.places import first_sound
-from mdx_progressive.data.songs import audio_files, builtin_clip, song_folders
+from mdx_progressive.data.song_folders import SongFolders
+from mdx_progressive.data.songs import audio_files, builtin_clip
 from mdx_progressive.errors import MdxError
 from tests.conftest import RATE, SOURCES, noise
 
@@ -131,26 +132,27 @@ class TestSongs:
         write_song("b", {"Vocals": stems["vocals"], "drums": stems["drums"]}, ".flac")
         root = write_song("a", {**stems, "mixture": stems["bass"]}).parent
 
-        first, second = song_folders(root)
+        first, second = SongFolders(root).songs()
 
         assert (first.name, sorted(first.stems), first.mixture is not None) == ("a", sorted(SOURCES), True)
         assert (second.name, sorted(second.stems), second.mixture) == ("b", ["drums", "vocals"], None)
 
     def test_a_folder_that_is_itself_a_song_is_one(self, write_song: WriteSong) -> None:
-        assert [song.name for song in song_folders(write_song("alone", four_stems(0.1)))] == ["alone"]
+        assert [song.name for song in SongFolders(write_song("alone", four_stems(0.1))).songs()] == ["alone"]
 
     def test_a_stem_that_stands_there_twice_is_named(self, write_song: WriteSong) -> None:
         write_song("a", {"drums": noise(0.1)}, ".wav")
         root = write_song("a", {"drums": noise(0.1)}, ".flac").parent
 
+        (song,) = SongFolders(root).songs()
         with pytest.raises(MdxError, match=r"drums\.flac and drums\.wav"):
-            song_folders(root)
+            song.check()
 
     def test_folders_without_songs_are_named(self, tmp_path: Path) -> None:
         with pytest.raises(MdxError, match="gone: no such folder"):
-            song_folders(tmp_path / "gone")
+            SongFolders(tmp_path / "gone").songs()
         with pytest.raises(MdxError, match="holds no song"):
-            song_folders(tmp_path)
+            SongFolders(tmp_path).songs()
 
     def test_inputs_are_files_and_whole_folders(self, tmp_path: Path) -> None:
         for name in ("one.wav", "album/two.flac", "album/disc 2/three.wav", "album/.hidden.wav"):

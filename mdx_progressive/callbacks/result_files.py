@@ -50,7 +50,10 @@ class ResultFiles(Callback):
             forget(folder)
         trainer.strategy.barrier()
         journal = self._journal = Journal(folder, trainer.global_rank)
-        self._stamps = {song.name: song.stamp for song in datamodule.songs} if resume and datamodule else {}
+        self._stamps = {}
+        for song in datamodule.songs if resume and datamodule else []:
+            # The chunks of a prepared song are songs of one name.
+            self._stamps[song.name] = self._stamps.get(song.name, "") + song.stamp
         done = journal.done(self._stamp)
         # Whoever begins first must not be seen by the others, or they would deal out the rest otherwise.
         trainer.strategy.barrier()

@@ -10,10 +10,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from mdx_progressive.batch import Origin
+from mdx_progressive.data import SongDataModule
 from mdx_progressive.data.audio import resample
 from mdx_progressive.errors import MdxError
 from mdx_progressive.module import ProgressiveDemixing, Sound, TestOutput
-from mdx_progressive.takes import FOLDER, Excerpt, Kind, Take, remove_index, safe_name, write_index
+from mdx_progressive.takes import FOLDER, Excerpt, Kind, Take, read_index, remove_index, safe_name, write_index
 from mdx_progressive.whole_file import whole_file
 
 _RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
@@ -44,10 +45,14 @@ class SoundFiles(Callback):
         self._names: list[str] = []
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._written.clear()
-        self._names.clear()
-        if trainer.is_global_zero:
-            remove_index(_folder(trainer))
+        folder, datamodule = _folder(trainer), getattr(trainer, "datamodule", None)
+        done = datamodule.done if isinstance(datamodule, SongDataModule) else set()
+        # A run that goes on where it broke off has written some already.
+        kept = [excerpt for excerpt in read_index(folder) if (excerpt.song, excerpt.chunk) in done] if done else []
+        self._written = {excerpt.song: excerpt for excerpt in kept}
+        self._names = [Path(excerpt.takes[next(iter(excerpt.takes))][0].file).parts[0] for excerpt in kept]
+        if trainer.is_global_zero and not kept:
+            remove_index(folder)
 
     def on_test_batch_end(
         self,

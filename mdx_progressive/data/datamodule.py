@@ -1,6 +1,6 @@
 """The LightningDataModule: which songs there are, how they are cut, and which process gets which batch."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from lightning.pytorch import LightningDataModule
@@ -11,9 +11,11 @@ from mdx_progressive.batch import ChunkBatch, Failure
 from mdx_progressive.data.chunker import Chunker
 from mdx_progressive.data.grouping import group
 from mdx_progressive.data.normalisation import Normalisation
-from mdx_progressive.data.places import Place, first_sound, places
+from mdx_progressive.data.places import Place, first_sound, known_place, places
 from mdx_progressive.data.reading import MixtureChoice, SongReader
-from mdx_progressive.data.songs import Song, audio_files, builtin_clip, song_folders
+from mdx_progressive.data.song_folders import song_set
+from mdx_progressive.data.song_set import SongSet
+from mdx_progressive.data.songs import Song, audio_files
 from mdx_progressive.errors import MdxError
 
 
@@ -27,7 +29,8 @@ class SongDataModule(LightningDataModule):
         sources: The separator's sources; taken from the separator.
         root: A folder of songs, each a folder with one audio file per stem (drums.wav, bass.flac, …) and, if
             there is one, mixture.wav. Without it the built-in clip is served, 6 s of MUSDB18.
-        input: For `predict`: audio files or folders of them. Without it the songs of `root` are separated.
+        dataset: Where songs with stems come from, instead of `root`: SongFolders, Musdb18, PreparedSet, BuiltinClip.
+        input: For `predict`: audio files or folders of them. Without it the songs with stems are separated.
         mixture: "shipped" takes a song's mixture file where there is one, else the sum of its stems; "sum"
             takes the uniform sum always.
         chunk: Length of a chunk in seconds, for `test`; null for all there is.
@@ -44,6 +47,7 @@ class SongDataModule(LightningDataModule):
         sample_rate: int,
         sources: list[str],
         root: Path | None = None,
+        dataset: SongSet | None = None,
         input: Path | list[Path] | None = None,  # noqa: A002  # The option is called --data.input.
         mixture: MixtureChoice = "shipped",
         chunk: float | None = 30.0,
@@ -62,7 +66,7 @@ class SongDataModule(LightningDataModule):
             raise MdxError(f"data.batch_size must be 1 or more, not {batch_size}")
         self.sample_rate = sample_rate
         self.sources = list(sources)
-        self.root = root
+        self.dataset = song_set(dataset, root)
         self.inputs = [input] if isinstance(input, Path) else input
         self.mixture: MixtureChoice = mixture
         self.chunk = chunk
@@ -74,6 +78,8 @@ class SongDataModule(LightningDataModule):
         self.songs: list[Song] = []
         self.failures: list[Failure] = []
         """Songs that could not be read; what is found out while they are separated comes with the batches."""
+        self.done: set[tuple[str, int]] = set()
+        """What `test` has done already, song and number of chunk."""
         self._test: list[list[Place]] = []
 
     def setup(self, stage: str) -> None:
@@ -82,11 +88,11 @@ class SongDataModule(LightningDataModule):
         Raises:
             MdxError: If there is no song, or none that can be read.
         """
-        self.failures = []
+        self.failures, self.done = [], set()
         if stage == "predict":
-            self.songs = audio_files(self.inputs) if self.inputs else self._stem_songs()
+            self.songs = audio_files(self.inputs) if self.inputs else self._apart()
             return
-        self.songs = self._stem_songs()
+        self.songs = self.dataset.songs()
         self._test = _alike(self._places(), self.batch_size)
         if not self._test:
             raise MdxError("\n".join(failure.reason for failure in self.failures))
@@ -95,11 +101,12 @@ class SongDataModule(LightningDataModule):
         """Leave out the songs whose name is not wanted; for callbacks that know what is done already."""
         self.songs = [song for song in self.songs if wanted(song.name)]
 
-    def leave_out(self, done: Collection[tuple[str, int]]) -> int:
+    def leave_out(self, done: set[tuple[str, int]]) -> int:
         """Leave out what `test` has done already, song and number of chunk; returns how many chunks remain.
 
         A batch remains whole if one of its chunks does: in another company its numbers might differ in the last digit.
         """
+        self.done = done
         remaining = [
             batch for batch in self._test if not all((place.song.name, place.chunk) in done for place in batch)
         ]
@@ -113,8 +120,9 @@ class SongDataModule(LightningDataModule):
         chunker = self._chunker(with_references=False)
         return self._loader(_Batches([[Place(song)] for song in self.songs], chunker))
 
-    def _stem_songs(self) -> list[Song]:
-        return [builtin_clip()] if self.root is None else song_folders(self.root)
+    def _apart(self) -> list[Song]:
+        """The songs with stems, chunks of one song as songs of their own, which are written to different folders."""
+        return [song.apart() for song in self.dataset.songs()]
 
     def _chunker(self, with_references: bool) -> Chunker:
         reader = SongReader(self.sample_rate, self.mixture, with_stems=with_references)
@@ -126,7 +134,11 @@ class SongDataModule(LightningDataModule):
         chunk = None if self.chunk is None else int(self.chunk * self.sample_rate)
         for song in tqdm(self.songs, desc="Reading songs", unit="song", leave=False, disable=len(self.songs) < 2):
             try:
+                song.check()
                 group(song.stems, self.sources, song.place)
+                if song.cut is not None:
+                    yield song.cut.channels, known_place(song, song.cut, self.sample_rate)
+                    continue
                 loaded = reader.load(song)
             except (MdxError, OSError) as error:
                 self.failures.append(Failure(song.name, str(error)))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from mdx_progressive.data.songs import Song
+from mdx_progressive.data.songs import Cut, Song
 
 
 @dataclass(frozen=True)
@@ -62,3 +62,14 @@ def places(song: Song, start: int, time: int, chunk: int | None, all_chunks: boo
     return [
         Place(song, number, begin, end - begin) for number, (begin, end) in enumerate(zip(starts, ends, strict=True))
     ]
+
+
+def known_place(song: Song, cut: Cut, sample_rate: int) -> Place:
+    """The place of a song that is a chunk already: all of it.
+
+    Args:
+        song: The song.
+        cut: What it is a chunk of.
+        sample_rate: The separator's sample rate in Hz, to which it will be resampled.
+    """
+    return Place(song, cut.chunk, 0, round(cut.length * sample_rate / cut.sample_rate))

@@ -6,9 +6,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from mdx_progressive.data.audio import resample
+from mdx_progressive.data.audio import align, resample
 from mdx_progressive.data.grouping import elementary
 from mdx_progressive.data.songs import Song
 from mdx_progressive.errors import MdxError
@@ -20,7 +19,7 @@ MixtureChoice = Literal["shipped", "sum"]
 
 @dataclass(frozen=True)
 class LoadedSong:
-    """A decoded song, its signals aligned, with equally many channels, at the separator's sample rate.
+    """A decoded song, its signals aligned, with equally many channels and one sample rate.
 
     Shape:
         - mixture and each stem: (channel, time)
@@ -32,6 +31,42 @@ class LoadedSong:
     """The song's own sample rate in Hz."""
     length: int
     """Length in samples at that rate."""
+    uneven: bool
+    """Whether its files differed in length, and the shorter ones are filled up with silence."""
+
+
+def load(song: Song, sample_rate: int | None, mixture: MixtureChoice, with_stems: bool) -> LoadedSong:
+    """Decode the mixture and, if asked for, the stems.
+
+    Args:
+        song: The song.
+        sample_rate: The wanted sample rate in Hz; None for the song's own, that of its mixture or first stem.
+        mixture: "shipped" takes the mixture file where there is one, else the sum of the stems; "sum" always
+            the uniform sum.
+        with_stems: Whether to read the stems even where the mixture needs none.
+
+    Raises:
+        MdxError: If a file can't be read, or there is neither a mixture nor a stem.
+    """
+    song.check()
+    shipped = song.mixture.read() if song.mixture and mixture == "shipped" else None
+    names = elementary(song.stems) if with_stems or shipped is None else []
+    read = {name: song.stems[name].read() for name in names}
+    if shipped is None and not read:
+        raise MdxError(f"{song.place}: has no stems whose sum could be the mixture; set data.mixture to shipped")
+    waveform, own_rate = shipped or next(iter(read.values()))
+
+    before = [*read.values(), *([shipped] if shipped else [])]
+    resampled = [resample(signal, rate, sample_rate or own_rate) for signal, rate in before]
+    signals = align(resampled)
+    uneven = any(signal.shape[-1] != signals[0].shape[-1] for signal in resampled)
+    stems = dict(zip(names, signals, strict=False))  # What has no name is the mixture, at the end.
+    return LoadedSong(signals[-1] if shipped else uniform(stems), stems, own_rate, waveform.shape[-1], uneven)
+
+
+def uniform(stems: dict[str, Tensor]) -> Tensor:
+    """The sum of the stems, each with weight 1."""
+    return torch.stack(list(stems.values())).sum(dim=0)
 
 
 class SongReader:
@@ -39,50 +74,29 @@ class SongReader:
 
     Args:
         sample_rate: The separator's sample rate in Hz.
-        mixture: "shipped" takes the mixture file where there is one, else the sum of the stems; "sum" always
-            the uniform sum.
+        mixture: As `load` has it.
         with_stems: Whether to read the stems even where the mixture needs none.
     """
 
     def __init__(self, sample_rate: int, mixture: MixtureChoice, with_stems: bool) -> None:
         self.sample_rate = sample_rate
-        self.mixture = mixture
+        self.mixture: MixtureChoice = mixture
         self.with_stems = with_stems
         self._last: tuple[Song, LoadedSong] | None = None
 
     def load(self, song: Song) -> LoadedSong:
-        """Decode the mixture and, if asked for, the stems.
+        """The decoded song.
 
         Raises:
-            MdxError: If a file can't be read, or there is neither a mixture nor a stem.
+            MdxError: If it can't be read.
         """
         if self._last is None or self._last[0] is not song:
             self._last = None  # Two decoded songs at once would take twice the memory.
-            self._last = song, self._load(song)
+            loaded = load(song, self.sample_rate, self.mixture, self.with_stems)
+            if loaded.uneven:
+                log.warning("%s: its files differ in length; the shorter ones are filled up with silence", song.place)
+            self._last = song, loaded
         return self._last[1]
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_last": None}  # A decoded song is not sent to the worker processes.
-
-    def _load(self, song: Song) -> LoadedSong:
-        shipped = song.mixture.read() if song.mixture and self.mixture == "shipped" else None
-        names = elementary(song.stems) if self.with_stems or shipped is None else []
-        read = {name: song.stems[name].read() for name in names}
-        if shipped is None and not read:
-            raise MdxError(f"{song.place}: has no stems whose sum could be the mixture; set data.mixture to shipped")
-        waveform, sample_rate = shipped or next(iter(read.values()))
-
-        stems = {name: resample(stem, rate, self.sample_rate) for name, (stem, rate) in read.items()}
-        mixture = [resample(*shipped, self.sample_rate)] if shipped else []
-        signals = [*stems.values(), *mixture]
-        channels = max(signal.shape[0] for signal in signals)
-        time = max(signal.shape[-1] for signal in signals)
-        if any(signal.shape[-1] != time for signal in signals):
-            log.warning("%s: its files differ in length; the shorter ones are filled up with silence", song.place)
-
-        def fit(signal: Tensor) -> Tensor:
-            return functional.pad(signal, (0, time - signal.shape[-1])).expand(channels, -1)
-
-        stems = {name: fit(stem) for name, stem in stems.items()}
-        whole = fit(mixture[0]) if mixture else torch.stack(list(stems.values())).sum(dim=0)
-        return LoadedSong(whole, stems, sample_rate, waveform.shape[-1])

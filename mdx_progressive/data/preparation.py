@@ -1,0 +1,272 @@
+"""Writing a prepared set: each song trimmed and cut once, in several processes, and gone on with after a break."""
+
+import json
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import NamedTuple
+
+import soundfile
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from mdx_progressive.data.audio import Signal
+from mdx_progressive.data.exact_audio import AudioFormat, exact_storage
+from mdx_progressive.data.headers import Headers, bit_depth, differences, headers
+from mdx_progressive.data.journal import Journal
+from mdx_progressive.data.places import Place, first_sound, places
+from mdx_progressive.data.prepared_index import NAME, Index, PreparedSong, StoredChunk, StoredFile
+from mdx_progressive.data.prepared_set import sha256
+from mdx_progressive.data.reading import LoadedSong, load, uniform
+from mdx_progressive.data.safe_names import safe_names
+from mdx_progressive.data.song_set import SongSet
+from mdx_progressive.data.songs import Song
+from mdx_progressive.errors import MdxError
+from mdx_progressive.metrics import silent
+from mdx_progressive.whole_file import whole_file
+
+_JOURNAL = "chunks.jsonl"
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How songs are cut and stored.
+
+    Args:
+        chunk: Length of a chunk in seconds; None for all there is.
+        trim: How many dB below its loudest frame a stem counts as not sounding yet; None starts at the very
+            beginning.
+        all_chunks: Whether to go on after the first chunk to the end of the song.
+        format: flac or wav; what neither 16 nor 24 bits hold exactly is a float32 wav anyway.
+
+    Raises:
+        MdxError: If a length or level is not above 0.
+    """
+
+    chunk: float | None = 30.0
+    trim: float | None = 60.0
+    all_chunks: bool = False
+    format: AudioFormat = "flac"
+
+    def __post_init__(self) -> None:
+        if self.chunk is not None and self.chunk <= 0:
+            raise MdxError(f"--chunk must be above 0 seconds, not {self.chunk}")
+        if self.trim is not None and self.trim <= 0:
+            raise MdxError(f"--trim must be above 0 dB, not {self.trim}")
+
+
+class Preparation:
+    """Writes a prepared set: `<root>/<song>/<chunk>/` with mixture, uniform mixture and stems, and an index.
+
+    Every file is read back as the samples that were cut, to the bit. A song that can't be prepared stands in the
+    index with the reason, and the others are done. What an earlier run has done is not done again; the index comes
+    out the same, however often the work was broken off and in however many processes it was done.
+
+    Args:
+        dataset: The songs.
+        root: The folder to write to.
+        cutting: How they are cut and stored.
+        workers: Processes; each holds one decoded song.
+        overwrite: Delete what an earlier run wrote there, and begin anew.
+
+    Raises:
+        MdxError: If `workers` is below 1.
+    """
+
+    def __init__(
+        self, dataset: SongSet, root: Path, cutting: Cutting, workers: int = 1, overwrite: bool = False
+    ) -> None:
+        if workers < 1:
+            raise MdxError(f"--workers must be 1 or more, not {workers}")
+        self.dataset = dataset
+        self.root = root
+        self.cutting = cutting
+        self.workers = workers
+        self.overwrite = overwrite
+
+    def run(self) -> Index:
+        """Prepare the songs.
+
+        Raises:
+            MdxError: If the folder holds something else, or was prepared with other settings.
+        """
+        songs = self._songs()
+        begun = self._begin()
+        done = {name: song for name, song in begun.songs().items() if song.whole(self.root)}
+        folders = safe_names(song.name for song in songs)
+        tasks = [_Task(song, self.root, folders[song.name], self.cutting) for song in songs if song.name not in done]
+        with tqdm(total=len(songs), initial=len(songs) - len(tasks), desc="Preparing", unit="song") as progress:
+            for prepared in _results(tasks, self.workers):
+                done[prepared.song] = prepared
+                progress.update()
+        index = Index.of(begun.settings, [done[song.name] for song in songs])
+        index.write(self.root)
+        for task in tasks:
+            task.journal.path.unlink(missing_ok=True)
+        return index
+
+    def _songs(self) -> list[Song]:
+        songs = self.dataset.songs()
+        if any(song.cut for song in songs):
+            raise MdxError("these songs are prepared already: name the set that they were cut from")
+        twice = [name for name, count in Counter(song.name for song in songs).items() if count > 1]
+        if twice:
+            raise MdxError(f"two songs are called {twice[0]}; rename one")
+        return songs
+
+    def _begin(self) -> Index:
+        """The index to go on with; on disk from now on, so that a broken run is known by its settings."""
+        settings = json.loads(json.dumps({"dataset": self.dataset.description(), **asdict(self.cutting)}))
+        if self.overwrite:
+            _delete(self.root)
+        if (self.root / NAME).exists():
+            index = Index.read(self.root)
+            changed = [key for key in settings if settings[key] != index.settings.get(key)]
+            if changed:
+                differing = "; ".join(f"{key} {index.settings.get(key)}, not {settings[key]}" for key in changed)
+                raise MdxError(
+                    f"{self.root}: was prepared with {differing}: name another folder with --to, or replace it with"
+                    " --overwrite"
+                )
+            return index
+        self.root.mkdir(parents=True, exist_ok=True)
+        if any(self.root.iterdir()):
+            raise MdxError(f"{self.root}: holds other files; name a folder with --to that is new or empty")
+        index = Index(settings)
+        index.write(self.root)
+        return index
+
+
+class _Task(NamedTuple):
+    """A song to prepare; may be called in a process of its own."""
+
+    song: Song
+    root: Path
+    folder: str
+    cutting: Cutting
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(self.root / self.folder / _JOURNAL, self.song.name)
+
+    def __call__(self) -> PreparedSong:
+        """What became of the song; its faults are an answer, not an error."""
+        try:
+            ended = self.journal.ended()
+            return ended if ended is not None and ended.whole(self.root) else self._prepare()
+        except (MdxError, OSError, soundfile.SoundFileError) as error:
+            return PreparedSong(self.song.name, [], fault=str(error))
+
+    def _prepare(self) -> PreparedSong:
+        song, cutting = self.song, self.cutting
+        song.check()
+        read = headers(song)
+        loaded = load(song, None, "shipped", with_stems=True)
+        rate = loaded.sample_rate
+        start = 0 if cutting.trim is None else first_sound(loaded.stems, cutting.trim)
+        length = None if cutting.chunk is None else int(cutting.chunk * rate)
+        if length == 0:
+            raise MdxError(f"{song.place}: --chunk {cutting.chunk} is less than a sample")
+        (self.root / self.folder).mkdir(exist_ok=True)
+        before = self.journal.chunks()
+        chunks = []
+        for place in places(song, start, loaded.mixture.shape[-1], length, cutting.all_chunks, rate):
+            chunk = before.get(place.chunk)
+            if chunk is None or not chunk.whole(self.root):
+                chunk = self._store(place, loaded, read)
+                self.journal.add(chunk)
+            chunks.append(chunk)
+        differing = differences(song, read)
+        self.journal.end(differing)
+        return PreparedSong(song.name, chunks, differing)
+
+    def _store(self, place: Place, loaded: LoadedSong, read: Headers) -> StoredChunk:
+        song, rate = self.song, loaded.sample_rate
+        end = None if place.length is None else place.start + place.length
+        stems = {name: stem[:, place.start : end] for name, stem in loaded.stems.items()}
+        mixture = loaded.mixture[:, place.start : end]
+        channels, length = mixture.shape
+        unheard = silent(torch.stack(list(stems.values())).unsqueeze(0), mixture.unsqueeze(0))[0].all(dim=-1).tolist()
+        folder = self.root / self.folder / f"{place.chunk:03}"
+        folder.mkdir(exist_ok=True)
+        names = safe_names(stems, taken=("mixture", "uniform"))
+
+        def store(name: str, waveform: Tensor, *parts: Signal) -> StoredFile:
+            storage = exact_storage(waveform, self.cutting.format, bit_depth(parts, read) or 0)
+            path = folder / f"{name}{storage.suffix}"
+            with whole_file(path) as temporary:
+                storage.write(temporary, waveform, rate)
+                checksum = sha256(temporary)
+            return StoredFile(path.relative_to(self.root).as_posix(), storage.encoding, checksum)
+
+        sources = [song.stems[name] for name in stems]
+        return StoredChunk(
+            song=song.name,
+            chunk=place.chunk,
+            start=place.start,
+            start_seconds=place.start / rate,
+            length=length,
+            length_seconds=length / rate,
+            sample_rate=rate,
+            channels=channels,
+            bit_depth=bit_depth([*([song.mixture] if song.mixture else []), *sources], read),
+            silent=[name for name, is_silent in zip(stems, unheard, strict=True) if is_silent],
+            mixture=store("mixture", mixture, song.mixture) if song.mixture else None,
+            uniform=store("uniform", uniform(stems), *sources),
+            stems={name: store(names[name], stem, song.stems[name]) for name, stem in stems.items()},
+        )
+
+
+def _results(tasks: Sequence[_Task], workers: int) -> Iterator[PreparedSong]:
+    """What becomes of the songs, each as soon as it is known."""
+    if workers == 1 or len(tasks) < 2:
+        yield from (task() for task in tasks)
+        return
+    executor = ProcessPoolExecutor(min(workers, len(tasks)), get_context("spawn"), _become_worker)
+    try:
+        for future in as_completed([executor.submit(_Task.__call__, task) for task in tasks]):
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise MdxError(
+            "a worker process was ended from outside, for want of memory perhaps: run the command again, with fewer"
+            " --workers; it goes on where it stopped"
+        ) from error
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _become_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The main process is told too, and ends this one.
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Killed, the main process can't end its workers: they would go on beside those of the next run."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _delete(root: Path) -> None:
+    """Remove what an earlier run wrote, and nothing else."""
+    journals = [Journal(path, path.parent.name) for path in root.glob(f"*/{_JOURNAL}")]
+    chunks = [chunk for journal in journals for chunk in journal.chunks().values()]
+    if (root / NAME).exists():
+        chunks += Index.read(root).chunks
+    files = {root / stored.file for chunk in chunks for stored in chunk.files}
+    for path in [*files, *(journal.path for journal in journals), root / NAME]:
+        path.unlink(missing_ok=True)
+    for folder in sorted({parent for path in files for parent in (path.parent, path.parent.parent)}, reverse=True):
+        with suppress(OSError):  # It holds something else, or is gone.
+            folder.rmdir()
