@@ -11,7 +11,14 @@ from typing import Any, NoReturn
 from jsonargparse import DefaultHelpFormatter
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from mdx_progressive.callbacks import EstimateWriter, ResultFiles, StepProgressBar, TensorBoardCurves
+from mdx_progressive.callbacks import (
+    EstimateWriter,
+    ResultFiles,
+    StepProgressBar,
+    TensorBoardCurves,
+    TensorBoardFacts,
+    TensorBoardSound,
+)
 from mdx_progressive.comparing import compare
 from mdx_progressive.data import SongDataModule
 from mdx_progressive.errors import MdxError
@@ -89,7 +96,7 @@ class ProgressiveCLI(LightningCLI):
         parser.link_arguments("model.separator.sample_rate", "data.sample_rate", apply_on="instantiate")
         parser.link_arguments("model.separator.sources", "data.sources", apply_on="instantiate")
         parser.add_lightning_class_args(EstimateWriter, "writer")
-        parser.add_lightning_class_args(TensorBoardCurves, "tensorboard")
+        parser.add_lightning_class_args(TensorBoardSound, "tensorboard")
         parser.add_argument("--out", type=Path, default=Path("separated"), help="Folder that `predict` writes to.")
         parser.link_arguments("out", "writer.out")
         parser.add_argument("--traceback", action="store_true", help="Show where in the code an error was raised.")
@@ -155,7 +162,7 @@ def _run(args: Sequence[str] | None) -> None:
             "default_root_dir": "logs",
             "enable_checkpointing": False,
             "enable_model_summary": False,
-            "callbacks": [StepProgressBar(), ResultFiles()],
+            "callbacks": [StepProgressBar(), ResultFiles(), TensorBoardCurves(), TensorBoardFacts()],
         },
         save_config_kwargs={"overwrite": True},
         seed_everything_default=False,

@@ -15,7 +15,8 @@ from tabulate import tabulate
 
 from mdx_progressive.errors import MdxError
 from mdx_progressive.gains import Gain, choice, differences, last_steps, summary
-from mdx_progressive.results import read_rows
+from mdx_progressive.results import COLUMNS, read_rows
+from mdx_progressive.scales import Scale
 from mdx_progressive.whole_file import whole_file
 
 _FORMATS = {".csv": None, ".md": "github", ".tex": "latex_booktabs"}
@@ -62,8 +63,9 @@ def compare(args: Sequence[str]) -> None:
     if wanted.out is not None and wanted.out.suffix not in _FORMATS:
         raise MdxError(f"--out {wanted.out}: the name must end in one of {', '.join(_FORMATS)}")
     runs = [_of_run(run, wanted, alone=len(wanted.runs) == 1) for run in wanted.runs]
-    table = pd.concat([each for each, _ in runs], ignore_index=True)
-    bounds = {bound for _, of_run in runs for bound in of_run}
+    table = pd.concat([each for each, *_ in runs], ignore_index=True)
+    bounds = {bound for _, of_run, _ in runs for bound in of_run}
+    scale = runs[0][2]
     ends = last_steps(table)
     gains = summary(table if wanted.steps else ends)
     if wanted.leave_one_out:
@@ -71,20 +73,32 @@ def compare(args: Sequence[str]) -> None:
         if chosen is None:
             raise MdxError("--leave-one-out needs two songs and two methods or more that don't need the true sources")
         gains.append(chosen)
-    _print(gains, f"Gain in {wanted.metric} over {wanted.against}, dB; {table['song'].nunique()} songs")
+    unit = f", {scale.unit}" if scale.unit else ""
+    falls = " (lower is better: a gain is a fall)" if scale.lower_is_better else ""
+    songs = table["song"].nunique()
+    _print(gains, f"Gain in {wanted.metric}{falls} over {wanted.against}{unit}; {songs} songs")
     if wanted.out is not None:
         _write(wanted.out, gains)
 
 
-def _of_run(run: Path, wanted: Namespace, alone: bool) -> tuple[pd.DataFrame, list[str]]:
-    """The differences of a run, and which of its methods are bounds; named after the run where there are several."""
+def _of_run(run: Path, wanted: Namespace, alone: bool) -> tuple[pd.DataFrame, list[str], Scale]:
+    """The differences of a run, which of its methods are bounds, and what the metric stands for.
+
+    Methods are named after the run where there are several.
+    """
     path = run / "results.csv" if run.is_dir() else run
     if not path.is_file():
         raise MdxError(f"{run} holds no results.csv: name the folder of a run of `mdx-progressive test`")
     prefix = "" if alone else f"{run} "
     try:
-        table = differences(read_rows(path), wanted.metric, wanted.against)
+        results = read_rows(path)
+        if missing := set(COLUMNS) - set(results.columns):
+            raise ValueError(f"it has no column {', '.join(sorted(missing))}")
         facts = json.loads(path.with_name("summary.json").read_text(encoding="utf-8"))
+        # Runs that are older than their scales have metrics in dB alone, of which more is better.
+        known = facts.get("metrics", {}).get(wanted.metric)
+        scale = Scale(**known) if known else Scale(wanted.metric)
+        table = differences(results, wanted.metric, wanted.against, scale.lower_is_better)
         bounds = [prefix + name for name in facts["bounds"]]
     except FileNotFoundError as error:
         raise MdxError(f"{path}: there is no summary.json beside it; did the run finish?") from error
@@ -93,7 +107,7 @@ def _of_run(run: Path, wanted: Namespace, alone: bool) -> tuple[pd.DataFrame, li
     except (KeyError, ValueError) as error:
         raise MdxError(f"{path} is no table of results of `mdx-progressive test`: {error}") from error
     table["method"] = prefix + table["method"]
-    return table, bounds
+    return table, bounds, scale
 
 
 def _print(gains: Sequence[Gain], heading: str) -> None:

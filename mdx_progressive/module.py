@@ -11,7 +11,6 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from mdx_progressive.batch import ChunkBatch, Prediction
-from mdx_progressive.bsseval import BssEval
 from mdx_progressive.errors import MdxError
 from mdx_progressive.methods import (
     Method,
@@ -22,7 +21,7 @@ from mdx_progressive.methods import (
     over_all_schedules,
     plain_ensemble,
 )
-from mdx_progressive.metrics import Known, Metric, Sdr, SiSdr
+from mdx_progressive.metrics import BssEval, Known, Metric, Sdr, SiSdr
 from mdx_progressive.passes import pick
 from mdx_progressive.progressive import Step
 from mdx_progressive.results import Comparison, Row, curves, table, title
@@ -79,8 +78,8 @@ class ProgressiveDemixing(LightningModule):
         schedules: Whether `test` also runs `method` over every other schedule, to the same maximum in as many steps;
             a schedule whose name is that of a method in `compare` is left to that.
         oracle: Whether `test` runs the upper bound: with the schedule of `method`, or where that has none a linear one.
-        metrics: What `test` measures; by default SiSdr, Sdr and BssEval without its components. SiSdr is always among
-            them: the tables and charts are of it.
+        metrics: What `test` measures; by default SiSdr, Sdr and BssEval without its components. There are
+            LogSpectralDistance and LogWmse too. SiSdr is always among them: the tables and charts are of it.
         compile: Whether the networks are compiled with `torch.compile`: minutes at the first pass, then cached on
             disk. It pays on a GPU and in long runs; needs a C++ compiler.
 
@@ -187,8 +186,11 @@ class ProgressiveDemixing(LightningModule):
         self.rows.sort(key=lambda row: (row.song, row.chunk))
         floor, *others = self.methods
         bound = others[0] if isinstance(others[0], Oracle) else None
+        results = table(self.rows)
         self.comparison = Comparison(
-            means=curves(table(self.rows)),
+            results=results,
+            means=curves(results),
+            scales={name: scale for metric in self.metrics for name, scale in metric.scales.items()},
             caption=title(type(self.separator).__name__, self.rows),
             floor=floor.name,
             ceiling=bound.name if bound else None,

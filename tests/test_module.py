@@ -10,12 +10,12 @@ from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
 from mdx_progressive.batch import ChunkBatch, Origin, Prediction
-from mdx_progressive.bsseval import RATIOS, BssEval
 from mdx_progressive.corrections import MixtureConsistency
 from mdx_progressive.data import Peak, SongDataModule
 from mdx_progressive.errors import MdxError
 from mdx_progressive.methods import Method, OnePass, Oracle, Progressive
 from mdx_progressive.metrics import si_sdr
+from mdx_progressive.metrics.bsseval import RATIOS, BssEval
 from mdx_progressive.module import ProgressiveDemixing
 from mdx_progressive.passes import Passes
 from mdx_progressive.progressive import FromMixture, Step

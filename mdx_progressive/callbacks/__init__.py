@@ -4,5 +4,14 @@ from mdx_progressive.callbacks.estimate_writer import EstimateWriter
 from mdx_progressive.callbacks.progress import StepProgressBar
 from mdx_progressive.callbacks.result_files import ResultFiles
 from mdx_progressive.callbacks.tensorboard_curves import TensorBoardCurves
+from mdx_progressive.callbacks.tensorboard_facts import TensorBoardFacts
+from mdx_progressive.callbacks.tensorboard_sound import TensorBoardSound
 
-__all__ = ["EstimateWriter", "ResultFiles", "StepProgressBar", "TensorBoardCurves"]
+__all__ = [
+    "EstimateWriter",
+    "ResultFiles",
+    "StepProgressBar",
+    "TensorBoardCurves",
+    "TensorBoardFacts",
+    "TensorBoardSound",
+]
