@@ -7,10 +7,10 @@
   lower is better. A value without limit to either side is left out of all means, and counted as `infinite`.
 - An estimate of nothing at all for a source that can be heard is measured like any other; only SI-SDR and SDR are
   given -60 dB, where torchmetrics says 0 dB.
-- A chunk shorter than a metric's window is one window: as it is for BSSEval, with silence behind it for spectra. One
-  sample is enough for every metric.
+- A chunk shorter than a metric's window is one window: as it is for BSSEval, in the middle of silence for spectra. One
+  sample is enough for every metric (but BSSEval's SIR and SAR, whose filters then explain everything).
 - A metric that has nothing to go by for another reason (BSSEval where no window holds sound of all sources and
-  estimates) has no value: NaN, counted as `undefined`.
+  estimates, or where it would divide nothing by nothing) has no value: NaN, counted as `undefined`.
 
 The counts are of chunks, and stand beside each mean in `summary.json`.
 """

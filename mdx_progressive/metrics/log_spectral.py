@@ -52,11 +52,15 @@ class LogSpectralDistance(Metric):
 
 
 def _powers(signals: Tensor) -> Tensor:
-    """Power spectra (..., frame, bin) of signals (..., time), with silence up to the end of the last frame."""
+    """Power spectra (..., frame, bin) of signals (..., time), with silence up to the end of the last frame.
+
+    A signal shorter than a frame lies in its middle, since the window is zero at its ends.
+    """
     time = signals.shape[-1]
     missing = max(_WINDOW - time, -(time - _WINDOW) % _HOP)
+    before = max(_WINDOW - time, 0) // 2
     window = torch.hann_window(_WINDOW, device=signals.device, dtype=signals.dtype)
-    return stft(pad(signals, (0, missing)), window, _HOP).abs().square()
+    return stft(pad(signals, (before, missing - before)), window, _HOP).abs().square()
 
 
 def _decibels(powers: Tensor, floor: Tensor) -> Tensor:
