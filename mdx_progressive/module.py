@@ -187,10 +187,12 @@ class ProgressiveDemixing(LightningModule):
         floor, *others = self.methods
         bound = others[0] if isinstance(others[0], Oracle) else None
         results = table(self.rows)
+        scales = {name: scale for metric in self.metrics for name, scale in metric.scales.items()}
+        measured = set(results["metric"])
         self.comparison = Comparison(
             results=results,
             means=curves(results),
-            scales={name: scale for metric in self.metrics for name, scale in metric.scales.items()},
+            scales={name: scale for name, scale in scales.items() if name in measured},
             caption=title(type(self.separator).__name__, self.rows),
             floor=floor.name,
             ceiling=bound.name if bound else None,

@@ -69,10 +69,9 @@ def songs_figure(comparison: Comparison, metric: str) -> Figure:
         above.axhline(0, color="0.35", linestyle=":")
         above.set_title(source)
         _boxes(below, songs[songs["source"] == source], "value", shown)
-    unit = f", {scale.unit}" if scale.unit else ""
-    axes[0, 0].set_ylabel(f"gain in {scale.label} over {floor}{unit}")
-    axes[1, 0].set_ylabel(scale.axis)
-    figure.suptitle(f"{comparison.caption.split(', ')[0]}, last step; a dot is a song", fontsize="medium")
+    axes[0, 0].set_ylabel(f"gain over {floor}")
+    axes[1, 0].set_ylabel("value")
+    figure.suptitle(f"{scale.axis} of the last step; a dot is a song", fontsize="medium")
     return figure
 
 
@@ -80,22 +79,25 @@ def weights_figure(comparison: Comparison) -> Figure:
     """The blend weights that the methods have used: mean over the chunks, from the lowest to the highest as a band.
 
     Args:
-        comparison: What was found. Sources with the same weights share a panel.
+        comparison: What was found. Sources with the same weights share a panel; a method that has no one weight a step
+            (a search, which may choose another for each stretch and channel) is left out.
     """
     metric = next(iter(comparison.scales))
-    rows = comparison.results[comparison.results["metric"] == metric]
-    methods = [*comparison.between, *([comparison.ceiling] if comparison.ceiling else [])]
-    used = rows[rows["method"].isin(methods)].groupby(["source", "method", "step"], sort=False)["weight"]
-    weights = used.agg(["mean", "min", "max"])
+    bounds = [comparison.ceiling] if comparison.ceiling else []
+    rows = comparison.results[comparison.results["metric"] == metric].dropna(subset="weight")
+    rows = rows[rows["method"].isin([*comparison.between, *bounds])]
+    used = rows.groupby(["source", "method", "step"], sort=False)["weight"].agg(["mean", "min", "max"])
     panels: dict[tuple[float, ...], list[str]] = {}
     for source in rows["source"].unique():
-        panels.setdefault(tuple(weights.loc[source].to_numpy().ravel()), []).append(source)
+        panels.setdefault(tuple(used.loc[source].to_numpy().ravel()), []).append(source)
     figure, axes = _panels(len(panels))
     for axis, sources in zip(axes, panels.values(), strict=False):
-        of_source = weights.loc[sources[0]]
-        for number, method in enumerate(methods):
+        of_source = used.loc[sources[0]]
+        for number, method in enumerate(comparison.between + bounds):
+            if method not in of_source.index:
+                continue
             curve = of_source.loc[method].sort_index()
-            color, line = ("0.35", "--") if method == comparison.ceiling else (f"C{number}", "-")
+            color, line = ("0.35", "--") if method in bounds else (f"C{number}", "-")
             axis.plot(curve.index, curve["mean"], line, marker="o", markersize=3, label=method, color=color)
             axis.fill_between(curve.index, curve["min"], curve["max"], alpha=0.12, color=color, lw=0)
         axis.set(title=", ".join(sources), xlabel="step", ylim=(-0.03, 1.03))
@@ -140,9 +142,14 @@ def _measured(comparison: Comparison, metric: str) -> list[str]:
 
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:
-    """Panels side by side; one that stays empty where there is nothing to show."""
-    figure = Figure(figsize=(max(1, count) * 4.4, 4.0), layout="constrained")
-    return figure, list(figure.subplots(1, max(1, count), squeeze=False)[0])
+    """Panels, two in a row; one that stays empty where there is nothing to show."""
+    columns = 1 if count < 2 else 2
+    rows = max(1, -(-count // columns))
+    figure = Figure(figsize=(columns * 4.4, 0.6 + rows * 3.4), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis in axes[max(1, count) :]:
+        axis.set_visible(False)
+    return figure, axes
 
 
 def _legend(figure: Figure, axes: Sequence[Axes]) -> None:

@@ -82,7 +82,7 @@ def spectrogram_figure(
         axis.set_title(name, fontsize="medium")
     figure.colorbar(image, ax=axes[0, :], label="level (dB), on all three", pad=0.01)
     change = audible[best_name] - audible["one-pass"]
-    image = axes[1, 1].imshow(change, vmin=-20, vmax=20, cmap="RdBu_r", **place)
+    image = axes[1, 1].imshow(change, vmin=-30, vmax=30, cmap="RdBu_r", **place)
     axes[1, 1].set_title("from one-pass to best step", fontsize="medium")
     figure.colorbar(image, ax=axes[1, :], label="change (dB)", pad=0.01)
     # The bands are of one width on this axis, so that pictures will do.

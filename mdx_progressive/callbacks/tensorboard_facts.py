@@ -41,10 +41,11 @@ class TensorBoardFacts(Callback):
             writer.add_text(f"results/{metric}", _results(comparison, metric))
         if text:
             # An indented block is code in Markdown.
-            writer.add_text("configuration", "".join(f"    {line}\n" for line in text.splitlines()))
+            writer.add_text("settings", "".join(f"    {line}\n" for line in text.splitlines()))
         for method in pl_module.methods:
             of_method = {
                 "separator": type(pl_module.separator).__name__,
+                "precision": str(trainer.precision),
                 **settings,
                 **_settings_of(method, comparison),
             }
@@ -66,12 +67,10 @@ def _configuration(trainer: Trainer) -> str:
 
 
 def _main_settings(config: dict[str, Any]) -> Iterator[tuple[str, Setting]]:
-    """What makes runs differ: the separator's settings, the data's, the precision."""
-    model, trainer = config.get("model", {}), config.get("trainer", {})
+    """What makes runs differ: the separator's settings and the data's."""
     groups = {
-        "separator": model.get("separator", {}).get("init_args", {}),
+        "separator": config.get("model", {}).get("separator", {}).get("init_args", {}),
         "data": config.get("data", {}),
-        "trainer": {"precision": trainer.get("precision")},
     }
     for group, values in groups.items():
         for name, value in values.items():
@@ -86,20 +85,18 @@ def _word(value: object) -> str:
 
 
 def _settings_of(method: Method, comparison: Comparison) -> dict[str, Setting]:
-    found: dict[str, Setting] = {
-        "method": method.name,
-        "method.class": type(method).__name__,
-        "method.steps": method.steps,
-        "method.passes": method.passes,
-        "method.highest weight": float(comparison.results.query("method == @method.name")["weight"].max()),
-    }
+    """TensorBoard shows the first in the alphabet first: what matters less comes after "with"."""
+    found: dict[str, Setting] = {"method": method.name, "passes": method.passes, "steps": method.steps}
+    weight = float(comparison.results.query("method == @method.name")["weight"].max())
+    if not math.isnan(weight):
+        found["highest weight"] = weight
     if isinstance(method, Progressive):
         found |= {
-            "method.schedule": type(method.schedule).__name__,
-            "method.sampler": type(method.sampler).__name__,
-            "method.views": type(method.views).__name__,
-            "method.combine": type(method.combine).__name__,
-            "method.corrections": ", ".join(type(each).__name__ for each in method.corrections) or "none",
+            "schedule": type(method.schedule).__name__,
+            "with.sampler": type(method.sampler).__name__,
+            "with.views": type(method.views).__name__,
+            "with.combine": type(method.combine).__name__,
+            "with.corrections": ", ".join(type(each).__name__ for each in method.corrections) or "none",
         }
     return found
 
