@@ -13,7 +13,6 @@ import pandas as pd
 from scipy.stats import bootstrap, wilcoxon
 
 from mdx_progressive.errors import MdxError
-from mdx_progressive.results import finite
 
 CHOSEN = "leave one song out"
 _RESAMPLES = 10_000
@@ -70,15 +69,17 @@ def differences(results: pd.DataFrame, metric: str, against: str, lower_is_bette
     for column, wanted in (("metric", metric), ("method", against)):
         if wanted not in (there := results[column].unique()):
             raise MdxError(f"there is no {column} {wanted} in the results, only {', '.join(there)}")
-    chosen = finite(results[results["metric"] == metric])
+    chosen = results[results["metric"] == metric]
+    chosen = chosen.assign(value=chosen["value"].where(np.isfinite(chosen["value"])))
     floor = chosen[chosen["method"] == against]
     floor = floor[floor["step"] == floor["step"].max()]
     place = ["song", "chunk", "source"]
     joined = chosen[chosen["method"] != against].join(floor.set_index(place)["value"].rename("floor"), on=place)
     change = joined["value"] - joined["floor"]
-    joined = joined.assign(gain=-change if lower_is_better else change).dropna(subset="gain")
+    joined["gain"] = -change if lower_is_better else change
     keys = ["method", "step", "song", "source"]
-    return joined.groupby(keys, sort=False)[["passes", "gain"]].mean().reset_index()
+    songs = joined.groupby(keys, sort=False)[["passes", "gain"]].mean().reset_index()
+    return songs.dropna(subset="gain").reset_index(drop=True)
 
 
 def last_steps(table: pd.DataFrame) -> pd.DataFrame:
