@@ -57,7 +57,7 @@ def songs_figure(comparison: Comparison, metric: str) -> Figure:
     scale, between, floor = comparison.scales[metric], comparison.between, comparison.floor
     gains = differences(comparison.results, metric, floor, scale.lower_is_better)
     of_metric = comparison.results[comparison.results["metric"] == metric]
-    values = last_steps(finite(of_metric)).groupby(["method", "song", "source"], sort=False)["value"].mean()
+    values = finite(last_steps(of_metric)).groupby(["method", "song", "source"], sort=False)["value"].mean()
     ends, songs = last_steps(gains), values.reset_index()
     sources = _measured(comparison, metric)
     figure = Figure(figsize=(max(1, len(sources)) * 4.4, 6.4), layout="constrained")
