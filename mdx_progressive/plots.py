@@ -155,7 +155,8 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
 def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
     handles, labels = axes[0].get_legend_handles_labels()
     if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False)
+        columns = min(len(labels), round(figure.get_figwidth() / 1.8))
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
 
 
 def _boxes(axis: Axes, songs: pd.DataFrame, column: str, methods: Sequence[str]) -> None:

@@ -21,6 +21,9 @@ from mdx_progressive.results import NO_VALUE, Comparison, lines
 
 Setting = str | int | float | bool
 
+_NO_MATTER = {"input", "batch_size", "num_workers"}
+"""Settings of `predict`, and those that change how fast a result is there, but not the result."""
+
 
 class TensorBoardFacts(Callback):
     """Logs text (facts, a table of results for each metric, the configuration), and each method's settings.
@@ -74,7 +77,8 @@ def _main_settings(config: dict[str, Any]) -> Iterator[tuple[str, Setting]]:
     }
     for group, values in groups.items():
         for name, value in values.items():
-            yield f"{group}.{name}", value if isinstance(value, Setting) else _word(value)
+            if name not in _NO_MATTER:
+                yield f"{group}.{name}", value if isinstance(value, Setting) else _word(value)
 
 
 def _word(value: object) -> str:
