@@ -20,6 +20,8 @@ from mdx_progressive.callbacks import (
     SoundFiles,
     StepProgressBar,
     TensorBoardCurves,
+    TensorBoardFacts,
+    TensorBoardSound,
 )
 from mdx_progressive.comparing import compare
 from mdx_progressive.data import SongDataModule
@@ -105,7 +107,7 @@ class ProgressiveCLI(LightningCLI):
         parser.link_arguments("model.separator.sample_rate", "data.sample_rate", apply_on="instantiate")
         parser.link_arguments("model.separator.sources", "data.sources", apply_on="instantiate")
         parser.add_lightning_class_args(EstimateWriter, "writer")
-        parser.add_lightning_class_args(TensorBoardCurves, "tensorboard")
+        parser.add_lightning_class_args(TensorBoardSound, "tensorboard")
         parser.add_lightning_class_args(SoundFiles, "sound")
         parser.add_lightning_class_args(Failures, "failures")
         parser.add_lightning_class_args(ResultFiles, "results")
@@ -203,7 +205,7 @@ def _run(args: Sequence[str] | None) -> None:
             "default_root_dir": "logs",
             "enable_checkpointing": False,
             "enable_model_summary": False,
-            "callbacks": [StepProgressBar()],
+            "callbacks": [StepProgressBar(), TensorBoardCurves(), TensorBoardFacts()],
         },
         save_config_kwargs={"overwrite": True},
         seed_everything_default=False,

@@ -15,6 +15,7 @@ from tabulate import tabulate
 from mdx_progressive.errors import MdxError
 from mdx_progressive.gains import Gain, choice, differences, last_steps, summary
 from mdx_progressive.runs import read_run
+from mdx_progressive.scales import Scale
 from mdx_progressive.whole_file import whole_file
 
 _FORMATS = {".csv": None, ".md": "github", ".tex": "latex_booktabs"}
@@ -61,8 +62,9 @@ def compare(args: Sequence[str]) -> None:
     if wanted.out is not None and wanted.out.suffix not in _FORMATS:
         raise MdxError(f"--out {wanted.out}: the name must end in one of {', '.join(_FORMATS)}")
     runs = [_of_run(run, wanted, alone=len(wanted.runs) == 1) for run in wanted.runs]
-    table = pd.concat([each for each, _ in runs], ignore_index=True)
-    bounds = {bound for _, of_run in runs for bound in of_run}
+    table = pd.concat([each for each, *_ in runs], ignore_index=True)
+    bounds = {bound for _, of_run, _ in runs for bound in of_run}
+    scale = runs[0][2]
     ends = last_steps(table)
     gains = summary(table if wanted.steps else ends)
     if wanted.leave_one_out:
@@ -70,21 +72,27 @@ def compare(args: Sequence[str]) -> None:
         if chosen is None:
             raise MdxError("--leave-one-out needs two songs and two methods or more that don't need the true sources")
         gains.append(chosen)
-    _print(gains, f"Gain in {wanted.metric} over {wanted.against}, dB; {table['song'].nunique()} songs")
+    unit = f", {scale.unit}" if scale.unit else ""
+    falls = " (lower is better: a gain is a fall)" if scale.lower_is_better else ""
+    songs = table["song"].nunique()
+    _print(gains, f"Gain in {wanted.metric}{falls} over {wanted.against}{unit}; {songs} songs")
     if wanted.out is not None:
         _write(wanted.out, gains)
 
 
-def _of_run(run: Path, wanted: Namespace, alone: bool) -> tuple[pd.DataFrame, list[str]]:
-    """The differences of a run, and which of its methods are bounds; named after the run where there are several."""
+def _of_run(run: Path, wanted: Namespace, alone: bool) -> tuple[pd.DataFrame, list[str], Scale]:
+    """The differences of a run, which of its methods are bounds, and what the metric stands for.
+
+    Methods are named after the run where there are several.
+    """
     found = read_run(run)
-    prefix = "" if alone else f"{run} "
+    prefix, scale = "" if alone else f"{run} ", found.scale(wanted.metric)
     try:
-        table = differences(found.rows, wanted.metric, wanted.against)
+        table = differences(found.rows, wanted.metric, wanted.against, scale.lower_is_better)
     except MdxError as error:
         raise MdxError(f"{found.path}: {error}") from error
     table["method"] = prefix + table["method"]
-    return table, [prefix + name for name in found.bounds]
+    return table, [prefix + name for name in found.bounds], scale
 
 
 def _print(gains: Sequence[Gain], heading: str) -> None:

@@ -19,7 +19,7 @@ _RESAMPLES = 10_000
 
 
 class Gain(NamedTuple):
-    """What a method gains over another one; dB.
+    """What a method gains over another one, in the unit of the metric.
 
     Args:
         method: Name of the method.
@@ -50,16 +50,18 @@ class Gain(NamedTuple):
     by_source: dict[str, float]
 
 
-def differences(results: pd.DataFrame, metric: str, against: str) -> pd.DataFrame:
+def differences(results: pd.DataFrame, metric: str, against: str, lower_is_better: bool = False) -> pd.DataFrame:
     """How much better than a method all others are, for each song and source at each step.
 
     Args:
         results: A table of rows (see `results.Row`).
         metric: Name of the metric.
         against: Name of the method to compare with, at its last step.
+        lower_is_better: Whether it is better to have less of the metric; a gain is then how much less there is.
 
     Returns:
-        A table with the columns method, step, song, source, passes, gain. Silent sources are left out.
+        A table with the columns method, step, song, source, passes, gain: the mean over the chunks that have a finite
+        value by both methods. Silent sources are left out.
 
     Raises:
         MdxError: If there is no such metric or method.
@@ -68,13 +70,16 @@ def differences(results: pd.DataFrame, metric: str, against: str) -> pd.DataFram
         if wanted not in (there := results[column].unique()):
             raise MdxError(f"there is no {column} {wanted} in the results, only {', '.join(there)}")
     chosen = results[results["metric"] == metric]
+    chosen = chosen.assign(value=chosen["value"].where(np.isfinite(chosen["value"])))
+    floor = chosen[chosen["method"] == against]
+    floor = floor[floor["step"] == floor["step"].max()]
+    place = ["song", "chunk", "source"]
+    joined = chosen[chosen["method"] != against].join(floor.set_index(place)["value"].rename("floor"), on=place)
+    change = joined["value"] - joined["floor"]
+    joined["gain"] = -change if lower_is_better else change
     keys = ["method", "step", "song", "source"]
-    songs = chosen.groupby(keys, sort=False)[["passes", "value"]].mean().reset_index()
-    floor = songs[songs["method"] == against]
-    floor = floor[floor["step"] == floor["step"].max()].set_index(["song", "source"])["value"].rename("floor")
-    joined = songs[songs["method"] != against].join(floor, on=["song", "source"])
-    joined["gain"] = joined["value"] - joined["floor"]
-    return joined.dropna(subset="gain").drop(columns=["value", "floor"]).reset_index(drop=True)
+    songs = joined.groupby(keys, sort=False)[["passes", "gain"]].mean().reset_index()
+    return songs.dropna(subset="gain").reset_index(drop=True)
 
 
 def last_steps(table: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,6 @@ from pandas import DataFrame
 from torch import Tensor
 
 from mdx_progressive.batch import ChunkBatch, Prediction
-from mdx_progressive.bsseval import BssEval
 from mdx_progressive.errors import MdxError
 from mdx_progressive.methods import (
     Method,
@@ -23,7 +22,7 @@ from mdx_progressive.methods import (
     over_all_schedules,
     plain_ensemble,
 )
-from mdx_progressive.metrics import Known, Metric, Sdr, SiSdr
+from mdx_progressive.metrics import BssEval, Known, Metric, Sdr, SiSdr
 from mdx_progressive.passes import pick
 from mdx_progressive.progressive import Step
 from mdx_progressive.results import Comparison, Row, curves, title
@@ -84,8 +83,8 @@ class ProgressiveDemixing(LightningModule):
         schedules: Whether `test` also runs `method` over every other schedule, to the same maximum in as many steps;
             a schedule whose name is that of a method in `compare` is left to that.
         oracle: Whether `test` runs the upper bound: with the schedule of `method`, or where that has none a linear one.
-        metrics: What `test` measures; by default SiSdr, Sdr and BssEval without its components. SiSdr is always among
-            them: the tables and charts are of it.
+        metrics: What `test` measures; by default SiSdr, Sdr and BssEval without its components. There are
+            LogSpectralDistance and LogWmse too. SiSdr is always among them: the tables and charts are of it.
         compile: Whether the networks are compiled with `torch.compile`: minutes at the first pass, then cached on
             disk. It pays on a GPU and in long runs; needs a C++ compiler.
 
@@ -193,8 +192,12 @@ class ProgressiveDemixing(LightningModule):
             results: The table of all that was measured (see `results.Row`).
         """
         floor, *others = self.methods
+        scales = {name: scale for metric in self.metrics for name, scale in metric.scales.items()}
+        measured = set(results["metric"])
         self.comparison = Comparison(
+            results=results,
             means=curves(results),
+            scales={name: scale for name, scale in scales.items() if name in measured},
             caption=title(type(self.separator).__name__, list(results["song"].unique())),
             floor=floor.name,
             ceiling=self.oracle.name if self.oracle else None,

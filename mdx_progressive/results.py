@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
+from mdx_progressive.scales import Scale
 from mdx_progressive.whole_file import whole_file
 
 
@@ -24,7 +26,7 @@ class Row(NamedTuple):
         weight: Blend weight of the estimate in the input of that step.
         source: Name of the source.
         metric: Name of the metric.
-        value: Its value in dB; NaN for a silent source.
+        value: Its value; NaN or infinite where it can't be measured (see `metrics`).
     """
 
     song: str
@@ -39,6 +41,8 @@ class Row(NamedTuple):
 
 
 COLUMNS = Row._fields
+NO_VALUE = ("silent", "undefined", "infinite")
+"""Why a chunk may have no finite value (see `metrics`)."""
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
@@ -62,19 +66,26 @@ def table(rows: Sequence[Row]) -> pd.DataFrame:
 def curves(results: pd.DataFrame) -> pd.DataFrame:
     """Mean, minimum and maximum over songs for every metric, method, source and step.
 
-    The value of a song is the mean over its chunks. Silent sources (NaN) are left out and counted.
+    The value of a song is the mean over its chunks. What has no finite value is left out and counted, by its reason
+    (see `metrics`).
 
     Args:
         results: A table of rows.
 
     Returns:
         A table with the columns metric, method, source, step, passes, weight, mean, min, max, songs (how many had a
-        value) and silent (how many chunks had none), in the order in which the methods were run.
+        value), silent, undefined and infinite (how many chunks had none), in the order in which the methods were run.
     """
     keys = ["metric", "method", "source", "step"]
-    songs = results.groupby([*keys, "song"], sort=False)["value"].mean()
-    over_songs = songs.groupby(keys, sort=False)
-    grouped = results.groupby(keys, sort=False)
+    values = results["value"]
+    # Silence is a property of the true source: by no metric, method or step there is a value.
+    heard = values.notna().groupby([results["song"], results["chunk"], results["source"]]).transform("any")
+    infinite = np.isinf(values)
+    marked = results.assign(
+        value=values.mask(infinite), silent=~heard, undefined=heard & values.isna(), infinite=infinite
+    )
+    over_songs = marked.groupby([*keys, "song"], sort=False)["value"].mean().groupby(keys, sort=False)
+    grouped = marked.groupby(keys, sort=False)
     return pd.DataFrame(
         {
             "passes": grouped["passes"].first(),
@@ -83,9 +94,15 @@ def curves(results: pd.DataFrame) -> pd.DataFrame:
             "min": over_songs.min(),
             "max": over_songs.max(),
             "songs": over_songs.count(),
-            "silent": grouped["value"].apply(lambda values: int(values.isna().sum())),
+            **{reason: grouped[reason].sum() for reason in NO_VALUE},
         }
     ).reset_index()
+
+
+def finite(results: pd.DataFrame) -> pd.DataFrame:
+    """The rows that have a finite value: those that means, differences and charts are of."""
+    kept: pd.DataFrame = results[np.isfinite(results["value"])]
+    return kept
 
 
 def title(separator: str, songs: Sequence[str]) -> str:
@@ -108,14 +125,18 @@ class Comparison(NamedTuple):
     """What a run of `test` has found, for its tables and charts.
 
     Args:
-        means: The table that `curves` makes.
+        results: The table of all rows.
+        means: The table that `curves` makes of it.
+        scales: What the numbers of each metric stand for.
         caption: What was measured, on which songs.
         floor: The method that is the lower bound.
         ceiling: The method that is the upper bound, if it was run.
         between: The methods between them.
     """
 
+    results: pd.DataFrame
     means: pd.DataFrame
+    scales: dict[str, Scale]
     caption: str
     floor: str
     ceiling: str | None
@@ -123,7 +144,7 @@ class Comparison(NamedTuple):
 
 
 class Line(NamedTuple):
-    """The bounds and the ends of one method for one source; dB, mean over songs.
+    """The bounds and the ends of one method for one source; mean over songs.
 
     Args:
         source: Name of the source.
@@ -146,16 +167,16 @@ class Line(NamedTuple):
     oracle: float
 
 
-def lines(means: pd.DataFrame, metric: str, method: str, floor: str, oracle: str | None) -> list[Line]:
+def lines(comparison: Comparison, metric: str, method: str) -> list[Line]:
     """One line for each source, in the order of the results; a source that was always silent is left out.
 
     Args:
-        means: The table that `curves` makes.
+        comparison: What was found.
         metric: Name of the metric.
         method: The method that the lines are of.
-        floor: The method that is the lower bound.
-        oracle: The method that is the upper bound, if it was run.
     """
+    means, oracle = comparison.means, comparison.ceiling
+    lower_is_better = comparison.scales[metric].lower_is_better
     found = []
     for source in means["source"].unique():
         mean = pick(means, metric, method, source)["mean"].dropna()
@@ -163,13 +184,14 @@ def lines(means: pd.DataFrame, metric: str, method: str, floor: str, oracle: str
             continue
         bound = pick(means, metric, oracle, source)["mean"] if oracle else mean.iloc[:0]
         steps = mean.index.tolist()
+        best = int(mean.argmin() if lower_is_better else mean.argmax())
         found.append(
             Line(
                 source,
                 passes=int(pick(means, metric, method, source)["passes"].iloc[-1]),
-                one_pass=float(pick(means, metric, floor, source)["mean"].iloc[0]),
-                best_step=steps[int(mean.argmax())],
-                best=float(mean.max()),
+                one_pass=float(pick(means, metric, comparison.floor, source)["mean"].iloc[0]),
+                best_step=steps[best],
+                best=float(mean.iloc[best]),
                 last_step=steps[-1],
                 last=float(mean.iloc[-1]),
                 oracle=float(bound.get(steps[-1], math.nan)),
@@ -182,9 +204,9 @@ def write_summary(path: Path, means: pd.DataFrame, facts: dict[str, object]) -> 
     """Write the facts of the run and the mean curves as JSON, whole or not at all."""
     content: dict[str, object] = {
         **facts,
-        "aggregation": "mean over songs of the mean over each song's chunks; silent sources left out",
+        "aggregation": "mean over songs of the mean over each song's chunks; silent, undefined and infinite left out",
     }
-    shown = ["step", "passes", "weight", "mean", "min", "max", "songs", "silent"]
+    shown = ["step", "passes", "weight", "mean", "min", "max", "songs", *NO_VALUE]
     for metric, of_metric in means.groupby("metric", sort=False):
         content[str(metric)] = {
             str(method): {

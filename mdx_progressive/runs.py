@@ -8,6 +8,7 @@ import pandas as pd
 
 from mdx_progressive.errors import MdxError
 from mdx_progressive.results import COLUMNS, read_rows
+from mdx_progressive.scales import Scale
 
 
 class Run(NamedTuple):
@@ -29,6 +30,11 @@ class Run(NamedTuple):
     def folder(self) -> Path:
         """The folder of the run."""
         return self.path.parent
+
+    def scale(self, metric: str) -> Scale:
+        """What the values of a metric stand for; of runs that don't say it, decibels of which more is better."""
+        known = self.facts.get("metrics", {}).get(metric)
+        return Scale(**known) if known else Scale(metric)
 
 
 def read_run(place: Path) -> Run:

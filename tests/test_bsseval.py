@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from mdx_progressive.bsseval import RATIOS, BssEval
 from mdx_progressive.errors import MdxError
 from mdx_progressive.metrics import Known, silent
+from mdx_progressive.metrics.bsseval import RATIOS, BssEval
 from mdx_progressive.separators import SpleeterSeparator
 
 RATE = 1000

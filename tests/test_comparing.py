@@ -93,6 +93,30 @@ def test_silent_sources_are_left_out() -> None:
     assert steady.by_source == pytest.approx({"vocals": 0.2, "bass": 0.25})
 
 
+def test_a_gain_in_a_distance_is_how_much_less_there_is() -> None:
+    found = last_steps(differences(table(rows()), "si_sdr", "one-pass", lower_is_better=True))
+
+    steady, wild, _ = summary(found)
+    assert steady.mean == pytest.approx(-0.2)
+    assert steady.improved == 0
+    assert wild.worst == pytest.approx(-3.0)
+    assert wild.worst_at == "middle, vocals"
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("method", ["steady", "one-pass"])
+def test_a_chunk_without_a_finite_value_by_both_methods_is_left_out(value: float, method: str) -> None:
+    some = [
+        row._replace(value=value) if row[:3] == ("easy", 0, method) and row.source == "vocals" else row
+        for row in rows()
+    ]
+
+    steady, *_ = summary(last_steps(differences(table(some), "si_sdr", "one-pass")))
+
+    # The other chunk of that song gains as much, whatever its level.
+    assert steady.mean == pytest.approx(0.2)
+
+
 def test_one_song_has_no_interval() -> None:
     alone = [row for row in rows() if row.song == "easy"]
 
@@ -140,6 +164,16 @@ class TestCommand:
         assert written.loc["wild", "mean"] == pytest.approx(0.5)
         assert written.loc["wild", "vocals"] == pytest.approx(0.5)
         assert list(written.index) == ["steady", "wild", "truth", CHOSEN]
+
+    def test_a_run_says_which_way_its_metric_is_better(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        scale = {"label": "Distance", "unit": "dB", "lower_is_better": True}
+        (folder / "summary.json").write_text(json.dumps({"bounds": ["truth"], "metrics": {"si_sdr": scale}}))
+
+        assert main(["compare", str(folder)]) == 0
+
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "wild 1 4 -0.50" in shown
+        assert "lower is better: a gain is a fall" in shown
 
     @pytest.mark.parametrize(("ending", "holds"), [(".md", "| wild "), (".tex", r"\toprule")])
     def test_it_writes_for_papers(self, folder: Path, ending: str, holds: str) -> None:

@@ -11,12 +11,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from mdx_progressive.batch import ChunkBatch, Origin, Prediction
-from mdx_progressive.bsseval import RATIOS, BssEval
 from mdx_progressive.corrections import MixtureConsistency
 from mdx_progressive.data import Peak, SongDataModule
 from mdx_progressive.errors import MdxError
 from mdx_progressive.methods import Method, OnePass, Oracle, Progressive
-from mdx_progressive.metrics import si_sdr
+from mdx_progressive.metrics import BssEval, LogSpectralDistance, LogWmse, Sdr, SiSdr, si_sdr
+from mdx_progressive.metrics.bsseval import RATIOS
 from mdx_progressive.module import ProgressiveDemixing
 from mdx_progressive.passes import Passes
 from mdx_progressive.progressive import FromMixture, Step
@@ -151,6 +151,29 @@ class TestTest:
 
         assert {row.source for row in rows if row.value != row.value} == {"bass"}
         assert [row for row in rows if row.source == "bass"] == [row for row in rows if row.value != row.value]
+
+    def test_an_estimate_that_is_not_finite_is_counted_and_spoils_no_mean(self, spleeter: SpleeterSeparator) -> None:
+        class Overflow(OnePass):
+            def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
+                broken = first.clone()
+                broken[0, 0, 0, 10] = torch.inf
+                yield Step(0, torch.zeros(len(passes.sources)), broken)
+
+        metrics = [SiSdr(), Sdr(), BssEval(), LogSpectralDistance(), LogWmse()]
+        module = ProgressiveDemixing(spleeter, Overflow("overflow"), metrics=metrics, oracle=False)
+
+        trainer().test(module, datamodule=clip_data(spleeter, chunk=1.0), verbose=False)
+
+        comparison = module.comparison
+        assert comparison is not None
+        assert list(comparison.scales) == ["si_sdr", "sdr", "bsseval_sdr", "lsd", "log_wmse"]
+        found = comparison.means[comparison.means["method"] == "overflow"]
+        vocals, accompaniment = (found[found["source"] == source] for source in spleeter.sources)
+        assert vocals["infinite"].tolist() == [1] * 5
+        assert vocals["mean"].isna().all()
+        assert accompaniment["infinite"].tolist() == [0] * 5
+        assert accompaniment["mean"].notna().all()
+        assert (comparison.means[["silent", "undefined"]] == 0).all(axis=None)
 
     def test_the_sound_of_the_best_step_is_that_steps(self, spleeter: SpleeterSeparator) -> None:
         module = ProgressiveDemixing(spleeter, Progressive(Linear(0.9), 4))

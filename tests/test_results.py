@@ -1,11 +1,23 @@
 """The table of results: its file, its means, its lines."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
-from mdx_progressive.results import COLUMNS, Row, curves, lines, read_rows, table, write_rows, write_summary
+from mdx_progressive.results import (
+    COLUMNS,
+    Comparison,
+    Row,
+    curves,
+    lines,
+    read_rows,
+    table,
+    write_rows,
+    write_summary,
+)
+from mdx_progressive.scales import Scale
 
 NAN = float("nan")
 
@@ -23,6 +35,19 @@ def rows() -> list[Row]:
         for method, steps in methods.items()
         for step, value in enumerate(steps)
     ]
+
+
+def comparison(of: list[Row], lower_is_better: bool = False) -> Comparison:
+    results = table(of)
+    return Comparison(
+        results=results,
+        means=curves(results),
+        scales={"si_sdr": Scale("SI-SDR", lower_is_better=lower_is_better)},
+        caption="some songs",
+        floor="one-pass",
+        ceiling="oracle",
+        between=["linear"],
+    )
 
 
 def test_the_file_has_exactly_the_columns_and_gives_the_rows_back(tmp_path: Path) -> None:
@@ -47,8 +72,31 @@ def test_the_mean_is_over_songs_of_the_mean_over_chunks_and_silence_is_left_out_
     assert first["weight"] == pytest.approx(0.3)
 
 
+def test_what_has_no_finite_value_is_left_out_and_counted_by_its_reason() -> None:
+    without = [row._replace(value=NAN) if (row.song, row.chunk) == ("one", 1) else row for row in rows()]
+    sdr = [row._replace(metric="sdr") for row in without]
+    broken = [row._replace(value=-math.inf) if row.song == "one" and row.step == 2 else row for row in rows()]
+
+    means = curves(table([*broken, *sdr]))
+
+    ends = means[(means["method"] == "linear") & (means["step"] == 2)]
+    of_si_sdr, of_sdr = ends.to_dict(orient="records")
+    counts = ("silent", "undefined", "infinite", "songs")
+    assert [of_si_sdr[name] for name in counts] == [1, 0, 2, 1]
+    assert of_si_sdr["mean"] == pytest.approx(0.0)
+    assert [of_sdr[name] for name in counts] == [1, 1, 0, 2]
+    assert of_sdr["mean"] == pytest.approx((6.0 + 0.0) / 2)
+
+
+def test_the_best_step_of_a_distance_is_the_lowest() -> None:
+    (line,) = lines(comparison(rows(), lower_is_better=True), "si_sdr", "linear")
+
+    assert line.best_step == 2
+    assert line.best == pytest.approx(3.25)
+
+
 def test_a_line_has_both_bounds_the_best_and_the_last_step() -> None:
-    (line,) = lines(curves(table(rows())), "si_sdr", "linear", "one-pass", "oracle")
+    (line,) = lines(comparison(rows()), "si_sdr", "linear")
 
     assert line.one_pass == pytest.approx((6.0 + 2.0) / 2)
     assert line.best_step == 1
@@ -59,10 +107,7 @@ def test_a_line_has_both_bounds_the_best_and_the_last_step() -> None:
 
 
 def test_a_source_that_is_always_silent_has_no_line() -> None:
-    assert (
-        lines(curves(table([row for row in rows() if row.song == "three"])), "si_sdr", "linear", "one-pass", "oracle")
-        == []
-    )
+    assert lines(comparison([row for row in rows() if row.song == "three"]), "si_sdr", "linear") == []
 
 
 def test_the_summary_is_json_with_null_for_what_does_not_exist(tmp_path: Path) -> None:
@@ -80,7 +125,7 @@ def test_the_summary_is_json_with_null_for_what_does_not_exist(tmp_path: Path) -
 def test_one_pass_is_the_bounds_also_for_a_method_whose_step_0_is_more_than_that() -> None:
     better = [row._replace(value=row.value + 1, passes=5) if row.method == "linear" else row for row in rows()]
 
-    (line,) = lines(curves(table(better)), "si_sdr", "linear", "one-pass", "oracle")
+    (line,) = lines(comparison(better), "si_sdr", "linear")
 
     assert line.one_pass == pytest.approx(4.0)
     assert line.passes == 5

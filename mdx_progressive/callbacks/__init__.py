@@ -6,5 +6,16 @@ from mdx_progressive.callbacks.progress import StepProgressBar
 from mdx_progressive.callbacks.result_files import ResultFiles
 from mdx_progressive.callbacks.sound_files import SoundFiles
 from mdx_progressive.callbacks.tensorboard_curves import TensorBoardCurves
+from mdx_progressive.callbacks.tensorboard_facts import TensorBoardFacts
+from mdx_progressive.callbacks.tensorboard_sound import TensorBoardSound
 
-__all__ = ["EstimateWriter", "Failures", "ResultFiles", "SoundFiles", "StepProgressBar", "TensorBoardCurves"]
+__all__ = [
+    "EstimateWriter",
+    "Failures",
+    "ResultFiles",
+    "SoundFiles",
+    "StepProgressBar",
+    "TensorBoardCurves",
+    "TensorBoardFacts",
+    "TensorBoardSound",
+]

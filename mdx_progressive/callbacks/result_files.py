@@ -115,21 +115,23 @@ class ResultFiles(Callback):
             "passes_per_chunk": pl_module.passes,
             "failed": {failure.song: failure.reason for failure in failures},
             "versions": {package: version(package) for package in ("mdx_progressive", "torch", "lightning")},
+            "metrics": {name: scale._asdict() for name, scale in comparison.scales.items()},
         }
         write_summary(folder / "summary.json", means, facts)
         with whole_file(folder / "curves.png") as temporary:
             curves_figure(comparison, HEADLINE).savefig(temporary, dpi=110, format="png")
         self._journal.remove()
-        found = [
-            (method, lines(means, HEADLINE, method, comparison.floor, comparison.ceiling))
-            for method in comparison.between
-        ]
+        found = [(method, lines(comparison, HEADLINE, method)) for method in comparison.between]
         _print_table(found, f"SI-SDR in dB: {comparison.caption}", folder)
         silent = int(means[(means["metric"] == HEADLINE) & (means["method"] == comparison.floor)]["silent"].sum())
         if pl_module.separator.musdb_test:
             log.warning("these weights were trained on MUSDB18's test set: results on its songs prove nothing")
         if silent:
             log.warning("%d silent sources of chunks were left out of the means (NaN in results.csv)", silent)
+        for metric, of_metric in means.groupby("metric", sort=False):
+            for reason in ("undefined", "infinite"):
+                if count := int(of_metric[reason].sum()):
+                    log.warning("%d values of %s are %s, and were left out of the means", count, metric, reason)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self._journal is not None:

@@ -62,7 +62,7 @@ def answer(findings: Findings, separator: str) -> Answer:
 def _found(findings: Findings, best: Gain) -> str:
     several = len(findings.methods) > 1
     who = f"the best of {len(findings.methods)} methods, “{best.method}”," if several else f"“{best.method}”"
-    size = f"{decibels(best.mean)} dB {findings.title}"
+    size = f"{decibels(best.mean)}{findings.unit} {findings.title}"
     one_song = math.isnan(best.low)
     interval = f"95 % interval {decibels(best.low)} to {decibels(best.high)}"
     if round(best.mean, 2) > 0:
@@ -83,7 +83,7 @@ def _found(findings: Findings, best: Gain) -> str:
     if len(best.by_source) > 1:
         said += "; by source: " + ", ".join(f"{source} {decibels(gain)}" for source, gain in best.by_source.items())
     if findings.oracle is not None:
-        said += f"; the oracle, which is told the true stems, gains {decibels(findings.oracle.mean)} dB"
+        said += f"; the oracle, which is told the true stems, gains {decibels(findings.oracle.mean)}{findings.unit}"
     return _capital(said) + "."
 
 
@@ -93,7 +93,7 @@ def _of_the_method(findings: Findings, best: Gain) -> list[str]:
     if measured > 1:
         loss = "costs" if round(best.worst, 2) < 0 else "gains"
         size = decibels(abs(best.worst), sign=False)
-        found.append(f"in its worst case ({best.worst_at}) it {loss} {size} dB")
+        found.append(f"in its worst case ({best.worst_at}) it {loss} {size}{findings.unit}")
     if len(findings.methods) > 1:
         found.append(f"it was picked among {len(findings.methods)} methods by these very results, which flatters it")
     return found

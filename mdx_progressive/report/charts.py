@@ -124,11 +124,18 @@ def bounds_chart(findings: Findings, source: str, name: str) -> Markup:
         return list(zip(mean.index.tolist(), mean.tolist(), strict=True))
 
     chart = Chart(name, f"{source}: {findings.title} of the methods over their steps, between their bounds", 3.2)
-    _level(chart, curve(findings.floor)[0][1], f"{findings.floor}: {curve(findings.floor)[0][1]:.2f} dB")
+    _level(chart, curve(findings.floor)[0][1], f"{findings.floor}: {curve(findings.floor)[0][1]:.2f}{findings.unit}")
     if findings.ceiling is not None:
-        _curve(chart, findings.ceiling, curve(findings.ceiling), (_INK, "--"), "ceiling", "step {:g}: {:.2f} dB")
+        _curve(
+            chart,
+            findings.ceiling,
+            curve(findings.ceiling),
+            (_INK, "--"),
+            "ceiling",
+            "step {:g}: {:.2f}" + findings.unit,
+        )
     for number, method in enumerate(findings.methods):
-        _curve(chart, method, curve(method), _look(number), f"m m{number}", "step {:g}: {:.2f} dB")
+        _curve(chart, method, curve(method), _look(number), f"m m{number}", "step {:g}: {:.2f}" + findings.unit)
     chart.axis.set(xlabel="step", ylabel=findings.label)
     chart.axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return chart.svg()
@@ -149,15 +156,15 @@ def cost_chart(findings: Findings, source: str, gains: Iterable[Gain], name: str
     for number, method in enumerate(findings.methods):
         steps = findings.by_passes(method, source)
         points = list(zip(steps["passes"].tolist(), steps["gain"].tolist(), strict=True))
-        _curve(chart, method, points, _look(number), f"m m{number}", "{:.3g} passes: {:+.2f} dB")
+        _curve(chart, method, points, _look(number), f"m m{number}", "{:.3g} passes: {:+.2f}" + findings.unit)
         end = ends.get(method)
         if end is not None and not math.isnan(end.low):
-            told = f"{method}: 95 % interval {decibels(end.low)} to {decibels(end.high)} dB"
+            told = f"{method}: 95 % interval {decibels(end.low)} to {decibels(end.high)}{findings.unit}"
             gid = chart.told(told, f"m m{number}")
             # Methods that cost the same would hide each other's bars.
             place = end.passes + 0.6 * (number / max(1, len(findings.methods) - 1) - 0.5) * (len(findings.methods) > 1)
             chart.axis.plot([place] * 2, [end.low, end.high], color=_look(number)[0], linewidth=3, alpha=0.4, gid=gid)
-    chart.axis.set(xlabel="passes for each source", ylabel="gain over one pass (dB)", xlim=(0.5, None))
+    chart.axis.set(xlabel="passes for each source", ylabel=findings.gain, xlim=(0.5, None))
     chart.axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return chart.svg()
 
@@ -181,7 +188,7 @@ def gains_chart(findings: Findings, source: str, gains: Sequence[Gain], name: st
         songs = findings.ends(gain.method, source)
         # Behind each other, so that the mean lies above its songs and can be pointed at.
         axis.plot(songs, [row] * len(songs), "|", color=tint, alpha=0.45, markersize=9, gid=chart.told("songs", css))
-        told = f"{gain.method}: {decibels(gain.mean)} dB"
+        told = f"{gain.method}: {decibels(gain.mean)}{findings.unit}"
         if not math.isnan(gain.low):
             axis.plot([gain.low, gain.high], [row] * 2, color=tint, linewidth=2.5, gid=chart.told("95 % interval", css))
             told += f", 95 % interval {decibels(gain.low)} to {decibels(gain.high)}"
@@ -191,7 +198,7 @@ def gains_chart(findings: Findings, source: str, gains: Sequence[Gain], name: st
             label, (0, row), (4, 6), xycoords=axis.get_yaxis_transform(), textcoords="offset points",
             color=_INK, fontsize=9, gid=chart.told(told, f"{css} label"),
         )  # fmt: skip
-    axis.set(xlabel="gain over one pass (dB)", ylim=(len(gains) - 0.5, -0.8), yticks=[])
+    axis.set(xlabel=findings.gain, ylim=(len(gains) - 0.5, -0.8), yticks=[])
     axis.spines["left"].set_visible(False)
     return chart.svg()
 

@@ -8,9 +8,9 @@ import pandas as pd
 
 from mdx_progressive.errors import MdxError
 from mdx_progressive.gains import Gain, differences, last_steps, summary
-from mdx_progressive.plots import LABELS
 from mdx_progressive.results import curves
 from mdx_progressive.runs import Run
+from mdx_progressive.scales import Scale
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class Findings:
         except (KeyError, TypeError, ValueError) as error:
             raise MdxError(f"{run.folder / 'summary.json'} does not name the methods of the run") from error
         try:
-            self.differences = differences(run.rows, metric, self.floor)
+            self.scale = run.scale(metric)
+            self.differences = differences(run.rows, metric, self.floor, self.scale.lower_is_better)
         except MdxError as error:
             raise MdxError(f"{run.path}: {error}") from error
         # `test` runs the oracle right after the plain pass; other methods that are told the truth come later.
@@ -71,12 +72,22 @@ class Findings:
     @property
     def label(self) -> str:
         """The metric as in charts: with its unit."""
-        return LABELS.get(self.metric, f"{self.metric} (dB)")
+        return self.scale.axis
 
     @property
     def title(self) -> str:
         """The metric as in sentences: without its unit."""
-        return self.label.removesuffix(" (dB)")
+        return self.scale.label
+
+    @property
+    def unit(self) -> str:
+        """The unit with a space before it; nothing where there is none."""
+        return f" {self.scale.unit}" if self.scale.unit else ""
+
+    @property
+    def gain(self) -> str:
+        """What the axis of gains is called; more is better, whatever the metric."""
+        return Scale("gain over one pass", self.scale.unit).axis
 
     @property
     def method(self) -> str | None:

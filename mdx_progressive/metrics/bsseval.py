@@ -7,12 +7,15 @@ true source, what filters of it could explain (spatial distortion), what filters
 factorised once, and every further estimate costs a fraction of what it costs museval.
 """
 
+from typing import ClassVar
+
 import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
 
 from mdx_progressive.errors import MdxError
-from mdx_progressive.metrics import Known, Measure, Metric
+from mdx_progressive.metrics.base import Known, Measure, Metric
+from mdx_progressive.scales import Scale
 
 RATIOS = ("bsseval_sdr", "bsseval_isr", "bsseval_sir", "bsseval_sar")
 
@@ -33,6 +36,8 @@ class BssEval(Metric):
         MdxError: If a length is not above 0.
     """
 
+    scales: ClassVar[dict[str, Scale]] = {name: Scale(f"{name[-3:].upper()}, BSSEval v4") for name in RATIOS}
+
     def __init__(
         self, components: bool = False, window: float = 1.0, hop: float = 1.0, filter_length: int = 512
     ) -> None:
@@ -40,19 +45,17 @@ class BssEval(Metric):
             raise MdxError(f"the lengths of BssEval must be above 0, not {window}, {hop} and {filter_length}")
         self.components, self.window, self.hop, self.filter_length = components, window, hop, filter_length
 
-    def against(self, known: Known) -> Measure:
+    def _against(self, known: Known) -> Measure:
         window, hop = (max(1, round(seconds * known.sample_rate)) for seconds in (self.window, self.hop))
         frames, length = _Frames(window, hop), self.filter_length if self.components else 0
         # Apple's GPUs have no float64.
         home = torch.device("cpu") if known.references.device.type == "mps" else known.references.device
         chunks = [_Chunk(sources.to(home, torch.float64), frames, length) for sources in known.references]
-        silent = known.silent[:, known.targets].all(dim=-1).to(home)
 
         def measure(estimates: Tensor) -> dict[str, Tensor]:
             of_chunks = zip(chunks, estimates.to(home, torch.float64), strict=True)
             values = [chunk.ratios(of_chunk, known.targets) for chunk, of_chunk in of_chunks]
             medians = torch.stack(values).nanquantile(0.5, dim=-1)  # (batch, ratio, target)
-            medians = torch.where(silent.unsqueeze(1), torch.nan, medians)
             return dict(zip(RATIOS if length else RATIOS[:1], medians.unbind(dim=1), strict=True))
 
         return measure

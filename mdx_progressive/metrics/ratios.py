@@ -1,0 +1,89 @@
+"""SI-SDR and SDR, as torchmetrics computes them."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio, signal_noise_ratio
+
+from mdx_progressive.metrics.base import SILENCE_DB, Known, Measure, Metric, over_channels
+from mdx_progressive.scales import Scale
+
+
+class SiSdr(Metric):
+    """SI-SDR, mean over the channels: `si_sdr`.
+
+    Args:
+        improvement: Whether `si_sdr_i` is measured too, by how much it exceeds that of the mixture.
+    """
+
+    scales: ClassVar[dict[str, Scale]] = {
+        "si_sdr": Scale("SI-SDR"),
+        "si_sdr_i": Scale("SI-SDR improvement"),
+    }
+
+    def __init__(self, improvement: bool = False) -> None:
+        self.improvement = improvement
+
+    def _against(self, known: Known) -> Measure:
+        references, silent = known.wanted
+        if not self.improvement:
+            return lambda estimates: {"si_sdr": si_sdr(estimates, references, silent)}
+        mixture = si_sdr(known.mixture.unsqueeze(1).expand_as(references), references, silent)
+
+        def measure(estimates: Tensor) -> dict[str, Tensor]:
+            values = si_sdr(estimates, references, silent)
+            return {"si_sdr": values, "si_sdr_i": values - mixture}
+
+        return measure
+
+
+class Sdr(Metric):
+    """SDR over all channels and the whole chunk: `sdr`."""
+
+    scales: ClassVar[dict[str, Scale]] = {"sdr": Scale("SDR")}
+
+    def _against(self, known: Known) -> Measure:
+        references, silent = known.wanted
+        return lambda estimates: {"sdr": sdr(estimates, references, silent)}
+
+
+def si_sdr(estimates: Tensor, references: Tensor, silent: Tensor) -> Tensor:
+    """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al., 2019), mean over the channels.
+
+    Shape:
+        - estimates, references: (batch, source, channel, time)
+        - silent: (batch, source, channel)
+        - result: (batch, source)
+
+    Example:
+        >>> reference = torch.tensor([[[[1.0, 1.0, -1.0, -1.0]]]])
+        >>> error = torch.tensor([[[[0.1, -0.1, 0.1, -0.1]]]])
+        >>> round(si_sdr(reference + error, reference, torch.zeros(1, 1, 1, dtype=torch.bool)).item(), 3)
+        20.0
+    """
+    values = scale_invariant_signal_distortion_ratio(estimates, references)
+    values = torch.where(_nothing(estimates), -SILENCE_DB, values)
+    return over_channels(values, silent)
+
+
+def sdr(estimates: Tensor, references: Tensor, silent: Tensor) -> Tensor:
+    """Signal-to-distortion ratio in dB over all channels together and the whole chunk: the MDX challenges' SDR.
+
+    Shape:
+        - estimates, references: (batch, source, channel, time)
+        - silent: (batch, source, channel)
+        - result: (batch, source)
+
+    Example:
+        >>> reference = torch.tensor([[[[1.0, -1.0]]]])
+        >>> round(sdr(0.9 * reference, reference, torch.zeros(1, 1, 1, dtype=torch.bool)).item(), 3)
+        20.0
+    """
+    values = signal_noise_ratio(estimates.flatten(-2), references.flatten(-2))
+    values = torch.where(_nothing(estimates).all(dim=-1), -SILENCE_DB, values)
+    return torch.where(silent.all(dim=-1), torch.nan, values)
+
+
+def _nothing(estimates: Tensor) -> Tensor:
+    return (estimates == 0).all(dim=-1)
