@@ -1,6 +1,7 @@
 """The command line: LightningCLI with `test`, `predict`, `benchmark` and `tune`, and a list of the separators."""
 
 import logging
+import signal
 import sys
 import warnings
 from argparse import RawDescriptionHelpFormatter
@@ -185,6 +186,15 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _run(args: Sequence[str] | None) -> None:
     keep_freed_memory()
+    # Lightning heeds SIGTERM between the steps of a training alone, but with Ctrl-C it stops all of its processes.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        _lightning(args)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _lightning(args: Sequence[str] | None) -> None:
     ProgressiveCLI(
         ProgressiveDemixing,
         SongDataModule,

@@ -57,6 +57,11 @@ class Excerpt:
     method: str
     takes: dict[str, list[Take]]
 
+    @property
+    def folder(self) -> str:
+        """Name of the folder that its files are in."""
+        return next(take.file for takes in self.takes.values() for take in takes).partition("/")[0]
+
 
 def safe_name(name: str, taken: Iterable[str] = ()) -> str:
     """A name for a file or folder that reads like the given one.

@@ -38,7 +38,7 @@ def songs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for stem in range(2):
             path = tmp_path / "songs" / f"song {number}" / f"{('vocals', 'drums')[stem]}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, noise(2.5, 2, seed=10 * number + stem, level=0.1).T.numpy(), RATE, subtype="FLOAT")
+            soundfile.write(path, noise(4, 2, seed=10 * number + stem, level=0.1).T.numpy(), RATE, subtype="FLOAT")
     return tmp_path / "songs"
 
 
@@ -111,7 +111,7 @@ class TestResume:
     def test_a_song_that_has_changed_meanwhile_is_measured_again(self, songs: Path) -> None:
         folder = Path("logs/run/version_0")
         stop_midway(command("run"), folder, signal.SIGKILL, chunks=3)
-        soundfile.write(songs / "song 0" / "vocals.wav", noise(2.5, 2, seed=77, level=0.1).T.numpy(), RATE)
+        soundfile.write(songs / "song 0" / "vocals.wav", noise(4, 2, seed=77, level=0.1).T.numpy(), RATE)
 
         subprocess.run(command("run"), check=True, capture_output=True, timeout=240)
         subprocess.run(command("fresh"), check=True, capture_output=True, timeout=240)

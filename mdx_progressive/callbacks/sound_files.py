@@ -41,16 +41,19 @@ class SoundFiles(Callback):
     def __init__(self, songs: int = 3, seconds: float = 12.0) -> None:
         self.songs = songs
         self.seconds = seconds
+        self._folder = Path(FOLDER)
         self._written: dict[str, Excerpt] = {}
         self._names: list[str] = []
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        folder, datamodule = _folder(trainer), getattr(trainer, "datamodule", None)
+        # All processes have to ask for it together.
+        folder = self._folder = Path(trainer.log_dir or trainer.default_root_dir) / FOLDER
+        datamodule = getattr(trainer, "datamodule", None)
         done = datamodule.done if isinstance(datamodule, SongDataModule) else set()
         # A run that goes on where it broke off has written some already.
         kept = [excerpt for excerpt in read_index(folder) if (excerpt.song, excerpt.chunk) in done] if done else []
         self._written = {excerpt.song: excerpt for excerpt in kept}
-        self._names = [Path(excerpt.takes[next(iter(excerpt.takes))][0].file).parts[0] for excerpt in kept]
+        self._names = [excerpt.folder for excerpt in kept]
         if trainer.is_global_zero and not kept:
             remove_index(folder)
 
@@ -73,8 +76,8 @@ class SoundFiles(Callback):
                 continue
             name = safe_name(origin.song, self._names)
             self._names.append(name)
-            self._written[origin.song] = self._write(_folder(trainer), name, origin, _take(sound, item), pl_module)
-            write_index(_folder(trainer), self._written.values())
+            self._written[origin.song] = self._write(self._folder, name, origin, _take(sound, item), pl_module)
+            write_index(self._folder, self._written.values())
 
     def _write(self, folder: Path, name: str, origin: Origin, sound: Sound, module: ProgressiveDemixing) -> Excerpt:
         """Write the files of one chunk below `folder / name`."""
@@ -132,7 +135,3 @@ def _write_mp3(path: Path, waveform: Tensor, rate: int) -> None:
             )  # fmt: skip
     except (OSError, soundfile.SoundFileError) as error:
         raise MdxError(f"{path}: could not be written ({error}); --sound.songs 0 leaves the sound out") from error
-
-
-def _folder(trainer: Trainer) -> Path:
-    return Path(trainer.log_dir or trainer.default_root_dir) / FOLDER

@@ -125,17 +125,11 @@ def bounds_chart(findings: Findings, source: str, name: str) -> Markup:
 
     chart = Chart(name, f"{source}: {findings.title} of the methods over their steps, between their bounds", 3.2)
     _level(chart, curve(findings.floor)[0][1], f"{findings.floor}: {curve(findings.floor)[0][1]:.2f}{findings.unit}")
+    told = "step {:g}: {:.2f}" + findings.unit
     if findings.ceiling is not None:
-        _curve(
-            chart,
-            findings.ceiling,
-            curve(findings.ceiling),
-            (_INK, "--"),
-            "ceiling",
-            "step {:g}: {:.2f}" + findings.unit,
-        )
+        _curve(chart, findings.ceiling, curve(findings.ceiling), (_INK, "--"), "ceiling", told)
     for number, method in enumerate(findings.methods):
-        _curve(chart, method, curve(method), _look(number), f"m m{number}", "step {:g}: {:.2f}" + findings.unit)
+        _curve(chart, method, curve(method), _look(number), f"m m{number}", told)
     chart.axis.set(xlabel="step", ylabel=findings.label)
     chart.axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return chart.svg()
