@@ -13,37 +13,32 @@ import soundfile
 
 from mdx_progressive.cli import main
 from mdx_progressive.results import read_rows
-from tests.conftest import CONFIGS, RATE, noise
+from tests.conftest import CONFIGS, RATE, SOURCES, noise
 
-DEMO = (
-    "-c",
-    str(CONFIGS / "demo.yaml"),
-    "--model.compare",
-    "null",
-    "--model.method.steps",
-    "1",
-    "--model.metrics",
-    "[Sdr]",
+SMALL = (
+    *("-c", str(CONFIGS / "htdemucs.yaml"), "--model.separator.weights", "small.safetensors"),
+    *("--model.method.steps", "3", "--model.metrics", "[Sdr]"),
 )
 CHUNKS = ("--data.chunk", "0.5", "--data.all_chunks", "true", "--tensorboard.songs", "0")
 
 
 @pytest.fixture
-def songs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Three short songs with two stems each, in a folder of the current one."""
+def songs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_htdemucs_file: Path) -> Path:
+    """Three short songs, in a folder of the current one, beside the weights of a small network."""
+    shutil.copy(small_htdemucs_file, tmp_path / "small.safetensors")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # On a busy machine threads that wait for each other cost minutes.
     monkeypatch.setattr(sys, "argv", ["mdx-progressive"])
     for number in range(3):
-        for stem in range(2):
-            path = tmp_path / "songs" / f"song {number}" / f"{('vocals', 'drums')[stem]}.wav"
+        for seed, stem in enumerate(SOURCES, 10 * number):
+            path = tmp_path / "songs" / f"song {number}" / f"{stem}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, noise(4, 2, seed=10 * number + stem, level=0.1).T.numpy(), RATE, subtype="FLOAT")
+            soundfile.write(path, noise(4, 2, seed=seed, level=0.1).T.numpy(), RATE, subtype="FLOAT")
     return tmp_path / "songs"
 
 
 def command(name: str, *more: str) -> list[str]:
-    settings = (*DEMO, *CHUNKS, "--data.root", "songs", "--trainer.logger.init_args.name", name, *more)
+    settings = (*SMALL, *CHUNKS, "--data.root", "songs", "--trainer.logger.init_args.name", name, *more)
     return [sys.executable, "-m", "mdx_progressive", "test", *settings]
 
 
@@ -99,7 +94,7 @@ class TestResume:
     def test_other_settings_or_no_resuming_begin_a_run_of_their_own(self, songs: Path) -> None:
         folder = Path("logs/run")
         stop_midway(command("run"), folder / "version_0", signal.SIGKILL, chunks=2)
-        common = ("test", *DEMO, *CHUNKS, "--data.root", "songs", "--trainer.logger.init_args.name", "run")
+        common = ("test", *SMALL, *CHUNKS, "--data.root", "songs", "--trainer.logger.init_args.name", "run")
 
         assert main((*common, "--resume", "false")) == 0
         assert main((*common, "--model.targets", "[vocals]")) == 0
@@ -121,7 +116,7 @@ class TestResume:
 
 class TestBadSongs:
     def run(self, *more: str) -> int:
-        return main(("test", *DEMO, "--data.chunk", "1", "--data.root", "songs", *more))
+        return main(("test", *SMALL, "--data.chunk", "1", "--data.root", "songs", *more))
 
     def test_they_are_named_at_the_end_and_the_others_are_measured(
         self, songs: Path, capsys: pytest.CaptureFixture[str]
@@ -131,7 +126,7 @@ class TestBadSongs:
 
         assert self.run() == 1
 
-        folder = Path("logs/demo/version_0")
+        folder = Path("logs/htdemucs/version_0")
         assert set(read_rows(folder / "results.csv")["song"]) == {"song 0"}
         failed = json.loads((folder / "summary.json").read_text())["failed"]
         assert list(failed) == ["song 1", "song 2"]
@@ -147,7 +142,7 @@ class TestBadSongs:
         assert self.run("--fail-fast") == 1
 
         assert "drums.wav: no audio" in capsys.readouterr().err
-        assert not Path("logs/demo/version_0/results.csv").exists()
+        assert not Path("logs/htdemucs/version_0/results.csv").exists()
 
     def test_without_a_good_one_all_are_named(self, songs: Path, capsys: pytest.CaptureFixture[str]) -> None:
         for song in songs.iterdir():
@@ -165,11 +160,10 @@ class TestBadSongs:
 
         for workers in ("0", "1"):
             settings = ("--data.input", inputs, "--out", f"out {workers}", "--data.num_workers", workers)
-            assert main(("predict", *DEMO, *settings)) == 1
+            assert main(("predict", *SMALL, *settings)) == 1
 
             assert "bad.wav: no audio could be read" in capsys.readouterr().err
             assert sorted(path.name for path in Path(f"out {workers}/good").iterdir()) == [
-                "accompaniment.wav",
-                "vocals.wav",
+                f"{source}.wav" for source in sorted(SOURCES)
             ]
             assert [path.name for path in Path(f"out {workers}").iterdir()] == ["good"]
