@@ -1,10 +1,8 @@
 """What a run of `test` has measured so far, so that one which breaks off can go on where it stopped.
 
-Each process appends a line of JSON for each chunk to a file of its own in the run's folder. A line that is torn,
-because the process was killed in the midst of it, does not count.
+Each process appends a line of JSON for each chunk to a file of its own in the run's folder.
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from filelock import FileLock, Timeout
 
 from mdx_progressive.batch import Origin
 from mdx_progressive.errors import MdxError
+from mdx_progressive.json_lines import JsonLines
 from mdx_progressive.results import Row
 
 _SHARES = "measured.*.jsonl"
@@ -43,16 +42,12 @@ class Journal:
                 self._lock.acquire(timeout=2)
         except Timeout as error:
             raise MdxError(f"{folder}: another run is writing to it") from error
-        self._path = folder / _SHARES.replace("*", str(rank))
-        self._file = self._path.open("ab")
-        self._file.truncate(self._path.read_bytes().rfind(b"\n") + 1)
+        self._lines = JsonLines(folder / _SHARES.replace("*", str(rank)))
 
     def append(self, origin: Origin, stamp: str, rows: Sequence[Row]) -> None:
         """Add a chunk's rows, and hand them to the operating system."""
         values = [row[2:] for row in rows]
-        line = json.dumps({"song": origin.song, "chunk": origin.chunk, "stamp": stamp, "rows": values})
-        self._file.write(line.encode() + b"\n")
-        self._file.flush()
+        self._lines.append({"song": origin.song, "chunk": origin.chunk, "stamp": stamp, "rows": values})
         self.appended += 1
 
     def done(self, stamp: Stamp) -> set[tuple[str, int]]:
@@ -61,29 +56,23 @@ class Journal:
 
     def rows(self, stamp: Stamp) -> Iterator[Row]:
         """The rows of all processes in the order of songs and chunks; one chunk at a time is in memory."""
-        for (song, chunk), (path, start) in sorted(self._places(stamp).items()):
-            with path.open("rb") as file:
-                file.seek(start)
-                for values in json.loads(file.readline())["rows"]:
-                    yield Row(song, chunk, *values)
+        places = self._places(stamp)
+        for song, chunk in sorted(places):
+            share, start = places[song, chunk]
+            for values in share.at(start)["rows"]:
+                yield Row(song, chunk, *values)
 
-    def _places(self, stamp: Stamp) -> dict[tuple[str, int], tuple[Path, int]]:
+    def _places(self, stamp: Stamp) -> dict[tuple[str, int], tuple[JsonLines, int]]:
         """In which file, and where in it, the chunks stand; a chunk that was measured again stands there last."""
         found = {}
-        for path in sorted(self.folder.glob(_SHARES)):
-            start = 0
-            with path.open("rb") as file:
-                for line in file:
-                    if line.endswith(b"\n"):
-                        entry = json.loads(line)
-                        if entry["stamp"] == stamp(entry["song"]):
-                            found[entry["song"], entry["chunk"]] = path, start
-                    start += len(line)
+        for share in map(JsonLines, sorted(self.folder.glob(_SHARES))):
+            for start, entry in share.rows():
+                if entry["stamp"] == stamp(entry["song"]):
+                    found[entry["song"], entry["chunk"]] = share, start
         return found
 
     def close(self) -> None:
-        """Let go of the files; they stay."""
-        self._file.close()
+        """Let other runs into the folder; the files stay."""
         self._lock.release()
 
     def remove(self) -> None:

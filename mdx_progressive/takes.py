@@ -1,4 +1,4 @@
-"""What there is to hear of a run: the list of its sound files, and names for them that are safe on every disk."""
+"""What there is to hear of a run: the list of its sound files."""
 
 import json
 from collections.abc import Iterable
@@ -12,8 +12,6 @@ from mdx_progressive.whole_file import whole_file
 FOLDER = "sound"
 """The folder of a run that holds its sound."""
 _INDEX = "index.json"
-_LONGEST = 50
-"""Characters of a name: with four bytes each it still is a name for a file."""
 
 Kind = Literal["mixture", "one-pass", "step", "oracle", "reference"]
 
@@ -61,33 +59,6 @@ class Excerpt:
     def folder(self) -> str:
         """Name of the folder that its files are in."""
         return next(take.file for takes in self.takes.values() for take in takes).partition("/")[0]
-
-
-def safe_name(name: str, taken: Iterable[str] = ()) -> str:
-    """A name for a file or folder that reads like the given one.
-
-    Letters, digits, spaces, hyphens and underscores stay; all else, slashes and dots among it, becomes an underscore.
-
-    Args:
-        name: Any text.
-        taken: Names that it can't be, whatever their case.
-
-    Example:
-        >>> safe_name("../AC/DC: T.N.T.")
-        'AC_DC_ T_N_T'
-        >>> safe_name("a.b", taken=["A_B"])
-        'a_b 2'
-        >>> safe_name("..")
-        'unnamed'
-    """
-    plain = "".join(letter if letter.isalnum() or letter in " -_" else "_" for letter in name)
-    plain = plain[:_LONGEST].strip(" _") or "unnamed"
-    lower = {each.lower() for each in taken}
-    number, found = 1, plain
-    while found.lower() in lower:
-        number += 1
-        found = f"{plain} {number}"
-    return found
 
 
 def write_index(folder: Path, excerpts: Iterable[Excerpt]) -> None:

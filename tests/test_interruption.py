@@ -52,7 +52,7 @@ def command(name: str, *more: str) -> list[str]:
 
 
 def measured(folder: Path) -> int:
-    return sum(path.read_bytes().count(b"\n") for path in folder.glob("measured.*.jsonl"))
+    return sum(path.read_bytes().count(b"}\n") for path in folder.glob("measured.*.jsonl"))
 
 
 def stop_midway(arguments: list[str], folder: Path, how: signal.Signals, chunks: int) -> None:

@@ -23,12 +23,12 @@ from mdx_progressive.cli import main
 from mdx_progressive.data import PreparedSet, SongDataModule, SongFolders
 from mdx_progressive.data.audio import AudioStream
 from mdx_progressive.data.exact_audio import exact_storage
-from mdx_progressive.data.journal import Journal
 from mdx_progressive.data.places import first_sound
 from mdx_progressive.data.reading import load
-from mdx_progressive.data.safe_names import safe_names
+from mdx_progressive.data.song_journal import SongJournal
 from mdx_progressive.errors import MdxError
 from mdx_progressive.results import read_rows
+from mdx_progressive.safe_names import safe_names
 from tests.conftest import CONFIGS, RATE, SOURCES, noise
 
 DEMO = str(CONFIGS / "demo.yaml")
@@ -338,7 +338,7 @@ class TestGoingOn:
         done = {
             killed / stored.file: (killed / stored.file).stat().st_mtime_ns
             for journal in killed.glob("*/chunks.jsonl")
-            for chunk in Journal(journal, journal.parent.name).chunks().values()
+            for chunk in SongJournal(journal, journal.parent.name).chunks().values()
             for stored in chunk.files
         }
         assert 2 * 5 <= len(done) < 3 * 15 * 5

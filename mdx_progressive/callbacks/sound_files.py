@@ -14,7 +14,8 @@ from mdx_progressive.data import SongDataModule
 from mdx_progressive.data.audio import resample
 from mdx_progressive.errors import MdxError
 from mdx_progressive.module import ProgressiveDemixing, Sound, TestOutput
-from mdx_progressive.takes import FOLDER, Excerpt, Kind, Take, read_index, remove_index, safe_name, write_index
+from mdx_progressive.safe_names import safe_names
+from mdx_progressive.takes import FOLDER, Excerpt, Kind, Take, read_index, remove_index, write_index
 from mdx_progressive.whole_file import whole_file
 
 _RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
@@ -74,7 +75,7 @@ class SoundFiles(Callback):
         for item, origin in enumerate(output["batch"].origins):
             if origin.song in self._written or len(self._written) >= self.songs:
                 continue
-            name = safe_name(origin.song, self._names)
+            name = safe_names([origin.song], self._names)[origin.song]
             self._names.append(name)
             self._written[origin.song] = self._write(self._folder, name, origin, _take(sound, item), pl_module)
             write_index(self._folder, self._written.values())
@@ -97,7 +98,7 @@ class SoundFiles(Callback):
         of_sources: dict[str, list[Take]] = {}
         places: list[str] = []
         for number, target in enumerate(module.targets):
-            places.append(place := safe_name(target, places))
+            places.append(place := safe_names([target], places)[target])
             one_pass, best = sound.one_pass[number], int(sound.best_step[number])
             steps = {best: sound.best[number], method.steps: sound.last[number]}
             # Step 0 is the plain pass, unless the method hears the mixture in several views.

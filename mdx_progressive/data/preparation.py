@@ -22,16 +22,16 @@ from tqdm.auto import tqdm
 from mdx_progressive.data.audio import Signal
 from mdx_progressive.data.exact_audio import AudioFormat, exact_storage
 from mdx_progressive.data.headers import Headers, bit_depth, differences, headers
-from mdx_progressive.data.journal import Journal
 from mdx_progressive.data.places import Place, first_sound, places
 from mdx_progressive.data.prepared_index import NAME, Index, PreparedSong, StoredChunk, StoredFile
 from mdx_progressive.data.prepared_set import sha256
 from mdx_progressive.data.reading import LoadedSong, load, uniform
-from mdx_progressive.data.safe_names import safe_names
+from mdx_progressive.data.song_journal import SongJournal
 from mdx_progressive.data.song_set import SongSet
 from mdx_progressive.data.songs import Song
 from mdx_progressive.errors import MdxError
 from mdx_progressive.metrics import silent
+from mdx_progressive.safe_names import safe_names
 from mdx_progressive.whole_file import whole_file
 
 _JOURNAL = "chunks.jsonl"
@@ -155,8 +155,8 @@ class _Task(NamedTuple):
     cutting: Cutting
 
     @property
-    def journal(self) -> Journal:
-        return Journal(self.root / self.folder / _JOURNAL, self.song.name)
+    def journal(self) -> SongJournal:
+        return SongJournal(self.root / self.folder / _JOURNAL, self.song.name)
 
     def __call__(self) -> PreparedSong:
         """What became of the song; its faults are an answer, not an error."""
@@ -260,7 +260,7 @@ def _end_with_parent() -> None:
 
 def _delete(root: Path) -> None:
     """Remove what an earlier run wrote, and nothing else."""
-    journals = [Journal(path, path.parent.name) for path in root.glob(f"*/{_JOURNAL}")]
+    journals = [SongJournal(path, path.parent.name) for path in root.glob(f"*/{_JOURNAL}")]
     chunks = [chunk for journal in journals for chunk in journal.chunks().values()]
     if (root / NAME).exists():
         chunks += Index.read(root).chunks
