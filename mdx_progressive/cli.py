@@ -30,6 +30,7 @@ from mdx_progressive.errors import MdxError
 from mdx_progressive.listing import list_schedules, list_separators
 from mdx_progressive.memory import keep_freed_memory
 from mdx_progressive.module import ProgressiveDemixing
+from mdx_progressive.planning import plan_predict, plan_test
 from mdx_progressive.preparing import prepare
 from mdx_progressive.report import report
 from mdx_progressive.resuming import unfinished_version
@@ -123,6 +124,9 @@ class ProgressiveCLI(LightningCLI):
             help="Whether `test` goes on with a run of the same model and data that broke off, in its folder.",
         )
         parser.link_arguments("resume", "results.resume")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="Tell how much `test` or `predict` would do, and stop before it."
+        )
         parser.add_argument("--traceback", action="store_true", help="Show where in the code an error was raised.")
 
     def before_instantiate_classes(self) -> None:
@@ -137,19 +141,33 @@ class ProgressiveCLI(LightningCLI):
 
     def predict(self, **kwargs: Any) -> None:
         """Separate without keeping the estimates in memory: the writer has them."""
-        self.trainer.predict(return_predictions=False, **kwargs)
+        if self._chosen.dry_run:
+            writer = self._chosen.writer
+            plan_predict(self.trainer, self.model, self.datamodule, writer.bytes_a_sample).tell(writer.out)
+        else:
+            self.trainer.predict(return_predictions=False, **kwargs)
         self._name_failures()
 
     def test(self, **kwargs: Any) -> None:
         """Measure; the table is printed by `ResultFiles`."""
-        self.trainer.test(verbose=False, **kwargs)
+        if self._chosen.dry_run:
+            place = Path(self.trainer.log_dir or self.trainer.default_root_dir)
+            plan_test(self.trainer, self.model, self.datamodule).tell(place)
+        else:
+            self.trainer.test(verbose=False, **kwargs)
         self._name_failures()
+
+    @property
+    def _chosen(self) -> Any:
+        """The settings of the subcommand, with its classes made."""
+        return self.config_init[str(self.subcommand)]
 
     def _name_failures(self) -> None:
         failures = self.datamodule.failures
         if failures and self.trainer.is_global_zero:
             reasons = "\n  ".join(failure.reason for failure in failures)
-            raise MdxError(f"{len(failures)} of the songs could not be read, all others are done:\n  {reasons}")
+            others = "" if self._chosen.dry_run else ", all others are done"
+            raise MdxError(f"{len(failures)} of the songs could not be read{others}:\n  {reasons}")
 
 
 # The commands that need no network: all others are LightningCLI's.

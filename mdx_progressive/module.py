@@ -76,7 +76,8 @@ class ProgressiveDemixing(LightningModule):
     Args:
         separator: The pretrained separator.
         method: What `predict` runs, and `test` measures first.
-        compare: Further methods for `test`, on the same chunks and from the same plain pass.
+        compare: Further methods for `test`, on the same chunks and from the same plain pass. One that has the name of
+            `method` is left out: a preset that was among them has become the method itself.
         targets: Sources to estimate; all of the separator's by default.
         ensemble: Whether `test` also runs what `method` has to beat: the plain mean over views of the mixture, as many
             as it takes passes.
@@ -121,13 +122,14 @@ class ProgressiveDemixing(LightningModule):
         if oracle:
             self.oracle = Oracle(method.schedule if isinstance(method, Progressive) else Linear(), method.steps)
         bounds: list[Method] = [OnePass(), self.oracle] if self.oracle else [OnePass()]
+        others = [each for each in compare or [] if each.name != method.name]
         rivals: list[Method] = []
         if ensemble:
             rivals.append(plain_ensemble(method.passes, separator.segment or _SPAN))
         if schedules:
-            known = {each.name for each in compare or []}
+            known = {each.name for each in others}
             rivals += [each for each in over_all_schedules(method) if each.name not in known]
-        self.methods = [*bounds, method, *rivals, *(compare or [])]
+        self.methods = [*bounds, method, *rivals, *others]
         names = [each.name for each in self.methods]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise MdxError(

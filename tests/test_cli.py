@@ -519,3 +519,12 @@ class TestConfigsAndReadme:
 
         for command in commands:
             assert run(*shlex.split(command, comments=True), "--print_config") == 0, command
+
+        song_file(tmp_path / "song.mp3", seconds=2)
+        for stem in SOURCES:
+            song_file(tmp_path / "songs" / "a song" / f"{stem}.wav", seconds=2)
+        of_the_demo = [
+            each for each in commands if each.startswith(("test -c configs/demo", "predict -c configs/demo"))
+        ]
+        for command in (each for each in of_the_demo if "separator" not in each and "dataset" not in each):
+            assert run(*shlex.split(command, comments=True), "--dry-run") == 0, command

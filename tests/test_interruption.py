@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from mdx_progressive.cli import main
+from mdx_progressive.journal import Journal
 from mdx_progressive.results import read_rows
 from tests.conftest import CONFIGS, RATE, SOURCES, noise
 
@@ -99,6 +100,23 @@ class TestResume:
         subprocess.run(command("broken"), check=True, capture_output=True, timeout=240)
 
         assert files(broken) == files(whole)
+
+    def test_a_run_that_was_stopped_between_its_last_chunk_and_its_end_is_ended(
+        self, songs: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = Path("logs/htdemucs/version_0")
+        arguments = ("test", *SMALL, *CHUNKS, "--data.root", "songs")
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "remove", Journal.close)
+            assert main(arguments) == 0
+        before, lines = files(folder), measured(folder)
+        (folder / "results.csv").unlink()
+
+        assert main(arguments) == 0
+
+        assert lines > 0
+        assert files(folder) == before
+        assert not list(folder.glob("measured.*"))
 
     def test_other_settings_or_no_resuming_begin_a_run_of_their_own(self, songs: Path) -> None:
         folder = Path("logs/run")

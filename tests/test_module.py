@@ -354,7 +354,15 @@ def test_settings_that_contradict_one_another_are_named() -> None:
     with pytest.raises(MdxError, match="vokals"):
         ProgressiveDemixing(Halver(), Progressive(Linear()), targets=["vokals"])
     with pytest.raises(MdxError, match="name linear"):
-        ProgressiveDemixing(Halver(), Progressive(Linear()), compare=[Progressive(Linear(0.5))])
+        ProgressiveDemixing(Halver(), Progressive(Cosine()), compare=[Progressive(Linear()), Progressive(Linear(0.5))])
+
+
+def test_a_method_that_was_to_be_compared_with_is_left_out_once_it_is_the_method() -> None:
+    method = Progressive(Linear(0.5), 1)
+    module = ProgressiveDemixing(Halver(), method, compare=[Progressive(Linear(), 1), Progressive(Cosine(), 1)])
+
+    assert [each.name for each in module.methods] == ["one-pass", "oracle", "linear", "cosine"]
+    assert module.methods[2] is method
 
 
 def test_rows_of_a_step_name_their_weight() -> None:

@@ -72,6 +72,11 @@ class EstimateWriter(Callback):
             log.info("%d of %d songs are separated already in %s; --writer.overwrite true does them again",
                      done, before, self.out)  # fmt: skip
 
+    @property
+    def bytes_a_sample(self) -> int:
+        """Bytes that a sample takes in the files, before flac makes them smaller."""
+        return int(self.encoding[-2:]) // 8
+
     def path(self, song: str, target: str) -> Path:
         """The file of an estimate."""
         return self.out / song / f"{target}.{self.format}"

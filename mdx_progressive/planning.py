@@ -1,0 +1,152 @@
+"""What a run is going to take, told before it starts: songs, chunks, passes, time, disk."""
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from lightning.pytorch import Trainer
+from rich.console import Console
+
+from mdx_progressive.data import SongDataModule
+from mdx_progressive.data.datamodule import Extent
+from mdx_progressive.errors import MdxError
+from mdx_progressive.methods import Method, followed
+from mdx_progressive.module import ProgressiveDemixing
+
+_TIMED = 10.0
+"""Seconds of music that are separated to see how fast the machine is, at most."""
+_ROW = 100
+"""Bytes of a row of results.csv, roughly."""
+
+
+class Plan(NamedTuple):
+    """What a run is going to take.
+
+    Args:
+        songs: Number of songs.
+        chunks: Number of chunks.
+        music: Seconds of music in all chunks.
+        passes: Passes that each chunk takes at most, with an input for each source counted as a pass.
+        pace: Seconds that a pass takes for a second of music, in one process.
+        processes: Processes among which the chunks are dealt out.
+        disk: Bytes that are written, roughly.
+    """
+
+    songs: int
+    chunks: int
+    music: float
+    passes: int
+    pace: float
+    processes: int
+    disk: int
+
+    @property
+    def seconds(self) -> float:
+        """How long the passes take at most."""
+        return self.music * self.passes * self.pace / min(self.processes, max(1, self.chunks))
+
+    def tell(self, place: Path) -> None:
+        """Print it.
+
+        Args:
+            place: Where the run is going to write to.
+        """
+        there = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
+        free = shutil.disk_usage(there).free
+        console = Console(highlight=False)
+        console.print(f"songs   {self.songs}: {self.chunks} chunks, {_duration(self.music)} of music")
+        console.print(f"passes  {self.passes} a chunk at most, {self.passes * self.chunks} in all")
+        one = f"{self.pace:.2f} s for a second of music in a pass, processes: {self.processes}"
+        console.print(f"time    {_duration(self.seconds)} at most ({one})")
+        console.print(f"disk    about {_size(self.disk)} in {place}, where {_size(free)} are free")
+        console.print("Nothing was written. What is done already is not taken off.")
+
+
+def plan_test(trainer: Trainer, model: ProgressiveDemixing, datamodule: SongDataModule) -> Plan:
+    """What `test` is going to take.
+
+    Raises:
+        MdxError: If there is no song that can be read.
+    """
+    datamodule.setup("test")
+    extents = datamodule.extents()
+    rows = sum(method.steps + 1 for method in model.methods) * len(model.targets)
+    rows *= sum(len(metric.scales) for metric in model.metrics)
+    return _plan(trainer, model, extents, model.methods, _ROW * rows * len(extents))
+
+
+def plan_predict(trainer: Trainer, model: ProgressiveDemixing, datamodule: SongDataModule, bytes_a_sample: int) -> Plan:
+    """What `predict` is going to take.
+
+    Args:
+        trainer: The trainer.
+        model: The separator and the method.
+        datamodule: The songs.
+        bytes_a_sample: Of the files that are written.
+
+    Raises:
+        MdxError: If there is no song that can be read.
+    """
+    datamodule.setup("predict")
+    extents = datamodule.extents_of_songs()
+    samples = sum(extent.seconds * extent.sample_rate * extent.channels for extent in extents)
+    return _plan(trainer, model, extents, [model.method], int(samples * bytes_a_sample * len(model.targets)))
+
+
+def _plan(
+    trainer: Trainer, model: ProgressiveDemixing, extents: Sequence[Extent], methods: Sequence[Method], disk: int
+) -> Plan:
+    if not extents:
+        raise MdxError("there is no song that could be read")
+    separator = model.separator
+    inputs = [(method.passes - 1) * len(followed([method], separator.sources, model.targets)) for method in methods]
+    return Plan(
+        songs=len({extent.song for extent in extents}),
+        chunks=len(extents),
+        music=sum(extent.seconds for extent in extents),
+        passes=1 + sum(inputs),
+        pace=_pace(trainer, model, min(_TIMED, max(extent.seconds for extent in extents))),
+        processes=trainer.world_size,
+        disk=disk,
+    )
+
+
+def _pace(trainer: Trainer, model: ProgressiveDemixing, seconds: float) -> float:
+    """Seconds for a second of music, of a pass over noise: what it hears does not change the time that it takes."""
+    device = trainer.strategy.root_device
+    separator = model.separator.to(device)
+    noise = 0.1 * torch.randn(1, separator.channels, max(1, int(seconds * separator.sample_rate)), device=device)
+    taken = 0.0
+    with torch.inference_mode(), trainer.precision_plugin.forward_context():
+        for _ in range(2):  # The first one makes ready.
+            start = time.perf_counter()
+            separator(noise, model.targets).cpu()
+            taken = time.perf_counter() - start
+    return taken / seconds
+
+
+def _duration(seconds: float) -> str:
+    """Seconds, minutes or hours, whatever reads best.
+
+    Example:
+        >>> _duration(59), _duration(3000), _duration(30000)
+        ('59 s', '50 min', '8.3 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"
+
+
+def _size(count: float) -> str:
+    """Bytes as megabytes or gigabytes.
+
+    Example:
+        >>> _size(2_400), _size(3e8), _size(5e10)
+        ('0.1 MB', '300 MB', '50 GB')
+    """
+    if count < 1e9:
+        return f"{max(count / 1e6, 0.1):.3g} MB"
+    return f"{count / 1e9:.3g} GB"
