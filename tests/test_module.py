@@ -21,7 +21,7 @@ from mdx_progressive.module import ProgressiveDemixing
 from mdx_progressive.passes import Passes
 from mdx_progressive.progressive import FromMixture, Step
 from mdx_progressive.remix import SubtractOthers
-from mdx_progressive.results import Row
+from mdx_progressive.results import Row, table
 from mdx_progressive.schedules import Cosine, Explicit, Linear, formulas
 from mdx_progressive.separators import DemucsSeparator, OpenUnmixSeparator, Separator, SpleeterSeparator
 from mdx_progressive.views import Rotation
@@ -162,7 +162,9 @@ class TestTest:
         metrics = [SiSdr(), Sdr(), BssEval(), LogSpectralDistance(), LogWmse()]
         module = ProgressiveDemixing(spleeter, Overflow("overflow"), metrics=metrics, oracle=False)
 
-        trainer().test(module, datamodule=clip_data(spleeter, chunk=1.0), verbose=False)
+        rows = Rows()
+        trainer(callbacks=[rows]).test(module, datamodule=clip_data(spleeter, chunk=1.0), verbose=False)
+        module.conclude(table(rows.found))
 
         comparison = module.comparison
         assert comparison is not None

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mdx_progressive.cli import main
 from mdx_progressive.errors import MdxError
+from mdx_progressive.metrics import SiSdr
 from mdx_progressive.report.answer import Answer, answer
 from mdx_progressive.report.command import page as page_of
 from mdx_progressive.report.findings import Findings
@@ -67,8 +68,15 @@ def write_run(tmp_path: Path) -> Callable[..., Path]:
         folder.mkdir(exist_ok=True)
         write_rows(folder / "results.csv", made)
         methods = list(dict.fromkeys(row.method for row in made))
-        known = {"methods": methods, "bounds": list(bounds), "trained_on_musdb18_test": False, **facts}
-        (folder / "summary.json").write_text(json.dumps(known))
+        metrics = {"si_sdr": SiSdr.scales["si_sdr"]._asdict()}
+        known = {
+            "methods": methods,
+            "bounds": list(bounds),
+            "trained_on_musdb18_test": False,
+            "metrics": metrics,
+            **facts,
+        }
+        (folder / "summary.json").write_text(json.dumps({**known, **facts}))
         return folder
 
     return write
