@@ -4,13 +4,11 @@ import logging
 import signal
 import sys
 import warnings
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
-from jsonargparse import DefaultHelpFormatter
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -23,6 +21,7 @@ from mdx_progressive.callbacks import (
     TensorBoardCurves,
     TensorBoardFacts,
     TensorBoardSound,
+    run_folder,
 )
 from mdx_progressive.comparing import compare
 from mdx_progressive.data import SongDataModule
@@ -30,6 +29,7 @@ from mdx_progressive.errors import MdxError
 from mdx_progressive.listing import list_schedules, list_separators
 from mdx_progressive.memory import keep_freed_memory
 from mdx_progressive.module import ProgressiveDemixing
+from mdx_progressive.parsing import TRACEBACK, HelpFormatter, OneLineErrors, complain
 from mdx_progressive.planning import plan_predict, plan_test
 from mdx_progressive.preparing import prepare
 from mdx_progressive.report import report
@@ -70,17 +70,8 @@ _SUMMARIES = {
 }
 
 
-class _Parser(LightningArgumentParser):
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """One line, exit code 2."""
-        if ex is not None and _traceback_wanted():
-            raise ex
-        _complain(" ".join(message.split()))
-        sys.exit(2)
-
-
-class _HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """jsonargparse's, which leaves the lines of the description as they are."""
+class _Parser(OneLineErrors, LightningArgumentParser):
+    """Lightning's, which complains in one line."""
 
 
 class ProgressiveCLI(LightningCLI):
@@ -127,7 +118,7 @@ class ProgressiveCLI(LightningCLI):
         parser.add_argument(
             "--dry-run", action="store_true", help="Tell how much `test` or `predict` would do, and stop before it."
         )
-        parser.add_argument("--traceback", action="store_true", help="Show where in the code an error was raised.")
+        parser.add_argument(TRACEBACK, action="store_true", help="Show where in the code an error was raised.")
 
     def before_instantiate_classes(self) -> None:
         """Let the logger go on in the folder of a run that broke off."""
@@ -151,8 +142,7 @@ class ProgressiveCLI(LightningCLI):
     def test(self, **kwargs: Any) -> None:
         """Measure; the table is printed by `ResultFiles`."""
         if self._chosen.dry_run:
-            place = Path(self.trainer.log_dir or self.trainer.default_root_dir)
-            plan_test(self.trainer, self.model, self.datamodule).tell(place)
+            plan_test(self.trainer, self.model, self.datamodule).tell(run_folder(self.trainer))
         else:
             self.trainer.test(verbose=False, **kwargs)
         self._name_failures()
@@ -195,9 +185,9 @@ def main(args: Sequence[str] | None = None) -> int:
         else:
             command(given[1:])
     except (MdxError, OSError) as error:
-        if _traceback_wanted(given):
+        if TRACEBACK in given:
             raise
-        _complain(str(error))
+        complain(str(error))
         return 1
     return 0
 
@@ -222,7 +212,7 @@ def _lightning(args: Sequence[str] | None) -> None:
         parser_kwargs={
             "prog": "mdx-progressive",
             "description": _DESCRIPTION,
-            "formatter_class": _HelpFormatter,
+            "formatter_class": HelpFormatter,
             **{name: {"description": summary} for name, summary in _SUMMARIES.items()},
         },
         trainer_defaults={
@@ -240,14 +230,6 @@ def _lightning(args: Sequence[str] | None) -> None:
         auto_configure_optimizers=False,
         load_from_checkpoint_support=False,  # There are no checkpoints: nothing is trained.
     )
-
-
-def _complain(message: str) -> None:
-    print(f"mdx-progressive: error: {message}", file=sys.stderr)
-
-
-def _traceback_wanted(args: Sequence[str] | None = None) -> bool:
-    return "--traceback" in (sys.argv if args is None else args)
 
 
 def _quieten() -> None:

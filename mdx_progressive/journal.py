@@ -3,7 +3,7 @@
 Each process appends a line of JSON for each chunk to a file of its own in the run's folder.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -16,6 +16,10 @@ from mdx_progressive.results import Row
 _SHARES = "measured.*.jsonl"
 _LOCK = ".lock"
 
+Chunk = tuple[str, int]
+"""Song and number of a chunk."""
+Line = tuple[JsonLines, int]
+"""A file, and the place in it where a line begins."""
 Stamp = Callable[[str], str | None]
 """The name of a song to what changes with its files (see `Song.stamp`); None for a song that is unknown now."""
 
@@ -50,26 +54,24 @@ class Journal:
         self._lines.append({"song": origin.song, "chunk": origin.chunk, "stamp": stamp, "rows": values})
         self.appended += 1
 
-    def done(self, stamp: Stamp) -> set[tuple[str, int]]:
-        """Song and number of the chunks that all processes have measured, of songs that have not changed since."""
-        return set(self._places(stamp))
+    def chunks(self, stamp: Stamp) -> dict[Chunk, Line]:
+        """The chunks that all processes have measured, of songs that have not changed since, each with its line.
 
-    def rows(self, stamp: Stamp) -> Iterator[Row]:
-        """The rows of all processes in the order of songs and chunks; one chunk at a time is in memory."""
-        places = self._places(stamp)
-        for song, chunk in sorted(places):
-            share, start = places[song, chunk]
-            for values in share.at(start)["rows"]:
-                yield Row(song, chunk, *values)
-
-    def _places(self, stamp: Stamp) -> dict[tuple[str, int], tuple[JsonLines, int]]:
-        """In which file, and where in it, the chunks stand; a chunk that was measured again stands there last."""
+        A chunk that was measured again stands there last.
+        """
         found = {}
         for share in map(JsonLines, sorted(self.folder.glob(_SHARES))):
             for start, entry in share.rows():
                 if entry["stamp"] == stamp(entry["song"]):
                     found[entry["song"], entry["chunk"]] = share, start
         return found
+
+    def rows(self, chunks: Mapping[Chunk, Line]) -> Iterator[Row]:
+        """The rows of these chunks in the order of songs and chunks; one chunk at a time is in memory."""
+        for song, chunk in sorted(chunks):
+            share, start = chunks[song, chunk]
+            for values in share.at(start)["rows"]:
+                yield Row(song, chunk, *values)
 
     def close(self) -> None:
         """Let other runs into the folder; the files stay."""

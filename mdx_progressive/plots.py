@@ -36,9 +36,7 @@ def curves_figure(comparison: Comparison, metric: str) -> Figure:
             axis.plot(bound.index, bound["mean"], "--", color="0.35", label=f"{ceiling} ({sides[1]} bound)")
         one_pass = float(pick(means, metric, floor, source)["mean"].iloc[0])
         axis.axhline(one_pass, color="0.35", linestyle=":", label=f"{floor} ({sides[0]} bound)")
-        axis.set(title=source, xlabel="step")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.grid(alpha=0.25)
+        axis.set_title(source)
     axes[0].set_ylabel(scale.axis)
     band = "; band from the lowest to the highest song" if bands else ""
     figure.suptitle(comparison.caption + band, fontsize="medium")
@@ -100,9 +98,7 @@ def weights_figure(comparison: Comparison) -> Figure:
             color, line = ("0.35", "--") if method in bounds else (f"C{number}", "-")
             axis.plot(curve.index, curve["mean"], line, marker="o", markersize=3, label=method, color=color)
             axis.fill_between(curve.index, curve["min"], curve["max"], alpha=0.12, color=color, lw=0)
-        axis.set(title=", ".join(sources), xlabel="step", ylim=(-0.03, 1.03))
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.grid(alpha=0.25)
+        axis.set(title=", ".join(sources), ylim=(-0.03, 1.03))
     axes[0].set_ylabel("blend weight b of the estimate")
     _legend(figure, axes)
     return figure
@@ -142,11 +138,15 @@ def _measured(comparison: Comparison, metric: str) -> list[str]:
 
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:
-    """Panels, two in a row; one that stays empty where there is nothing to show."""
+    """Panels over the steps, two in a row; one that stays empty where there is nothing to show."""
     columns = 1 if count < 2 else 2
     rows = max(1, -(-count // columns))
     figure = Figure(figsize=(columns * 4.4, 0.6 + rows * 3.4), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis in axes[:count]:
+        axis.set_xlabel("step")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(alpha=0.25)
     for axis in axes[max(1, count) :]:
         axis.set_visible(False)
     return figure, axes

@@ -1,18 +1,18 @@
 """`mdx-progressive prepare`: the chunks of songs, written once for runs of `test` to come."""
 
 import logging
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter
+from jsonargparse import ArgumentParser
 
 from mdx_progressive.data import SongSet
 from mdx_progressive.data.preparation import Cutting, Preparation
 from mdx_progressive.data.prepared_index import Index
 from mdx_progressive.data.song_folders import song_set
 from mdx_progressive.errors import MdxError
+from mdx_progressive.parsing import TRACEBACK, HelpFormatter, OneLineErrors
 
 log = logging.getLogger(__name__)
 
@@ -30,18 +30,9 @@ goes on where a run was broken off.
 """
 
 
-class _HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """jsonargparse's, which leaves the lines of the description as they are."""
-
-
 def parser() -> ArgumentParser:
     """The options of the command."""
-    made = ArgumentParser(
-        prog="mdx-progressive prepare",
-        description=_DESCRIPTION,
-        formatter_class=_HelpFormatter,
-        exit_on_error=False,
-    )
+    made = OneLineErrors(prog="mdx-progressive prepare", description=_DESCRIPTION, formatter_class=HelpFormatter)
     made.add_argument("-c", "--config", action="config", help="YAML with these options.")
     made.add_subclass_arguments(SongSet, "data.dataset", required=False, help="Where the songs come from.")
     made.add_argument("--data.root", type=Path | None, help="A folder of songs, short for SongFolders of it.")
@@ -59,7 +50,7 @@ def parser() -> ArgumentParser:
     made.add_argument("--all-chunks", action="store_true", help="Go on after the first chunk to the end of the song.")
     made.add_argument("--workers", type=int, default=1, help="Processes; each holds one decoded song.")
     made.add_argument("--overwrite", action="store_true", help="Delete what an earlier run wrote there; begin anew.")
-    made.add_argument("--traceback", action="store_true", help="Show where in the code an error was raised.")
+    made.add_argument(TRACEBACK, action="store_true", help="Show where in the code an error was raised.")
     return made
 
 
@@ -71,13 +62,7 @@ def prepare(args: Sequence[str]) -> None:
         SystemExit: If an option is wrong, or the command is interrupted.
     """
     made = parser()
-    try:
-        given = made.instantiate_classes(made.parse_args(list(args)))
-    except ArgumentError as error:
-        if "--traceback" in args:
-            raise
-        log.error("mdx-progressive: error: %s", " ".join(str(error).split()))
-        raise SystemExit(2) from error
+    given = made.instantiate_classes(made.parse_args(list(args)))
     cutting = Cutting(given.chunk, given.trim, given.all_chunks, given.format)
     songs = song_set(given.data.get("dataset"), given.data.root)
     try:

@@ -41,6 +41,8 @@ class Row(NamedTuple):
 
 
 COLUMNS = Row._fields
+AGGREGATION = "mean over songs of the mean over each song's chunks"
+"""How the means of a run come about."""
 NO_VALUE = ("silent", "undefined", "infinite")
 """Why a chunk may have no finite value (see `metrics`)."""
 
@@ -166,6 +168,20 @@ class Line(NamedTuple):
     last: float
     oracle: float
 
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The numbers as tables show them, below `LINE_COLUMNS`."""
+        return (
+            str(self.passes),
+            f"{self.one_pass:.2f}",
+            f"{self.best:.2f} ({self.best_step})",
+            f"{self.last:.2f} ({self.last_step})",
+            "" if math.isnan(self.oracle) else f"{self.oracle:.2f}",
+        )
+
+
+LINE_COLUMNS = ("passes", "one-pass", "best step", "last step", "oracle")
+
 
 def lines(comparison: Comparison, metric: str, method: str) -> list[Line]:
     """One line for each source, in the order of the results; a source that was always silent is left out.
@@ -204,7 +220,7 @@ def write_summary(path: Path, means: pd.DataFrame, facts: dict[str, object]) -> 
     """Write the facts of the run and the mean curves as JSON, whole or not at all."""
     content: dict[str, object] = {
         **facts,
-        "aggregation": "mean over songs of the mean over each song's chunks; silent, undefined and infinite left out",
+        "aggregation": f"{AGGREGATION}; silent, undefined and infinite left out",
     }
     shown = ["step", "passes", "weight", "mean", "min", "max", "songs", *NO_VALUE]
     for metric, of_metric in means.groupby("metric", sort=False):

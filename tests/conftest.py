@@ -1,7 +1,9 @@
 """What several tests share: the built-in clip, small networks of the real architectures, songs on disk."""
 
 import json
-from collections.abc import Callable
+import logging
+import sys
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from demucs.htdemucs import HTDemucs
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mdx_progressive.cli import main
 from mdx_progressive.data.audio import Signal
 from mdx_progressive.data.songs import builtin_clip
 
@@ -21,6 +24,36 @@ SHARED = Path(__file__).parents[2] / "shared"
 CONFIGS = Path(__file__).parents[1] / "configs"
 SOURCES = ["drums", "bass", "other", "vocals"]
 RATE = 44100
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_arguments_but_those_given() -> Iterator[None]:
+    """`main` is called with arguments; LightningCLI wants none of the process then."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["mdx-progressive"])
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_messages_to_a_stream_that_is_closed() -> Iterator[None]:
+    """`main` writes messages to the stderr of its time, which pytest closes after the test."""
+    yield
+    logging.getLogger("mdx_progressive").handlers.clear()
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The command writes to logs/ and separated/ below the current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*args: object) -> int:
+    """The exit code of `mdx-progressive`."""
+    try:
+        return main(tuple(map(str, args)))
+    except SystemExit as left:
+        return int(left.code or 0)
 
 
 @pytest.fixture(scope="session")

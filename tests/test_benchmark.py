@@ -98,7 +98,6 @@ class TestBenchmark:
     def test_no_rounds_is_an_error(
         self, small_htdemucs_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(sys, "argv", ["mdx-progressive"])
         arguments = ["benchmark", "-c", str(CONFIGS / "htdemucs.yaml"), "--rounds", "0"]
 
         assert main([*arguments, "--model.separator.weights", str(small_htdemucs_file)]) == 1

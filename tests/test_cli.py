@@ -1,13 +1,12 @@
 """The real command line, on real files."""
 
 import json
-import logging
 import os
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from mdx_progressive.cli import main
 from mdx_progressive.results import COLUMNS, read_rows
 from mdx_progressive.schedules import formulas
 from mdx_progressive.separators import SpleeterSeparator
-from tests.conftest import CONFIGS, RATE, SOURCES, noise
+from tests.conftest import CONFIGS, RATE, SOURCES, noise, run
 
 DEMO = str(CONFIGS / "demo.yaml")
 HTDEMUCS = str(CONFIGS / "htdemucs.yaml")
@@ -29,21 +28,7 @@ METHODS = CONFIGS / "method"
 QUICK = ["--data.chunk", "1.5", "--model.compare", "null", "--model.method.steps", "2"]
 
 
-@pytest.fixture(autouse=True)
-def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The command writes to logs/ and separated/ below the current folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["mdx-progressive"])
-    yield tmp_path
-    logging.getLogger("mdx_progressive").handlers.clear()
-
-
-def run(*args: str) -> int:
-    """The exit code of `mdx-progressive`."""
-    try:
-        return main(args)
-    except SystemExit as left:
-        return int(left.code or 0)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def song_file(path: Path, seconds: float = 1.5, channels: int = 2, rate: int = RATE, **settings: str) -> Path:
@@ -58,7 +43,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(sys, "argv", ["mdx-progressive"])
         assert run("test", "-c", DEMO, "--data.chunk", "1.5", "--model.method.steps", "3") == 0
     return folder / "logs" / "demo" / "version_0"
 

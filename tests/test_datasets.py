@@ -1,10 +1,9 @@
 """Where songs with stems come from."""
 
-import logging
 import shutil
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from email.message import Message
 from io import BytesIO
 from pathlib import Path
@@ -33,15 +32,6 @@ TEST = "The Easton Ellises - Falcon 69"
 needs_ffmpeg = pytest.mark.skipif(
     not (shutil.which("ffmpeg") and shutil.which("ffprobe")), reason="musdb needs the commands ffmpeg and ffprobe"
 )
-
-
-@pytest.fixture
-def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The command writes to logs/ below the current folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["mdx-progressive"])
-    yield tmp_path
-    logging.getLogger("mdx_progressive").handlers.clear()
 
 
 def write(path: Path, waveform: Tensor, rate: int = RATE, subtype: str = "PCM_16") -> Path:
@@ -165,7 +155,7 @@ class TestMusdb18:
         with pytest.raises(MdxError, match=rf"{TRAIN}: holds none of"):
             songs[TRAIN].check()
 
-    def test_the_command_measures_on_it(self, musdb_wav: Path, in_a_folder_of_its_own: Path) -> None:
+    def test_the_command_measures_on_it(self, musdb_wav: Path, own_folder: Path) -> None:
         code = main(
             ("test", "-c", str(CONFIGS / "demo.yaml"), "--data.dataset", str(DATASETS / "musdb18hq.yaml"),
              "--data.dataset.root", str(musdb_wav), "--data.dataset.subset", "train", "--data.dataset.split", "valid",
@@ -278,10 +268,8 @@ class TestSongFolders:
         assert rate == RATE
         torch.testing.assert_close(found, expected)
 
-    def test_a_multitrack_is_measured_as_its_stems_are(
-        self, clip: dict[str, Tensor], in_a_folder_of_its_own: Path
-    ) -> None:
-        plain, multitrack = in_a_folder_of_its_own / "plain", in_a_folder_of_its_own / "multitrack"
+    def test_a_multitrack_is_measured_as_its_stems_are(self, clip: dict[str, Tensor], own_folder: Path) -> None:
+        plain, multitrack = own_folder / "plain", own_folder / "multitrack"
         for stem in SOURCES:
             steps = (clip[stem][:, :RATE].clamp(-0.9, 0.9) * 2**15).round()
             half = (steps / 2).floor()
@@ -296,7 +284,7 @@ class TestSongFolders:
         second = main((*demo, *given))
 
         assert (first, second) == (0, 0)
-        logs = in_a_folder_of_its_own / "logs" / "demo"
+        logs = own_folder / "logs" / "demo"
         results = (logs / "version_0" / "results.csv").read_bytes()
         assert results.count(b"\n") > 4
         assert results == (logs / "version_1" / "results.csv").read_bytes()
@@ -305,7 +293,7 @@ class TestSongFolders:
 class TestChoosing:
     @pytest.mark.parametrize("path", sorted(DATASETS.iterdir()), ids=lambda path: path.stem)
     def test_every_preset_can_be_loaded_and_given_a_root(
-        self, path: Path, in_a_folder_of_its_own: Path, capsys: pytest.CaptureFixture[str]
+        self, path: Path, own_folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         demo = ("test", "-c", str(CONFIGS / "demo.yaml"))
 

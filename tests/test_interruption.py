@@ -38,7 +38,6 @@ def songs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_htdemucs_file: 
     shutil.copy(small_htdemucs_file, tmp_path / "small.safetensors")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # On a busy machine threads that wait for each other cost minutes.
-    monkeypatch.setattr(sys, "argv", ["mdx-progressive"])
     for number in range(3):
         for seed, stem in enumerate(SOURCES, 10 * number):
             path = tmp_path / "songs" / f"song {number}" / f"{stem}.wav"

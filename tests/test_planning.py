@@ -1,7 +1,6 @@
 """What a run is going to take, told before it starts."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,10 +20,7 @@ from tests.conftest import CONFIGS, RATE, noise
 DEMO = ("-c", str(CONFIGS / "demo.yaml"), "--dry-run")
 
 
-@pytest.fixture(autouse=True)
-def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["mdx-progressive"])
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def plan(**settings: object) -> Plan:

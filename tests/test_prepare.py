@@ -2,14 +2,12 @@
 
 import hashlib
 import json
-import logging
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,25 +27,17 @@ from mdx_progressive.data.song_journal import SongJournal
 from mdx_progressive.errors import MdxError
 from mdx_progressive.results import read_rows
 from mdx_progressive.safe_names import safe_names
-from tests.conftest import CONFIGS, RATE, SOURCES, noise
+from tests.conftest import CONFIGS, RATE, SOURCES, noise, run
 
 DEMO = str(CONFIGS / "demo.yaml")
 
 
-@pytest.fixture(autouse=True)
-def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["mdx-progressive"])
-    yield tmp_path
-    logging.getLogger("mdx_progressive").handlers.clear()
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def prepare(*args: object) -> int:
     """The exit code of `mdx-progressive prepare`."""
-    try:
-        return main(("prepare", *map(str, args)))
-    except SystemExit as left:
-        return int(left.code or 0)
+    return run("prepare", *args)
 
 
 def write(path: Path, waveform: Tensor, subtype: str = "PCM_16", rate: int = RATE) -> Path:

@@ -1,11 +1,9 @@
 """The report: what it says of any run, and the page itself in a real browser."""
 
 import json
-import logging
 import math
 import re
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -198,12 +196,10 @@ def run(tmp_path_factory: pytest.TempPathFactory, clip: dict[str, Tensor], small
             soundfile.write(folder / f"{stem}.wav", waveform.T.numpy(), RATE, subtype="FLOAT")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        patch.setattr(sys, "argv", ["mdx-progressive"])
         settings = ("--model.targets", "[vocals,bass]", "--model.method.steps", "2", "--model.ensemble", "true")
         config = ("-c", str(CONFIGS / "htdemucs.yaml"), "--model.separator.weights", str(small_htdemucs_file))
         assert main(("test", *config, "--data.root", "songs", "--data.trim", "null", *settings)) == 0
         assert main(("report", "logs/htdemucs/version_0")) == 0
-    logging.getLogger("mdx_progressive").handlers.clear()
     return root / "logs" / "htdemucs" / "version_0"
 
 

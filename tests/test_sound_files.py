@@ -1,7 +1,5 @@
 """What `test` leaves to be heard: the files, their common gain, their list, names that are safe on disk."""
 
-import logging
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,9 +35,7 @@ def sound_of(
                  "--data.root", str(root / "songs"), "--model.targets", "[vocals,bass]", *args)  # fmt: skip
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(root)
-            patch.setattr(sys, "argv", ["mdx-progressive"])
             assert main(given) == 0
-        logging.getLogger("mdx_progressive").handlers.clear()
         return max(root.glob("logs/htdemucs/version_*")) / "sound"
 
     return run

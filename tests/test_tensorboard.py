@@ -53,7 +53,6 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tensorboard")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(sys, "argv", ["mdx-progressive"])
         args = [
             "test", "-c", str(CONFIGS / "demo.yaml"), "--data.chunk", "1.5", "--model.method.steps", "2",
             "--model.compare", f"[{CONFIGS / 'method' / 'euler.yaml'}]",

@@ -193,7 +193,6 @@ class TestCommand:
         common = ("-c", demo, "--model.compare", "null", "--model.method.steps", "1", "--data.chunk", "2")
 
         def run(*arguments: str) -> int:
-            monkeypatch.setattr("sys.argv", ["mdx-progressive"])
             return main(arguments)
 
         searched = ("--tuner", "OfflineSearch", "--tuner.candidates", "[0, 0.5]", "--to", str(schedule))
@@ -214,7 +213,6 @@ class TestCommand:
         monkeypatch.chdir(tmp_path)
         (tmp_path / "empty").mkdir()
         arguments = ("tune", "-c", str(CONFIGS / "demo.yaml"), "--data.root", "empty", "--to", "found.yaml")
-        monkeypatch.setattr("sys.argv", ["mdx-progressive"])
 
         assert main(arguments) == 1
 

@@ -5,6 +5,7 @@ from mdx_progressive.callbacks.failures import Failures
 from mdx_progressive.callbacks.progress import StepProgressBar
 from mdx_progressive.callbacks.result_files import ResultFiles
 from mdx_progressive.callbacks.sound_files import SoundFiles
+from mdx_progressive.callbacks.surroundings import run_folder
 from mdx_progressive.callbacks.tensorboard_curves import TensorBoardCurves
 from mdx_progressive.callbacks.tensorboard_facts import TensorBoardFacts
 from mdx_progressive.callbacks.tensorboard_sound import TensorBoardSound
@@ -18,4 +19,5 @@ __all__ = [
     "TensorBoardCurves",
     "TensorBoardFacts",
     "TensorBoardSound",
+    "run_folder",
 ]

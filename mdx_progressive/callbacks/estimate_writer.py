@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from mdx_progressive.batch import Prediction
+from mdx_progressive.callbacks.surroundings import songs_of
 from mdx_progressive.data.audio import resample
-from mdx_progressive.data.datamodule import SongDataModule
 from mdx_progressive.errors import MdxError
 from mdx_progressive.module import ProgressiveDemixing
 from mdx_progressive.whole_file import whole_file
@@ -62,8 +62,8 @@ class EstimateWriter(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave out the songs that are finished, before any of them is read."""
-        datamodule = getattr(trainer, "datamodule", None)
-        if stage != "predict" or self.overwrite or not isinstance(datamodule, SongDataModule):
+        datamodule = songs_of(trainer)
+        if stage != "predict" or self.overwrite or datamodule is None:
             return
         assert isinstance(pl_module, ProgressiveDemixing)
         targets, before = pl_module.targets, len(datamodule.songs)

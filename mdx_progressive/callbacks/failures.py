@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from mdx_progressive.batch import Failure
-from mdx_progressive.data import SongDataModule
+from mdx_progressive.callbacks.surroundings import songs_of
 from mdx_progressive.errors import MdxError
 
 log = logging.getLogger(__name__)
@@ -29,8 +29,8 @@ class Failures(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._found = {}
-        if isinstance(data := _data(trainer), SongDataModule):
-            self._collect(data.failures)
+        if datamodule := songs_of(trainer):
+            self._collect(datamodule.failures)
 
     def on_test_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -61,9 +61,5 @@ class Failures(Callback):
         if trainer.world_size > 1:
             found = [{} for _ in range(trainer.world_size)]
             torch.distributed.all_gather_object(found, self._found)
-        if isinstance(data := _data(trainer), SongDataModule):
-            data.failures = list({song: failure for each in found for song, failure in each.items()}.values())
-
-
-def _data(trainer: Trainer) -> object:
-    return getattr(trainer, "datamodule", None)
+        if datamodule := songs_of(trainer):
+            datamodule.failures = list({song: failure for each in found for song, failure in each.items()}.values())

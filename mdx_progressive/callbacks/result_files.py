@@ -1,7 +1,6 @@
 """What stays of `test`: results.csv, summary.json, curves.png in the run's folder, a table on the terminal."""
 
 import logging
-import math
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -13,12 +12,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from mdx_progressive.data import SongDataModule
+from mdx_progressive.callbacks.surroundings import run_folder, songs_of
 from mdx_progressive.errors import MdxError
 from mdx_progressive.journal import Journal, forget
 from mdx_progressive.module import ProgressiveDemixing, TestOutput
 from mdx_progressive.plots import curves_figure
-from mdx_progressive.results import Line, lines, read_rows, write_rows, write_summary
+from mdx_progressive.results import LINE_COLUMNS, Line, lines, read_rows, write_rows, write_summary
 from mdx_progressive.whole_file import whole_file
 
 log = logging.getLogger(__name__)
@@ -44,20 +43,20 @@ class ResultFiles(Callback):
         """Open the journal, and leave out the chunks that it holds before any of them is read."""
         if stage != "test":
             return
-        folder, datamodule = _folder(trainer), getattr(trainer, "datamodule", None)
-        resume = self.resume and isinstance(datamodule, SongDataModule)
-        if trainer.is_global_zero and not resume:
+        folder = run_folder(trainer)
+        datamodule = songs_of(trainer) if self.resume else None
+        if trainer.is_global_zero and datamodule is None:
             forget(folder)
         trainer.strategy.barrier()
         journal = self._journal = Journal(folder, trainer.global_rank)
         self._stamps = {}
-        for song in datamodule.songs if resume and datamodule else []:
+        for song in datamodule.songs if datamodule else []:
             # The chunks of a prepared song are songs of one name.
             self._stamps[song.name] = self._stamps.get(song.name, "") + song.stamp
-        done = journal.done(self._stamp)
+        done = set(journal.chunks(self._stamp))
         # Whoever begins first must not be seen by the others, or they would deal out the rest otherwise.
         trainer.strategy.barrier()
-        if done and datamodule is not None:
+        if done and datamodule:
             remaining = datamodule.leave_out(done)
             log.info("%s: goes on where it broke off, %d chunks are to be measured", folder, remaining)
 
@@ -89,10 +88,11 @@ class ResultFiles(Callback):
         trainer.strategy.barrier()
         if not trainer.is_global_zero:
             return
-        if len(journal.done(self._stamp)) < appended:
+        chunks = journal.chunks(self._stamp)
+        if len(chunks) < appended:
             raise MdxError(f"{journal.folder}: not all processes have written to it; put the logs on a shared disk")
         results = journal.folder / "results.csv"
-        write_rows(results, journal.rows(self._stamp))
+        write_rows(results, journal.rows(chunks))
         pl_module.conclude(read_rows(results))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -103,8 +103,8 @@ class ResultFiles(Callback):
             self._journal.close()
             return
         folder, means = self._journal.folder, comparison.means
-        datamodule = getattr(trainer, "datamodule", None)
-        failures = datamodule.failures if isinstance(datamodule, SongDataModule) else []
+        datamodule = songs_of(trainer)
+        failures = datamodule.failures if datamodule else []
         facts: dict[str, object] = {
             "separator": type(pl_module.separator).__name__,
             "licence_of_weights": pl_module.separator.licence,
@@ -136,12 +136,8 @@ class ResultFiles(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self._journal is not None:
             self._journal.close()
-            if self._journal.appended:
+            if self._journal.appended and self.resume:
                 log.warning("%s: broken off; the same command goes on where it stopped", self._journal.folder)
-
-
-def _folder(trainer: Trainer) -> Path:
-    return Path(trainer.log_dir or trainer.default_root_dir)
 
 
 def _print_table(found: Sequence[tuple[str, Sequence[Line]]], heading: str, folder: Path) -> None:
@@ -153,12 +149,10 @@ def _print_table(found: Sequence[tuple[str, Sequence[Line]]], heading: str, fold
     )
     for column in ("source", "method"):
         grid.add_column(column, no_wrap=True)
-    for column in ("passes", "one-pass", "best step", "last step", "oracle"):
+    for column in LINE_COLUMNS:
         grid.add_column(column, justify="right", no_wrap=True)
     for method, sources in found:
         for line in sources:
-            best, last = f"{line.best:.2f} ({line.best_step})", f"{line.last:.2f} ({line.last_step})"
-            oracle = "" if math.isnan(line.oracle) else f"{line.oracle:.2f}"
-            grid.add_row(line.source, method, str(line.passes), f"{line.one_pass:.2f}", best, last, oracle)
+            grid.add_row(line.source, method, *line.cells)
         grid.add_section()
     Console().print(grid)

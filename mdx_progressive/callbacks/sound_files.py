@@ -2,18 +2,18 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import soundfile
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from mdx_progressive.batch import Origin
-from mdx_progressive.data import SongDataModule
+from mdx_progressive.callbacks.first_songs import FirstSongs
+from mdx_progressive.callbacks.surroundings import run_folder, songs_of
 from mdx_progressive.data.audio import resample
 from mdx_progressive.errors import MdxError
-from mdx_progressive.module import ProgressiveDemixing, Sound, TestOutput
+from mdx_progressive.module import ProgressiveDemixing, Sound
 from mdx_progressive.safe_names import safe_names
 from mdx_progressive.takes import FOLDER, Excerpt, Kind, Take, read_index, remove_index, write_index
 from mdx_progressive.whole_file import whole_file
@@ -27,7 +27,7 @@ _COMPRESSION = 0.3
 """Between 0 and 1; of LAME's V3, about 135 kb/s."""
 
 
-class SoundFiles(Callback):
+class SoundFiles(FirstSongs):
     """Writes what the players of `mdx-progressive report` play: of each song the mixture, and of each source one pass,
     the best and the last step of the method, the oracle's last step and the reference.
 
@@ -40,45 +40,24 @@ class SoundFiles(Callback):
     """
 
     def __init__(self, songs: int = 3, seconds: float = 12.0) -> None:
-        self.songs = songs
-        self.seconds = seconds
+        super().__init__(songs, seconds)
         self._folder = Path(FOLDER)
-        self._written: dict[str, Excerpt] = {}
-        self._names: list[str] = []
+        self._written: list[Excerpt] = []
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # All processes have to ask for it together.
-        folder = self._folder = Path(trainer.log_dir or trainer.default_root_dir) / FOLDER
-        datamodule = getattr(trainer, "datamodule", None)
-        done = datamodule.done if isinstance(datamodule, SongDataModule) else set()
+        folder = self._folder = run_folder(trainer) / FOLDER
+        datamodule = songs_of(trainer)
+        done = datamodule.done if datamodule else set()
         # A run that goes on where it broke off has written some already.
-        kept = [excerpt for excerpt in read_index(folder) if (excerpt.song, excerpt.chunk) in done] if done else []
-        self._written = {excerpt.song: excerpt for excerpt in kept}
-        self._names = [excerpt.folder for excerpt in kept]
-        if trainer.is_global_zero and not kept:
+        self._written = [each for each in read_index(folder) if (each.song, each.chunk) in done] if done else []
+        self.heard = {excerpt.song for excerpt in self._written}
+        if trainer.is_global_zero and not self._written:
             remove_index(folder)
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        assert isinstance(pl_module, ProgressiveDemixing)
-        output: TestOutput = outputs
-        sound = output["sound"]
-        if sound is None or not trainer.is_global_zero:
-            return
-        for item, origin in enumerate(output["batch"].origins):
-            if origin.song in self._written or len(self._written) >= self.songs:
-                continue
-            name = safe_names([origin.song], self._names)[origin.song]
-            self._names.append(name)
-            self._written[origin.song] = self._write(self._folder, name, origin, _take(sound, item), pl_module)
-            write_index(self._folder, self._written.values())
+    def hear(self, trainer: Trainer, module: ProgressiveDemixing, origin: Origin, sound: Sound) -> None:
+        name = safe_names([origin.song], [excerpt.folder for excerpt in self._written])[origin.song]
+        self._written.append(self._write(self._folder, name, origin, sound, module))
+        write_index(self._folder, self._written)
 
     def _write(self, folder: Path, name: str, origin: Origin, sound: Sound, module: ProgressiveDemixing) -> Excerpt:
         """Write the files of one chunk below `folder / name`."""
@@ -117,11 +96,6 @@ class SoundFiles(Callback):
             method=method.name,
             takes=of_sources,
         )
-
-
-def _take(sound: Sound, item: int) -> Sound:
-    """The sound of one item of a batch, on the CPU."""
-    return Sound._make(None if part is None else part[item].float().cpu() for part in sound)
 
 
 def _write_mp3(path: Path, waveform: Tensor, rate: int) -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.tensorboard import SummaryWriter
 
-from mdx_progressive.callbacks.tensorboard_writer import tensorboard_writer
+from mdx_progressive.callbacks.surroundings import tensorboard_writer
 from mdx_progressive.module import ProgressiveDemixing
 from mdx_progressive.plots import curves_figure, songs_figure, weights_figure
 from mdx_progressive.results import pick

@@ -14,10 +14,10 @@ from tabulate import tabulate
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from mdx_progressive.callbacks.tensorboard_writer import tensorboard_writer
+from mdx_progressive.callbacks.surroundings import tensorboard_writer
 from mdx_progressive.methods import Method, Progressive
 from mdx_progressive.module import ProgressiveDemixing
-from mdx_progressive.results import NO_VALUE, Comparison, lines
+from mdx_progressive.results import AGGREGATION, LINE_COLUMNS, NO_VALUE, Comparison, lines
 
 Setting = str | int | float | bool
 
@@ -118,7 +118,7 @@ def _facts(trainer: Trainer, module: ProgressiveDemixing, comparison: Comparison
         "targets": ", ".join(module.targets),
         "songs": f"{songs['song'].nunique()}, in {len(songs)} chunks",
         "passes a chunk": module.passes,
-        "aggregation": "mean over songs of the mean over each song's chunks",
+        "aggregation": AGGREGATION,
         "precision": trainer.precision,
         "device": str(trainer.strategy.root_device),
         "versions": f"mdx_progressive {version('mdx_progressive')}, torch {torch.__version__}",
@@ -130,13 +130,11 @@ def _results(comparison: Comparison, metric: str) -> str:
     means, scale = comparison.means, comparison.scales[metric]
     of_metric = means[means["metric"] == metric]
     rows = [
-        (line.source, method, str(line.passes), f"{line.one_pass:.2f}", f"{line.best:.2f} ({line.best_step})",
-         f"{line.last:.2f} ({line.last_step})", "" if math.isnan(line.oracle) else f"{line.oracle:.2f}")
+        (line.source, method, *line.cells)
         for method in comparison.between
         for line in lines(comparison, metric, method)
-    ]  # fmt: skip
-    names = ["source", "method", "passes", "one-pass", "best step", "last step", "oracle"]
-    table = tabulate(rows, headers=names, tablefmt="github", disable_numparse=True)
+    ]
+    table = tabulate(rows, headers=["source", "method", *LINE_COLUMNS], tablefmt="github", disable_numparse=True)
     counts = of_metric[list(NO_VALUE)].max().to_dict()
     left_out = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count)
     note = f"\n\nChunks of a source left out of a mean: up to {left_out}." if left_out else ""

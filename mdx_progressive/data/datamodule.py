@@ -11,7 +11,6 @@ from tqdm.auto import tqdm
 from mdx_progressive.batch import ChunkBatch, Failure
 from mdx_progressive.data.chunker import Chunker
 from mdx_progressive.data.grouping import group
-from mdx_progressive.data.headers import headers
 from mdx_progressive.data.normalisation import Normalisation
 from mdx_progressive.data.places import Place, first_sound, known_place, places
 from mdx_progressive.data.reading import MixtureChoice, SongReader
@@ -22,19 +21,10 @@ from mdx_progressive.errors import MdxError
 
 
 class Extent(NamedTuple):
-    """How much there is to separate of a song, or of a chunk of it.
-
-    Args:
-        song: Name of the song.
-        seconds: Its length.
-        sample_rate: Its sample rate in Hz.
-        channels: Its channels.
-    """
+    """How much there is to separate of a song, or of a chunk of it: its name and length in seconds."""
 
     song: str
     seconds: float
-    sample_rate: int
-    channels: int
 
 
 class SongDataModule(LightningDataModule):
@@ -118,25 +108,11 @@ class SongDataModule(LightningDataModule):
     def extents(self) -> list[Extent]:
         """How long the chunks are that `test` measures."""
         return [
-            Extent(place.song.name, place.length / self.sample_rate, self.sample_rate, channels=2)
+            Extent(place.song.name, place.length / self.sample_rate)
             for batch in self._test
             for place in batch
             if place.length is not None
         ]
-
-    def extents_of_songs(self) -> list[Extent]:
-        """How long the songs are that `predict` separates, as their headers say."""
-        found = []
-        for song in self.songs:
-            try:
-                song.check()
-                known = list(headers(song).values())
-                longest = max((header.length or 0) / header.sample_rate for header in known)
-                channels = max(header.channels for header in known)
-                found.append(Extent(song.name, longest, known[0].sample_rate, channels))
-            except (MdxError, OSError) as error:
-                self.failures.append(Failure(song.name, str(error)))
-        return found
 
     def keep(self, wanted: Callable[[str], bool]) -> None:
         """Leave out the songs whose name is not wanted; for callbacks that know what is done already."""

@@ -101,15 +101,6 @@ class Chart:
         return Markup(text)  # noqa: S704 - ElementTree has escaped it
 
 
-def colour(number: int) -> tuple[str, str]:
-    """The colour and the style of the line of a method.
-
-    Args:
-        number: Its place among the methods.
-    """
-    return f"#0400{number % COLOURS:02x}", ("-", "--", ":")[number // COLOURS % 3]
-
-
 def bounds_chart(findings: Findings, source: str, name: str) -> Markup:
     """The methods over their steps, the plain pass below and the oracle above.
 

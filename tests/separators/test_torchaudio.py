@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -159,7 +158,6 @@ class TestWeights:
         hub.mkdir(parents=True)
         torch.save(small_hdemucs().state_dict(), hub / "hdemucs_high_trained.pt")
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["mdx-progressive"])
         preset = str(CONFIGS / "separator" / "hdemucs_high_plus.yaml")
         settings = ["--data.chunk", "1", "--model.compare", "null", "--model.method.steps", "1"]
 
