@@ -417,7 +417,7 @@ class TestErrors:
         bad = write_song("bad", stems)
         change(bad)
 
-        assert run("test", "-c", DEMO, "--data.root", str(bad.parent)) == 1
+        assert run("test", "-c", DEMO, *QUICK, "--data.root", str(bad.parent)) == 1
         assert re.search(named, capsys.readouterr().err)
 
     def test_a_traceback_can_be_asked_for(self) -> None:
