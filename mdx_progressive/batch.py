@@ -1,11 +1,13 @@
 """What travels from the data through the module to the callbacks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from mdx_progressive.blocks import Block
 
 
 class Failure(NamedTuple):
@@ -23,13 +25,17 @@ class Origin:
         song: Name of the song.
         chunk: Number of the chunk within the song, from 0.
         sample_rate: The song's own sample rate in Hz.
-        length: Length of the chunk in samples at that rate.
+        length: Length of the chunk in samples at that rate; in `predict` that of the whole song.
+        block: In `predict`, what is separated of the song at once; the chunk has its number.
+        blocks: How many of these there are.
     """
 
     song: str
     chunk: int
     sample_rate: int
     length: int
+    block: Block | None = None
+    blocks: int = 1
 
 
 class ChunkBatch:
@@ -45,6 +51,7 @@ class ChunkBatch:
         references: The true sources, in the order of the separator's, normalised alike; None in `predict`.
         silent: Which channels of the references count as silent (see `metrics.silent`).
         failures: Songs that should have been in it.
+        blocks: How it is cut where it is too long to be separated at once; by default it is not.
 
     Shape:
         - mixture: (batch, channel, time)
@@ -61,6 +68,7 @@ class ChunkBatch:
         references: Tensor | None = None,
         silent: Tensor | None = None,
         failures: Sequence[Failure] = (),
+        blocks: Sequence[Block] | None = None,
     ) -> None:
         self.origins = origins
         self.mixture = mixture
@@ -68,6 +76,8 @@ class ChunkBatch:
         self.references = references
         self.silent = silent
         self.failures = list(failures)
+        time = mixture.shape[-1]
+        self.blocks = list(blocks or [Block(0, 0, time, 0, time)])
 
     @classmethod
     def join(cls, parts: Sequence["ChunkBatch"], failures: Sequence[Failure] = ()) -> "ChunkBatch":
@@ -88,7 +98,15 @@ class ChunkBatch:
             torch.cat(references) if references else None,
             torch.cat(silent) if silent else None,
             failures,
+            parts[0].blocks,
         )
+
+    def parts(self) -> Iterator[tuple[Block, "ChunkBatch"]]:
+        """The blocks that it is cut into, each with what it hears."""
+        for block in self.blocks:
+            heard = slice(block.start, block.stop)
+            references = None if self.references is None else self.references[..., heard]
+            yield block, ChunkBatch(self.origins, self.mixture[..., heard], self.gain, references, self.silent)
 
     def to(self, device: torch.device) -> "ChunkBatch":
         """The same batch on another device."""
@@ -101,7 +119,8 @@ class ChunkBatch:
     def _each(self, change: Callable[[Tensor], Tensor]) -> "ChunkBatch":
         references = None if self.references is None else change(self.references)
         silent = None if self.silent is None else change(self.silent)
-        return ChunkBatch(self.origins, change(self.mixture), change(self.gain), references, silent, self.failures)
+        mixture, gain = change(self.mixture), change(self.gain)
+        return ChunkBatch(self.origins, mixture, gain, references, silent, self.failures, self.blocks)
 
 
 class Prediction(NamedTuple):

@@ -19,9 +19,18 @@ def segments(length: int, segment: int, overlap: float) -> Iterator[tuple[int, i
         >>> list(segments(10, segment=4, overlap=0.25))
         [(0, 4), (3, 4), (6, 4), (9, 1)]
     """
-    stride = max(1, int((1 - overlap) * segment))
-    for start in range(0, length, stride):
+    for start in range(0, length, stride(segment, overlap)):
         yield start, min(segment, length - start)
+
+
+def stride(segment: int, overlap: float) -> int:
+    """Samples from the start of a segment to that of the next.
+
+    Args:
+        segment: Length of a segment.
+        overlap: Fraction of a segment that the next one covers too, within [0, 1).
+    """
+    return max(1, int((1 - overlap) * segment))
 
 
 def cut(signal: Tensor, start: int, length: int) -> Tensor:

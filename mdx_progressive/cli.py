@@ -1,5 +1,6 @@
 """The command line: LightningCLI with `test`, `predict`, `benchmark` and `tune`, and a list of the separators."""
 
+import json
 import logging
 import signal
 import sys
@@ -33,7 +34,7 @@ from mdx_progressive.parsing import TRACEBACK, HelpFormatter, OneLineErrors, com
 from mdx_progressive.planning import plan_predict, plan_test
 from mdx_progressive.preparing import prepare
 from mdx_progressive.report import report
-from mdx_progressive.resuming import unfinished_version
+from mdx_progressive.resuming import relevant, unfinished_version
 from mdx_progressive.trainer import ProgressiveTrainer
 
 _DESCRIPTION = """\
@@ -99,6 +100,7 @@ class ProgressiveCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("model.separator.sample_rate", "data.sample_rate", apply_on="instantiate")
         parser.link_arguments("model.separator.sources", "data.sources", apply_on="instantiate")
+        parser.link_arguments("model.separator.reach", "data.reach", apply_on="instantiate")
         parser.add_lightning_class_args(EstimateWriter, "writer")
         parser.add_lightning_class_args(TensorBoardSound, "tensorboard")
         parser.add_lightning_class_args(SoundFiles, "sound")
@@ -125,17 +127,17 @@ class ProgressiveCLI(LightningCLI):
         config = self.config.get(str(self.subcommand))
         if self.subcommand != "test" or not config.resume or getattr(rank_zero_only, "rank", 0) != 0:
             return
-        settings = yaml.safe_load(self._parser("test").dump(config, skip_none=False))
-        version = unfinished_version(settings)
+        version = unfinished_version(self._settings())
         if version is not None:
             config.trainer.logger.init_args.version = version
 
     def predict(self, **kwargs: Any) -> None:
         """Separate without keeping the estimates in memory: the writer has them."""
+        writer: EstimateWriter = self._chosen.writer
         if self._chosen.dry_run:
-            writer = self._chosen.writer
-            plan_predict(self.trainer, self.model, self.datamodule, writer.bytes_a_sample).tell(writer.out)
+            plan_predict(self.trainer, self.model, self.datamodule, writer.files.bytes_a_sample).tell(writer.out)
         else:
+            writer.settings = json.dumps(relevant(self._settings()))
             self.trainer.predict(return_predictions=False, **kwargs)
         self._name_failures()
 
@@ -146,6 +148,12 @@ class ProgressiveCLI(LightningCLI):
         else:
             self.trainer.test(verbose=False, **kwargs)
         self._name_failures()
+
+    def _settings(self) -> dict[str, Any]:
+        """The settings of the subcommand, as they are saved in config.yaml."""
+        name = str(self.subcommand)
+        settings: dict[str, Any] = yaml.safe_load(self._parser(name).dump(self.config[name], skip_none=False))
+        return settings
 
     @property
     def _chosen(self) -> Any:

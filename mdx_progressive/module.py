@@ -4,6 +4,8 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple, TypedDict
 
 import torch
@@ -12,6 +14,7 @@ from pandas import DataFrame
 from torch import Tensor
 
 from mdx_progressive.batch import ChunkBatch, Prediction
+from mdx_progressive.blocks import Block, joined
 from mdx_progressive.errors import MdxError
 from mdx_progressive.methods import (
     Method,
@@ -23,6 +26,7 @@ from mdx_progressive.methods import (
     plain_ensemble,
 )
 from mdx_progressive.metrics import BssEval, Known, Metric, Sdr, SiSdr
+from mdx_progressive.parts import Parts
 from mdx_progressive.passes import pick
 from mdx_progressive.progressive import Step
 from mdx_progressive.results import Comparison, Row, curves, title
@@ -164,15 +168,15 @@ class ProgressiveDemixing(LightningModule):
             return TestOutput(batch=batch, rows=[], sound=None)
         if batch.references is None or batch.silent is None:
             raise MdxError("test needs the true sources: give songs with stems, --data.root FOLDER")
-        first = self._plain_pass(batch, self.methods)
-        plain = first.of(self.targets)
+        parts = [_Part(block, heard, self._plain_pass(heard, self.methods)) for block, heard in batch.parts()]
+        plain = self._joined([part.kept(part.first.of(self.targets)) for part in parts])
         best = _Best(plain)
         last: dict[str, Tensor] = {}
         known = Known(batch.mixture, batch.references, batch.silent, self.indices, self.separator.sample_rate)
         measures = [metric.against(known) for metric in self.metrics]
         rows: list[Row] = []
         for method in self.methods:
-            for step, passes in self._run(method, batch, first, batch.references):
+            for step, passes in self._steps(method, parts):
                 values = {name: found for measure in measures for name, found in measure(step.estimates).items()}
                 rows += self._rows(batch, method, step, passes, values)
                 if method is self.method:
@@ -205,6 +209,30 @@ class ProgressiveDemixing(LightningModule):
             ceiling=self.oracle.name if self.oracle else None,
             between=[method.name for method in others if not method.needs_references],
         )
+
+    def _steps(self, method: Method, parts: Sequence["_Part"]) -> Iterator[tuple[Step, int]]:
+        """Yield the steps of a method as `_run`; those of several blocks are joined, and lie on disk until then."""
+        if len(parts) == 1:
+            (part,) = parts
+            yield from self._run(method, part.batch, part.first, part.batch.references)
+            return
+        with TemporaryDirectory(prefix="mdx_progressive-") as folder:
+            weights: list[list[Tensor]] = [[] for _ in range(method.steps + 1)]
+            counts = [0] * (method.steps + 1)
+            for part in parts:
+                for step, passes in self._run(method, part.batch, part.first, part.batch.references):
+                    Parts(Path(folder, str(step.step))).put(part.block.number, part.kept(step.estimates))
+                    weights[step.step].append(step.weights)
+                    counts[step.step] = passes
+            for number, of_blocks in enumerate(weights):
+                stored = Parts(Path(folder, str(number)))
+                estimates = torch.cat(list(stored.joined(len(parts), self.separator.fade)), dim=-1)
+                stored.remove()
+                agreed = torch.where((torch.stack(of_blocks) == of_blocks[0]).all(dim=0), of_blocks[0], torch.nan)
+                yield Step(number, agreed, estimates.to(self.device)), counts[number]
+
+    def _joined(self, parts: Sequence[Tensor]) -> Tensor:
+        return parts[0] if len(parts) == 1 else torch.cat(list(joined(parts, self.separator.fade)), dim=-1)
 
     def _plain_pass(self, batch: ChunkBatch, methods: Sequence[Method]) -> "_PlainPass":
         """One pass for all methods, over all sources that one of them has to know."""
@@ -256,6 +284,18 @@ class _PlainPass(NamedTuple):
     def of(self, sources: list[str]) -> Tensor:
         """The estimates of some of its sources."""
         return pick(self.estimates, self.sources, sources)
+
+
+class _Part(NamedTuple):
+    """A block of a batch of chunks, what it hears, and what the plain pass makes of that."""
+
+    block: Block
+    batch: ChunkBatch
+    first: _PlainPass
+
+    def kept(self, estimates: Tensor) -> Tensor:
+        """What the block stands for, out of its estimates (..., time)."""
+        return self.block.kept(estimates)
 
 
 class _Best:

@@ -10,10 +10,8 @@ import torch
 from lightning.pytorch import Trainer
 from rich.console import Console
 
-from mdx_progressive.batch import Failure
 from mdx_progressive.data import SongDataModule
 from mdx_progressive.data.datamodule import Extent
-from mdx_progressive.data.headers import headers
 from mdx_progressive.errors import MdxError
 from mdx_progressive.methods import Method, followed
 from mdx_progressive.module import ProgressiveDemixing
@@ -93,19 +91,10 @@ def plan_predict(trainer: Trainer, model: ProgressiveDemixing, datamodule: SongD
         MdxError: If there is no song that can be read.
     """
     datamodule.setup("predict")
-    extents, disk = [], 0
-    for song in datamodule.songs:
-        try:
-            song.check()
-            files = list(headers(song).values())
-        except (MdxError, OSError) as error:
-            datamodule.failures.append(Failure(song.name, str(error)))
-            continue
-        longest = max(files, key=lambda file: (file.length or 0) / file.sample_rate)
-        samples = longest.length or 0
-        extents.append(Extent(song.name, samples / longest.sample_rate))
-        disk += samples * max(file.channels for file in files) * bytes_a_sample * len(model.targets)
-    return _plan(trainer, model, extents, [model.method], disk)
+    songs = {origin.song: origin for origin in datamodule.plan()}
+    samples = sum(origin.length for origin in songs.values())
+    disk = samples * model.separator.channels * bytes_a_sample * len(model.targets)
+    return _plan(trainer, model, datamodule.extents(), [model.method], disk)
 
 
 def _plan(

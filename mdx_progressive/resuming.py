@@ -32,7 +32,7 @@ def unfinished_version(settings: Mapping[str, Any]) -> int | None:
     numbers = [path.name.removeprefix(_VERSION) for path in runs.glob(f"{_VERSION}*")]
     for number in sorted((int(number) for number in numbers if number.isdecimal()), reverse=True):
         folder = runs / f"{_VERSION}{number}"
-        if broke_off(folder) and _relevant(_saved(folder)) == _relevant(settings):
+        if broke_off(folder) and relevant(_saved(folder)) == relevant(settings):
             return number
     return None
 
@@ -45,7 +45,11 @@ def _saved(folder: Path) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _relevant(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides on the numbers; not the number of processes, for instance."""
+def relevant(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides on the numbers; not the number of processes, for instance.
+
+    Args:
+        settings: The settings of a run, as they are saved in its config.yaml.
+    """
     trainer = settings.get("trainer") or {}
     return {key: settings.get(key) for key in _SAME} | {key: trainer.get(key) for key in _SAME_TRAINER}

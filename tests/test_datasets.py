@@ -93,7 +93,7 @@ class TestMusdb18:
         (track,) = musdb.DB(root=str(root), subsets="test", is_wav=is_wav).tracks
         (song,) = Musdb18(root, is_wav=is_wav).songs()
 
-        loaded = load(song, None, "shipped", with_stems=True)
+        loaded = load(song, None, "shipped")
 
         assert (loaded.sample_rate, list(loaded.stems)) == (RATE, SOURCES)
         for name, ours in {"mixture": loaded.mixture, **loaded.stems}.items():

@@ -76,7 +76,7 @@ class TestContent:
         chunks = index_of(tmp_path / "to")["chunks"]
         assert len(chunks) == 6  # The half second that remains joins the second one.
         for song in SongFolders(tmp_path / "songs").songs():
-            loaded = load(song, None, "shipped", with_stems=True)
+            loaded = load(song, None, "shipped")
             for chunk in (chunk for chunk in chunks if chunk["song"] == song.name):
                 place = slice(chunk["start"], chunk["start"] + chunk["length"])
                 assert chunk["mixture"] is None

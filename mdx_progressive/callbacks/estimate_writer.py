@@ -1,33 +1,37 @@
 """The files that `predict` leaves: <out>/<song>/<source>.wav or .flac."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import soundfile
 import torch
+from filelock import FileLock
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
-from torch.nn import functional
 
-from mdx_progressive.batch import Prediction
+from mdx_progressive.batch import Origin, Prediction
+from mdx_progressive.callbacks.estimate_files import Clip, Encoding, EstimateFiles, Format
 from mdx_progressive.callbacks.surroundings import songs_of
-from mdx_progressive.data.audio import resample
+from mdx_progressive.data.pieces import resampled
 from mdx_progressive.errors import MdxError
 from mdx_progressive.module import ProgressiveDemixing
-from mdx_progressive.whole_file import whole_file
+from mdx_progressive.parts import Parts
 
 log = logging.getLogger(__name__)
 
-Encoding = Literal["float32", "int24", "int16"]
-_SUBTYPES: dict[Encoding, str] = {"float32": "FLOAT", "int24": "PCM_24", "int16": "PCM_16"}
+_PARTS = ".blocks-"
+_LOCK = ".lock"
 
 
 class EstimateWriter(Callback):
     """Writes each estimate as `<out>/<song>/<source>.<format>`, at the song's own sample rate and length.
 
     A file gets its name when it is whole. What exists already is kept; a song of which everything exists is not
-    separated again.
+    separated again, and one in which a run broke off goes on at the block that is missing.
 
     Args:
         out: The folder to write to; taken from --out.
@@ -45,41 +49,50 @@ class EstimateWriter(Callback):
     def __init__(
         self,
         out: Path = Path("separated"),
-        format: Literal["wav", "flac"] = "wav",  # noqa: A002  # The option is called --writer.format.
+        format: Format = "wav",  # noqa: A002  # The option is called --writer.format.
         encoding: Encoding | None = None,
-        clip: Literal["rescale", "clamp", "keep"] | None = None,
+        clip: Clip | None = None,
         overwrite: bool = False,
     ) -> None:
         self.out = out
-        self.format = format
-        self.encoding: Encoding = encoding or ("float32" if format == "wav" else "int24")
-        self.clip = clip or ("keep" if self.encoding == "float32" else "rescale")
+        self.files = EstimateFiles(format, encoding, clip)
         self.overwrite = overwrite
-        if format == "flac" and self.encoding == "float32":
-            raise MdxError("flac can't hold float32: set writer.encoding to int24 or int16, or writer.format to wav")
-        if self.clip == "keep" and self.encoding != "float32":
-            raise MdxError(f"{self.encoding} can't hold samples above full scale: set writer.clip to rescale or clamp")
+        self.settings: str | None = None
+        """What decides on the estimates, if blocks of a run that broke off are to be used where it is the same."""
+        self._stamps: dict[str, str] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Leave out the songs that are finished, before any of them is read."""
+        """Leave out the songs that are finished, before any of them is read, and the blocks that are there."""
         datamodule = songs_of(trainer)
-        if stage != "predict" or self.overwrite or datamodule is None:
+        if stage != "predict" or datamodule is None:
             return
         assert isinstance(pl_module, ProgressiveDemixing)
-        targets, before = pl_module.targets, len(datamodule.songs)
-        datamodule.keep(lambda song: not all(self.path(song, target).exists() for target in targets))
-        if done := before - len(datamodule.songs):
-            log.info("%d of %d songs are separated already in %s; --writer.overwrite true does them again",
-                     done, before, self.out)  # fmt: skip
-
-    @property
-    def bytes_a_sample(self) -> int:
-        """Bytes that a sample takes in the files, before flac makes them smaller."""
-        return int(self.encoding[-2:]) // 8
+        if not self.overwrite:
+            targets, before = pl_module.targets, len(datamodule.songs)
+            datamodule.keep(lambda song: not all(self.path(song, target).exists() for target in targets))
+            if done := before - len(datamodule.songs):
+                log.info("%d of %d songs are separated already in %s; --writer.overwrite true does them again",
+                         done, before, self.out)  # fmt: skip
+        self._stamps = {
+            song.name: sha256(f"{self.settings} {song.stamp}".encode()).hexdigest()[:16] for song in datamodule.songs
+        }
+        origins = datamodule.plan()
+        if trainer.is_global_zero:
+            self._clear(keep=self.settings is not None and not self.overwrite)
+        # Whoever begins first must not be seen by the others, or they would deal out the rest otherwise.
+        trainer.strategy.barrier()
+        there = {(origin.song, origin.chunk) for origin in origins if self._parts(origin.song).has(origin.chunk)}
+        trainer.strategy.barrier()
+        if there:
+            remaining = datamodule.leave_out(there)
+            log.info("%d blocks are there from a run that broke off, %d are to be separated", len(there), remaining)
+        if trainer.is_global_zero:
+            for origin in {origin.song: origin for origin in origins}.values():
+                self._join(trainer, pl_module, origin)
 
     def path(self, song: str, target: str) -> Path:
         """The file of an estimate."""
-        return self.out / song / f"{target}.{self.format}"
+        return self.out / song / f"{target}.{self.files.format}"
 
     def on_predict_batch_end(
         self,
@@ -90,36 +103,59 @@ class EstimateWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if isinstance(outputs, Prediction):
-            for origin, estimates in zip(outputs.origins, outputs.estimates.float().cpu(), strict=True):
-                own = torch.stack([resample(each, outputs.sample_rate, origin.sample_rate) for each in estimates])
-                # The resampled length may be off by a sample.
-                own = functional.pad(own, (0, origin.length - own.shape[-1]))
-                self._write(origin.song, outputs.targets, own, origin.sample_rate)
-
-    def _write(self, song: str, targets: list[str], estimates: Tensor, sample_rate: int) -> None:
-        estimates = self._within_full_scale(song, estimates)
-        for target, waveform in zip(targets, estimates, strict=True):
-            path = self.path(song, target)
-            if path.exists() and not self.overwrite:
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            encoding = {"format": self.format.upper(), "subtype": _SUBTYPES[self.encoding]}
+        assert isinstance(pl_module, ProgressiveDemixing)
+        if not isinstance(outputs, Prediction):
+            return
+        for origin, estimates in zip(outputs.origins, outputs.estimates, strict=True):
+            parts = self._parts(origin.song)
             try:
-                with whole_file(path) as temporary:
-                    soundfile.write(temporary, waveform.T.numpy(), sample_rate, **encoding)
-            except (OSError, soundfile.SoundFileError) as error:
-                raise MdxError(f"{path}: could not be written ({error})") from error
+                parts.put(origin.chunk, origin.block.kept(estimates) if origin.block else estimates)
+            except OSError as error:
+                raise MdxError(f"{self.out / origin.song}: could not be written to ({error})") from error
+            self._join(trainer, pl_module, origin)
 
-    def _within_full_scale(self, song: str, estimates: Tensor) -> Tensor:
-        peak = float(estimates.abs().max())
-        if peak <= 1:
-            return estimates
-        if self.clip == "rescale":
-            log.warning("%s: peak %.3f, all of its estimates were divided by it", song, peak)
-            return estimates / peak
-        if self.clip == "clamp":
-            log.warning("%s: peak %.3f, %d samples were cut off", song, peak, int((estimates.abs() > 1).sum()))
-            return estimates.clamp(-1, 1)
-        log.warning("%s: peak %.3f, kept above full scale", song, peak)
-        return estimates
+    def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remove what is left of songs that could not be read to their end."""
+        trainer.strategy.barrier()
+        if trainer.is_global_zero:
+            self._clear(keep=False)
+
+    def _parts(self, song: str) -> Parts:
+        return Parts(self.out / song / f"{_PARTS}{self._stamps.get(song, '')}")
+
+    def _clear(self, keep: bool) -> None:
+        """Remove the blocks that other settings have left, or all."""
+        for song in self._stamps:
+            folder = self.out / song
+            for parts in folder.glob(f"{_PARTS}*"):
+                if not keep or parts != self._parts(song).folder:
+                    Parts(parts).remove()
+            (folder / _LOCK).unlink(missing_ok=True)
+
+    def _join(self, trainer: Trainer, module: ProgressiveDemixing, origin: Origin) -> None:
+        """Write the files of a song if all of its blocks are there."""
+        parts = self._parts(origin.song)
+        # The last blocks of a song may be done in two processes at once.
+        several = trainer.world_size > 1 and parts.folder.exists()
+        with FileLock(parts.folder.with_name(_LOCK)) if several else nullcontext():
+            if all(parts.has(number) for number in range(origin.blocks)):
+                paths = [self.path(origin.song, target) for target in module.targets]
+                wanted = {number: path for number, path in enumerate(paths) if self.overwrite or not path.exists()}
+                if wanted:
+                    pieces = partial(_pieces, parts, origin, module)
+                    self.files.write(origin.song, wanted, pieces, origin.sample_rate, origin.length)
+                parts.remove()
+
+
+def _pieces(parts: Parts, origin: Origin, module: ProgressiveDemixing) -> Iterator[Tensor]:
+    """The estimates of a song (target, channel, time) at its own sample rate, piece by piece."""
+    separator, targets = module.separator, len(module.targets)
+    flat = (piece.flatten(0, 1) for piece in parts.joined(origin.blocks, separator.fade))
+    missing, signals = origin.length, 0
+    for piece in resampled(flat, separator.sample_rate, origin.sample_rate):
+        within = piece[:, :missing]
+        signals, missing = len(piece), missing - within.shape[-1]
+        if within.shape[-1]:
+            yield within.unflatten(0, (targets, -1))
+    if missing:  # The resampled length may be off by a sample.
+        yield torch.zeros(targets, signals // targets, missing)

@@ -57,6 +57,8 @@ class Failures(Callback):
             self._found.setdefault(failure.song, failure)
 
     def _bring_together(self, trainer: Trainer) -> None:
+        if datamodule := songs_of(trainer):
+            self._collect(datamodule.failures)
         found = [self._found]
         if trainer.world_size > 1:
             found = [{} for _ in range(trainer.world_size)]

@@ -1,21 +1,26 @@
 """Reading audio: soundfile for what libsndfile knows, PyAV for the rest (m4a, mp4, native stems, video)."""
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import av
 import numpy as np
 import soundfile
-import soxr
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from mdx_progressive.data.pieces import resampled, resampled_length, summed
 from mdx_progressive.errors import MdxError
+
+log = logging.getLogger(__name__)
 
 AUDIO_SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac", ".aif", ".aiff", ".w64", ".rf64"}
@@ -23,6 +28,10 @@ AUDIO_SUFFIXES = frozenset(
 """What a folder is searched for; a file that is named itself may end in anything."""
 
 _LONGEST_FRAME = 4096
+_PIECE = 1 << 17
+"""Samples that are decoded at a time."""
+_COUNTED = frozenset(soundfile.available_subtypes()) - {"MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
+"""Encodings of files whose number of samples is certain; that of an MP3 may be a guess, by its size."""
 
 
 class Header(NamedTuple):
@@ -41,6 +50,14 @@ class Header(NamedTuple):
     encoding: str
 
 
+class Extent(NamedTuple):
+    """How much there is of a waveform: its sample rate in Hz, its channels, and their samples."""
+
+    sample_rate: int
+    channels: int
+    length: int
+
+
 class Signal(Protocol):
     """What is read as one waveform: a stream of a file, or several that are summed."""
 
@@ -54,6 +71,12 @@ class Signal(Protocol):
 
     def read(self) -> tuple[Tensor, int]:
         """Waveform (channel, time), float32 with full scale at 1, and the sample rate in Hz."""
+
+    def pieces(self) -> Iterator[Tensor]:
+        """The same waveform in consecutive pieces (channel, time)."""
+
+    def extent(self) -> Extent:
+        """How much there is of it; it is decoded to be counted if the file does not tell."""
 
 
 @dataclass(frozen=True)
@@ -97,33 +120,65 @@ class AudioStream:
         """Waveform (channel, time), float32 with full scale at 1, and the sample rate in Hz.
 
         Raises:
-            MdxError: If the file is missing, holds no audio, no samples, more than two channels, NaN or infinity.
+            MdxError: If the file is missing, holds no audio, no samples, more than two channels, NaN or infinity, or
+                breaks off before its end.
+        """
+        return torch.cat(list(self.pieces()), dim=-1), self.header().sample_rate
+
+    def extent(self) -> Extent:
+        """How much there is of it; it is decoded to be counted if the file does not tell for certain.
+
+        Raises:
+            MdxError: As `read`.
+        """
+        header = self.header()
+        known = header.length if header.encoding in _COUNTED else None
+        length = sum(piece.shape[-1] for piece in self.pieces()) if known is None else known
+        return Extent(header.sample_rate, header.channels, length)
+
+    def pieces(self) -> Iterator[Tensor]:
+        """The waveform in consecutive pieces (channel, time), none of them empty.
+
+        Raises:
+            MdxError: As `read`, when the place is reached.
         """
         self._check_file()
-        samples, sample_rate = self._decode()
-        if samples.shape[-1] == 0:
-            raise MdxError(f"{self.path}: holds no samples")
-        if samples.shape[0] > 2:
-            raise MdxError(f"{self.path}: has {samples.shape[0]} channels; mono and stereo can be separated")
-        waveform = torch.from_numpy(samples)
-        if not torch.isfinite(waveform).all():
-            place = int((~torch.isfinite(waveform).all(dim=0)).nonzero()[0])
-            raise MdxError(
-                f"{self.path}: a sample is not a number or infinite, the first at {place / sample_rate:.3f} s"
-            )
-        return waveform, sample_rate
-
-    def _decode(self) -> tuple[NDArray[np.float32], int]:
-        if self.stream == 0:
-            try:
-                samples, sample_rate = soundfile.read(self.path, dtype="float32", always_2d=True)
-                return np.ascontiguousarray(samples.T), int(sample_rate)
-            except soundfile.LibsndfileError:
-                pass  # Not a format of libsndfile: FFmpeg may know it.
+        sound = self._opened()
+        rate, decoded = (sound.samplerate, _frames_of(sound)) if sound else (self.header().sample_rate, self._packets())
+        done = 0
         try:
-            return self._decode_with_ffmpeg()
+            for samples in decoded:
+                if samples.shape[0] > 2:
+                    raise MdxError(f"{self.path}: has {samples.shape[0]} channels; mono and stereo can be separated")
+                piece = torch.from_numpy(np.ascontiguousarray(samples))
+                if not torch.isfinite(piece).all():
+                    place = done + int((~torch.isfinite(piece).all(dim=0)).nonzero()[0])
+                    raise MdxError(
+                        f"{self.path}: a sample is not a number or infinite, the first at {place / rate:.3f} s"
+                    )
+                done += piece.shape[-1]
+                yield piece
+        except soundfile.LibsndfileError as error:
+            raise MdxError(f"{self.path}: breaks off at {done / rate:.2f} s ({error})") from error
         except (av.FFmpegError, IndexError) as error:
             raise self._unreadable(error) from error
+        finally:
+            if sound:
+                sound.close()
+        if not done:
+            raise MdxError(f"{self.path}: holds no samples")
+        if sound and done < sound.frames:
+            if sound.subtype in _COUNTED:
+                raise MdxError(f"{self.path}: breaks off at {done / rate:.2f} s of {sound.frames / rate:.2f} s")
+            log.warning(
+                "%s: ends at %.2f s, where its header tells %.2f s", self.path, done / rate, sound.frames / rate
+            )
+
+    def _opened(self) -> soundfile.SoundFile | None:
+        if self.stream == 0:
+            with suppress(soundfile.LibsndfileError):  # Not a format of libsndfile: FFmpeg may know it.
+                return soundfile.SoundFile(self.path)
+        return None
 
     def _check_file(self) -> None:
         if not self.path.is_file():
@@ -133,20 +188,32 @@ class AudioStream:
         reason = "it has no such audio stream" if isinstance(error, IndexError) else error.strerror
         return MdxError(f"{self.path}: no audio could be read from it ({reason})")
 
-    def _decode_with_ffmpeg(self) -> tuple[NDArray[np.float32], int]:
+    def _packets(self) -> Iterator[NDArray[np.float32]]:
+        """What FFmpeg decodes, (channel, time)."""
         with av.open(str(self.path)) as container:
             stream = container.streams.audio[self.stream]
             planar = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
-            frames = [part for frame in container.decode(stream) for part in planar.resample(frame)]
-            frames += planar.resample(None)
-            blocks = [frame.to_ndarray() for frame in frames]
-            empty = np.zeros((stream.channels, 0), dtype=np.float32)
-            samples = np.concatenate([empty, *blocks], axis=1)
-            length = _length(stream)
-            # What an encoder added to fill its last frame is not music; FFmpeg cuts it off only at the beginning.
-            if length is not None and 0 < samples.shape[1] - length < _LONGEST_FRAME:
-                samples = samples[:, :length]
-            return np.ascontiguousarray(samples), int(stream.rate)
+            length, done = _length(stream), 0
+            beyond: list[NDArray[np.float32]] = []
+            for frame in chain(container.decode(stream), [None]):
+                for part in planar.resample(frame):
+                    samples = part.to_ndarray().astype(np.float32, copy=False)
+                    within = samples.shape[1] if length is None else max(0, length - done)
+                    done += samples.shape[1]
+                    if within:
+                        yield samples[:, :within]
+                    if within < samples.shape[1]:
+                        beyond.append(samples[:, within:])
+                # What an encoder added to fill its last frame is not music; FFmpeg cuts it off only at the beginning.
+                if length is not None and done - length >= _LONGEST_FRAME:
+                    yield np.concatenate(beyond, axis=1)
+                    beyond.clear()
+
+
+def _frames_of(sound: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
+    """What libsndfile decodes, (channel, time)."""
+    while len(samples := sound.read(_PIECE, dtype="float32", always_2d=True)):
+        yield samples.T
 
 
 def _length(stream: av.AudioStream) -> int | None:
@@ -178,10 +245,36 @@ class StreamSum:
         Raises:
             MdxError: If one of them can't be read.
         """
-        read = [stream.read() for stream in self.streams]
-        highest = max(rate for _, rate in read)
-        signals = align([resample(waveform, rate, highest) for waveform, rate in read])
-        return torch.stack(signals).sum(dim=0), highest
+        return torch.cat(list(self.pieces()), dim=-1), self._highest()
+
+    def pieces(self) -> Iterator[Tensor]:
+        """The sum in consecutive pieces (channel, time).
+
+        Raises:
+            MdxError: If one of them can't be read.
+        """
+        headers, highest = [stream.header() for stream in self.streams], self._highest()
+        signals = [
+            resampled(stream.pieces(), header.sample_rate, highest)
+            for stream, header in zip(self.streams, headers, strict=True)
+        ]
+        return summed(signals, max(header.channels for header in headers))
+
+    def extent(self) -> Extent:
+        """How much there is of the sum.
+
+        Raises:
+            MdxError: If one of them can't be read.
+        """
+        extents, highest = [stream.extent() for stream in self.streams], self._highest()
+        return Extent(
+            highest,
+            max(each.channels for each in extents),
+            max(resampled_length(each.length, each.sample_rate, highest) for each in extents),
+        )
+
+    def _highest(self) -> int:
+        return max(stream.header().sample_rate for stream in self.streams)
 
 
 def align(signals: Sequence[Tensor]) -> list[Tensor]:
@@ -197,7 +290,7 @@ def align(signals: Sequence[Tensor]) -> list[Tensor]:
 
 
 def resample(waveform: Tensor, before: int, after: int) -> Tensor:
-    """Change the sample rate with soxr's very-high-quality filter.
+    """Change the sample rate of a whole waveform, as `pieces.resampled` does.
 
     Args:
         waveform: Waveform, on the CPU.
@@ -206,8 +299,6 @@ def resample(waveform: Tensor, before: int, after: int) -> Tensor:
 
     Shape:
         - waveform: (channel, time)
-        - result: (channel, round(time * after / before))
+        - result: (channel, resampled_length(time, before, after))
     """
-    if before == after:
-        return waveform
-    return torch.from_numpy(np.ascontiguousarray(soxr.resample(waveform.T.numpy(), before, after, quality="VHQ").T))
+    return waveform if before == after else torch.cat(list(resampled([waveform], before, after)), dim=-1)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from mdx_progressive.batch import ChunkBatch, Origin
+from mdx_progressive.blocks import Reach, blocks
 from mdx_progressive.data.grouping import group
 from mdx_progressive.data.normalisation import Normalisation
 from mdx_progressive.data.places import Place
@@ -17,14 +18,25 @@ class Chunker:
 
     Args:
         reader: Reads the song.
-        sources: The separator's sources; None where references are not wanted.
+        sources: The separator's sources.
         normalisation: The level of the chunks; None keeps it.
+        block: Seconds that are separated at once; None for all there is.
+        reach: How far the separator listens around a block.
     """
 
-    def __init__(self, reader: SongReader, sources: Sequence[str] | None, normalisation: Normalisation | None) -> None:
+    def __init__(
+        self,
+        reader: SongReader,
+        sources: Sequence[str],
+        normalisation: Normalisation | None,
+        block: float | None,
+        reach: Reach,
+    ) -> None:
         self.reader = reader
         self.sources = sources
         self.normalisation = normalisation
+        self.block = block
+        self.reach = reach
 
     def __call__(self, place: Place) -> ChunkBatch:
         """A batch of one chunk.
@@ -33,17 +45,22 @@ class Chunker:
             MdxError: If the song can't be read or lacks a stem.
         """
         song = self.reader.load(place.song)
-        end = None if place.length is None else place.start + place.length
+        rate, end = self.reader.sample_rate, place.start + place.length
         mixture = song.mixture[:, place.start : end]
-        gain = self.normalisation.gain(mixture, self.reader.sample_rate) if self.normalisation else 1.0
-        own_length = round(mixture.shape[-1] * song.sample_rate / self.reader.sample_rate)
-        length = song.length if place.length is None else own_length
-        origin = Origin(place.song.name, place.chunk, song.sample_rate, length)
-        batch = ChunkBatch([origin], gain * mixture.unsqueeze(0), torch.tensor([gain]))
-        if self.sources is not None:
-            grouped = group(song.stems, self.sources, place.song.place)
-            stems = [[song.stems[stem][:, place.start : end] for stem in grouped[source]] for source in self.sources]
-            references = torch.stack([torch.stack(parts).sum(dim=0) for parts in stems])
-            batch.references = gain * references.unsqueeze(0)
-            batch.silent = silent(batch.references, batch.mixture)
-        return batch
+        gain = self.normalisation.gain(mixture, rate) if self.normalisation else 1.0
+        origin = Origin(
+            place.song.name, place.chunk, song.sample_rate, round(mixture.shape[-1] * song.sample_rate / rate)
+        )
+        grouped = group(song.stems, self.sources, place.song.place)
+        stems = [[song.stems[stem][:, place.start : end] for stem in grouped[source]] for source in self.sources]
+        references = gain * torch.stack([torch.stack(parts).sum(dim=0) for parts in stems]).unsqueeze(0)
+        heard = gain * mixture.unsqueeze(0)
+        size = None if self.block is None else int(self.block * rate)
+        return ChunkBatch(
+            [origin],
+            heard,
+            torch.tensor([gain]),
+            references,
+            silent(references, heard),
+            blocks=blocks(heard.shape[-1], size, self.reach),
+        )

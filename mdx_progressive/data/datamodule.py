@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from tqdm.auto import tqdm
 
-from mdx_progressive.batch import ChunkBatch, Failure
+from mdx_progressive.batch import ChunkBatch, Failure, Origin
+from mdx_progressive.blocks import Reach
+from mdx_progressive.data.block_reader import BlockReader, SongBlock
 from mdx_progressive.data.chunker import Chunker
 from mdx_progressive.data.grouping import group
 from mdx_progressive.data.normalisation import Normalisation
@@ -30,11 +32,14 @@ class Extent(NamedTuple):
 class SongDataModule(LightningDataModule):
     """Serves chunks of songs: a folder of songs with stems, the built-in clip, or for `predict` any audio.
 
-    For `test` a chunk begins where every stem has begun to sound; for `predict` a chunk is a whole song.
+    For `test` a chunk begins where every stem has begun to sound; for `predict` a chunk is a whole song. What is longer
+    than a block is separated block by block, each with as much around it as the separator needs.
 
     Args:
         sample_rate: The separator's sample rate in Hz; taken from the separator.
         sources: The separator's sources; taken from the separator.
+        reach: How far the separator listens around a block; taken from the separator. Without it
+            nothing is cut into blocks.
         root: A folder of songs, each a folder with one audio file per stem (drums.wav, bass.flac, …) and, if
             there is one, mixture.wav. Without it the built-in clip is served, 6 s of MUSDB18.
         dataset: Where songs with stems come from, instead of `root`: SongFolders, Musdb18, PreparedSet, BuiltinClip.
@@ -42,6 +47,8 @@ class SongDataModule(LightningDataModule):
         mixture: "shipped" takes a song's mixture file where there is one, else the sum of its stems; "sum"
             takes the uniform sum always.
         chunk: Length of a chunk in seconds, for `test`; null for all there is.
+        block: Seconds that are separated at once, which bounds the memory; null for all there is. A song up to a few
+            seconds longer than a block is one. The least is the separator's segment.
         all_chunks: Whether `test` goes on after the first chunk to the end of the song.
         trim: How many dB below its loudest frame a stem counts as not sounding yet; null starts at the very
             beginning.
@@ -54,11 +61,13 @@ class SongDataModule(LightningDataModule):
         self,
         sample_rate: int,
         sources: list[str],
+        reach: Reach | None = None,
         root: Path | None = None,
         dataset: SongSet | None = None,
         input: Path | list[Path] | None = None,  # noqa: A002  # The option is called --data.input.
         mixture: MixtureChoice = "shipped",
         chunk: float | None = 30.0,
+        block: float | None = 120.0,
         all_chunks: bool = False,
         trim: float | None = 60.0,
         normalisation: Normalisation | None = None,
@@ -68,16 +77,20 @@ class SongDataModule(LightningDataModule):
         super().__init__()
         if chunk is not None and chunk * sample_rate < 1:
             raise MdxError(f"data.chunk must be above 0 seconds, not {chunk}")
+        if block is not None and block <= 0:
+            raise MdxError(f"data.block must be above 0 seconds, not {block}")
         if trim is not None and trim <= 0:
             raise MdxError(f"data.trim must be above 0 dB, not {trim}")
         if batch_size < 1:
             raise MdxError(f"data.batch_size must be 1 or more, not {batch_size}")
         self.sample_rate = sample_rate
         self.sources = list(sources)
+        self.reach = reach or Reach(grid=1, before=0, fade=0, after=0)
         self.dataset = song_set(dataset, root)
         self.inputs = [input] if isinstance(input, Path) else input
         self.mixture: MixtureChoice = mixture
         self.chunk = chunk
+        self.block = None if reach is None else block
         self.all_chunks = all_chunks
         self.trim = trim
         self.normalisation = normalisation
@@ -87,16 +100,19 @@ class SongDataModule(LightningDataModule):
         self.failures: list[Failure] = []
         """Songs that could not be read; what is found out while they are separated comes with the batches."""
         self.done: set[tuple[str, int]] = set()
-        """What `test` has done already, song and number of chunk."""
+        """What is done already, song and number of chunk."""
         self._test: list[list[Place]] = []
+        self._predict: list[list[SongBlock]] | None = None
 
     def setup(self, stage: str) -> None:
         """Find the songs and, for `test`, read each once to see where it begins and that it is whole.
 
+        For `predict` nothing is read before `plan` is called, so that songs which are done can be left out first.
+
         Raises:
             MdxError: If there is no song, or none that can be read.
         """
-        self.failures, self.done = [], set()
+        self.failures, self.done, self._predict = [], set(), None
         if stage == "predict":
             self.songs = audio_files(self.inputs) if self.inputs else self._apart()
             return
@@ -106,48 +122,64 @@ class SongDataModule(LightningDataModule):
             raise MdxError("\n".join(failure.reason for failure in self.failures))
 
     def extents(self) -> list[Extent]:
-        """How long the chunks are that `test` measures."""
-        return [
-            Extent(place.song.name, place.length / self.sample_rate)
-            for batch in self._test
-            for place in batch
-            if place.length is not None
-        ]
+        """How long the chunks are that `test` measures, or the blocks of `predict` with what each hears."""
+        if self._predict is not None:
+            return [
+                Extent(block.song.name, (place.stop - place.start) / self.sample_rate)
+                for (block,) in self._predict
+                if (place := block.origin.block)
+            ]
+        return [Extent(place.song.name, place.length / self.sample_rate) for batch in self._test for place in batch]
 
     def keep(self, wanted: Callable[[str], bool]) -> None:
-        """Leave out the songs whose name is not wanted; for callbacks that know what is done already."""
+        """Leave out the songs whose name is not wanted, before `plan`; for callbacks that know what is done already."""
         self.songs = [song for song in self.songs if wanted(song.name)]
 
+    def plan(self) -> list[Origin]:
+        """The blocks that `predict` separates, in order. A song that can't be read is among the `failures`."""
+        if self._predict is None:
+            self._predict = []
+            for song in tqdm(self.songs, desc="Reading songs", unit="song", leave=False, disable=len(self.songs) < 2):
+                try:
+                    self._predict += [[block] for block in self._block_reader().plan(song)]
+                except (MdxError, OSError) as error:
+                    self.failures.append(Failure(song.name, str(error)))
+        return [block.origin for (block,) in self._predict]
+
     def leave_out(self, done: set[tuple[str, int]]) -> int:
-        """Leave out what `test` has done already, song and number of chunk; returns how many chunks remain.
+        """Leave out what is done already, song and number of chunk or block; returns how many of them remain.
 
         A batch remains whole if one of its chunks does: in another company its numbers might differ in the last digit.
         """
         self.done = done
-        remaining = [
-            batch for batch in self._test if not all((place.song.name, place.chunk) in done for place in batch)
-        ]
+        if self._predict is not None:
+            self._predict = _without(self._predict, done)
+            return len(self._predict)
+        remaining = _without(self._test, done)
         self._test = remaining or [[]]  # Lightning skips a run without batches, and nothing would be written.
         return sum(len(batch) for batch in remaining)
 
     def test_dataloader(self) -> DataLoader[ChunkBatch]:
-        return self._loader(_Batches(self._test, self._chunker(with_references=True)))
+        return self._loader(_Batches(self._test, self._chunker()))
 
     def predict_dataloader(self) -> DataLoader[ChunkBatch]:
-        chunker = self._chunker(with_references=False)
-        return self._loader(_Batches([[Place(song)] for song in self.songs], chunker))
+        self.plan()
+        return self._loader(_Batches(self._predict or [], self._block_reader()))
 
     def _apart(self) -> list[Song]:
         """The songs with stems, chunks of one song as songs of their own, which are written to different folders."""
         return [song.apart() for song in self.dataset.songs()]
 
-    def _chunker(self, with_references: bool) -> Chunker:
-        reader = SongReader(self.sample_rate, self.mixture, with_stems=with_references)
-        return Chunker(reader, self.sources if with_references else None, self.normalisation)
+    def _chunker(self) -> Chunker:
+        reader = SongReader(self.sample_rate, self.mixture)
+        return Chunker(reader, self.sources, self.normalisation, self.block, self.reach)
+
+    def _block_reader(self) -> BlockReader:
+        return BlockReader(self.sample_rate, self.mixture, self.normalisation, self.block, self.reach)
 
     def _places(self) -> Iterator[tuple[int, Place]]:
         """The chunks of all songs that can be read, each with its number of channels."""
-        reader = self._chunker(with_references=True).reader
+        reader = self._chunker().reader
         chunk = None if self.chunk is None else int(self.chunk * self.sample_rate)
         for song in tqdm(self.songs, desc="Reading songs", unit="song", leave=False, disable=len(self.songs) < 2):
             try:
@@ -165,7 +197,7 @@ class SongDataModule(LightningDataModule):
             for place in places(song, start, time, chunk, self.all_chunks, self.sample_rate):
                 yield channels, place
 
-    def _loader(self, batches: "_Batches") -> DataLoader[ChunkBatch]:
+    def _loader(self, batches: "_Batches[Any]") -> DataLoader[ChunkBatch]:
         trainer = self.trainer
         replicas, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
         return DataLoader(
@@ -180,12 +212,15 @@ class SongDataModule(LightningDataModule):
 _NOTHING = -1
 
 
-class _Batches(Dataset[ChunkBatch]):
-    """Ready batches, each of chunks of one length."""
+_PlaceT = TypeVar("_PlaceT", Place, SongBlock)
 
-    def __init__(self, batches: Sequence[Sequence[Place]], chunker: Chunker) -> None:
-        self.batches = batches
-        self.chunker = chunker
+
+class _Batches(Dataset[ChunkBatch], Generic[_PlaceT]):
+    """Ready batches, each of chunks of one length, or of one block."""
+
+    def __init__(self, batches: Sequence[Sequence[_PlaceT]], read: Callable[[_PlaceT], ChunkBatch]) -> None:
+        self.batches: Sequence[Sequence[_PlaceT]] = batches
+        self.read: Callable[[_PlaceT], ChunkBatch] = read
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -194,7 +229,7 @@ class _Batches(Dataset[ChunkBatch]):
         chunks, failures = [], []
         for place in [] if index == _NOTHING else self.batches[index]:
             try:
-                chunks.append(self.chunker(place))
+                chunks.append(self.read(place))
             except (MdxError, OSError) as error:
                 failures.append(Failure(place.song.name, str(error)))
         return ChunkBatch.join(chunks, failures)
@@ -220,10 +255,14 @@ class _EachOnce(DistributedSampler[int]):
         return len(self.share)
 
 
+def _without(batches: list[list[_PlaceT]], done: set[tuple[str, int]]) -> list[list[_PlaceT]]:
+    return [batch for batch in batches if not all((place.song.name, place.chunk) in done for place in batch)]
+
+
 def _alike(chunks: Iterator[tuple[int, Place]], size: int) -> list[list[Place]]:
     """Batches of at most `size` chunks of one length and number of channels, in the order of their first chunks."""
     batches: list[list[Place]] = []
-    unfilled: dict[tuple[int, int | None], list[Place]] = {}
+    unfilled: dict[tuple[int, int], list[Place]] = {}
     for channels, place in chunks:
         batch = unfilled.get((channels, place.length))
         if batch is None or len(batch) == size:

@@ -15,13 +15,13 @@ class Place:
         song: The song.
         chunk: Number of the chunk within the song.
         start: First sample, at the separator's sample rate.
-        length: Number of samples; None for all that follow.
+        length: Number of samples.
     """
 
     song: Song
-    chunk: int = 0
-    start: int = 0
-    length: int | None = None
+    chunk: int
+    start: int
+    length: int
 
 
 def first_sound(stems: dict[str, Tensor], top_db: float) -> int:

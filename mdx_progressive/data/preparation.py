@@ -170,7 +170,7 @@ class _Task(NamedTuple):
         song, cutting = self.song, self.cutting
         song.check()
         read = headers(song)
-        loaded = load(song, None, "shipped", with_stems=True)
+        loaded = load(song, None, "shipped")
         rate = loaded.sample_rate
         start = 0 if cutting.trim is None else first_sound(loaded.stems, cutting.trim)
         length = None if cutting.chunk is None else int(cutting.chunk * rate)
@@ -191,7 +191,7 @@ class _Task(NamedTuple):
 
     def _store(self, place: Place, loaded: LoadedSong, read: Headers) -> StoredChunk:
         song, rate = self.song, loaded.sample_rate
-        end = None if place.length is None else place.start + place.length
+        end = place.start + place.length
         stems = {name: stem[:, place.start : end] for name, stem in loaded.stems.items()}
         mixture = loaded.mixture[:, place.start : end]
         channels, length = mixture.shape

@@ -35,23 +35,21 @@ class LoadedSong:
     """Whether its files differed in length, and the shorter ones are filled up with silence."""
 
 
-def load(song: Song, sample_rate: int | None, mixture: MixtureChoice, with_stems: bool) -> LoadedSong:
-    """Decode the mixture and, if asked for, the stems.
+def load(song: Song, sample_rate: int | None, mixture: MixtureChoice) -> LoadedSong:
+    """Decode the mixture and the stems.
 
     Args:
         song: The song.
         sample_rate: The wanted sample rate in Hz; None for the song's own, that of its mixture or first stem.
         mixture: "shipped" takes the mixture file where there is one, else the sum of the stems; "sum" always
             the uniform sum.
-        with_stems: Whether to read the stems even where the mixture needs none.
 
     Raises:
         MdxError: If a file can't be read, or there is neither a mixture nor a stem.
     """
     song.check()
     shipped = song.mixture.read() if song.mixture and mixture == "shipped" else None
-    names = elementary(song.stems) if with_stems or shipped is None else []
-    read = {name: song.stems[name].read() for name in names}
+    read = {name: song.stems[name].read() for name in elementary(song.stems)}
     if shipped is None and not read:
         raise MdxError(f"{song.place}: has no stems whose sum could be the mixture; set data.mixture to shipped")
     waveform, own_rate = shipped or next(iter(read.values()))
@@ -60,7 +58,7 @@ def load(song: Song, sample_rate: int | None, mixture: MixtureChoice, with_stems
     resampled = [resample(signal, rate, sample_rate or own_rate) for signal, rate in before]
     signals = align(resampled)
     uneven = any(signal.shape[-1] != signals[0].shape[-1] for signal in resampled)
-    stems = dict(zip(names, signals, strict=False))  # What has no name is the mixture, at the end.
+    stems = dict(zip(read, signals, strict=False))  # What has no name is the mixture, at the end.
     return LoadedSong(signals[-1] if shipped else uniform(stems), stems, own_rate, waveform.shape[-1], uneven)
 
 
@@ -75,13 +73,11 @@ class SongReader:
     Args:
         sample_rate: The separator's sample rate in Hz.
         mixture: As `load` has it.
-        with_stems: Whether to read the stems even where the mixture needs none.
     """
 
-    def __init__(self, sample_rate: int, mixture: MixtureChoice, with_stems: bool) -> None:
+    def __init__(self, sample_rate: int, mixture: MixtureChoice) -> None:
         self.sample_rate = sample_rate
         self.mixture: MixtureChoice = mixture
-        self.with_stems = with_stems
         self._last: tuple[Song, LoadedSong] | None = None
 
     def load(self, song: Song) -> LoadedSong:
@@ -92,7 +88,7 @@ class SongReader:
         """
         if self._last is None or self._last[0] is not song:
             self._last = None  # Two decoded songs at once would take twice the memory.
-            loaded = load(song, self.sample_rate, self.mixture, self.with_stems)
+            loaded = load(song, self.sample_rate, self.mixture)
             if loaded.uneven:
                 log.warning("%s: its files differ in length; the shorter ones are filled up with silence", song.place)
             self._last = song, loaded

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
+from mdx_progressive.blocks import Reach
 from mdx_progressive.errors import MdxError
 from mdx_progressive.passes import Passes
 from mdx_progressive.separators.fit import BatchFit
@@ -16,6 +17,8 @@ from mdx_progressive.separators.precision import HALF
 from mdx_progressive.separators.published import Published
 
 _Segment = TypeVar("_Segment")
+_FADE = 0.5
+"""Seconds over which blocks fade into each other."""
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d)
 
 
@@ -38,6 +41,8 @@ class Separator(nn.Module, ABC):
     """Channels that the network takes. A mono mixture is shown to it on all of them."""
     segment: float | None
     """Native length of a segment in seconds; None for a network that takes a whole song."""
+    context: float = 10.0
+    """Seconds that a network without segments hears around a block."""
     licence: str = "unknown"
     """Licence of the weights."""
     musdb_test: bool | None = None
@@ -142,6 +147,17 @@ class Separator(nn.Module, ABC):
             estimates = estimates.mean(dim=-2, keepdim=True)
         kind = torch.float32 if mixtures.dtype in HALF else mixtures.dtype
         return estimates.reshape(batch, len(wanted), channels, time).to(kind)
+
+    @property
+    def reach(self) -> Reach:
+        """How a long mixture can be cut into blocks whose estimates are those of the whole."""
+        context = int(self.context * self.sample_rate)
+        return Reach(grid=1, before=context, fade=self.fade, after=context)
+
+    @property
+    def fade(self) -> int:
+        """Samples over which blocks fade into each other."""
+        return int(_FADE * self.sample_rate)
 
     def passes_over(self, mixture: Tensor, sources: Sequence[str]) -> Passes:
         """The separator as a method sees it, bound to a mixture (batch, channel, time) and the sources to follow."""

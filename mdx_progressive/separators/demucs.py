@@ -92,12 +92,11 @@ class DemucsSeparator(SegmentedSeparator):
     def _run(self, mixture: Tensor, wanted: Tensor) -> Tensor:
         """The networks that the wanted sources need, by their shares; shapes as of `_separate`."""
         total = mixture.new_zeros(*wanted.shape, *mixture.shape[1:])
-        for network, segment, shares in zip(self.networks, self.segments, self.shares, strict=True):
+        for network, length, shares in zip(self.networks, self._lengths(), self.shares, strict=True):
             share = shares[wanted]
             served = share.any(dim=1).nonzero().squeeze(1)
             if len(served):
                 weight = share[served].to(total)[..., None, None]
-                length = int(self.sample_rate * segment)
                 total[served] += weight * self._over_segments(network, length, mixture[served], wanted[served])
         total /= self.shares.sum(dim=0)[wanted].to(total)[..., None, None]
         return total
@@ -105,6 +104,9 @@ class DemucsSeparator(SegmentedSeparator):
     def library_pass(self) -> Callable[[Tensor], Tensor]:
         bag = BagOfModels([*self.networks], self.shares.tolist(), self._asked_segment)
         return partial(on_standardised, partial(apply_model, bag, shifts=0, overlap=self.overlap))
+
+    def _lengths(self) -> list[int]:
+        return [int(self.sample_rate * segment) for segment in self.segments]
 
     def _regions(self) -> Iterator[nn.Module]:
         # A whole HTDemucs takes many minutes to compile; its layers, most of which are alike, two or three.

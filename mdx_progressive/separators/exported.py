@@ -91,6 +91,9 @@ class ExportedSeparator(SegmentedSeparator):
         estimates = torch.cat([program(mixture[list(items)]) for items in batches])
         return torch.stack([estimate[numbers] for estimate, numbers in zip(estimates, wanted, strict=True)])
 
+    def _lengths(self) -> list[int]:
+        return [] if self.samples is None else [self.samples]
+
     def _input_length(self, network: nn.Module, samples: int, segment: int) -> int:
         return segment
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mdx_progressive.blocks import Reach
 from mdx_progressive.errors import MdxError
 from mdx_progressive.separators.base import Separator
 from mdx_progressive.separators.published import Published
@@ -140,6 +141,14 @@ class OpenUnmixSeparator(Separator):
                 f"the Wiener filter weighs sources against each other, and {self.sources[0]} is the only one:"
                 " set residual: true or iterations: 0"
             )
+
+    @property
+    def reach(self) -> Reach:
+        """Blocks begin with a window of the Wiener filter, and its last window lies beyond what they stand for."""
+        _, window, hop, _ = self.transform
+        frames = self.wiener_window if self.iterations and self.wiener_window else 1
+        before, fade, after = super().reach[1:]
+        return Reach(frames * hop, before, fade, after + frames * hop + window)
 
     def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
         estimates = mixture.new_empty(*wanted.shape, *mixture.shape[1:])

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mdx_progressive.blocks import Reach
 from mdx_progressive.errors import MdxError
 from mdx_progressive.separators.base import Separator
 from mdx_progressive.separators.roformer_network import Description, load_network, read_description
@@ -68,6 +69,14 @@ class RoFormerSeparator(Separator):
             estimates[items] = self._over_chunks(mixture[items], numbers)
         return estimates
 
+    @property
+    def reach(self) -> Reach:
+        return Reach(grid=self._stride, before=self.chunk, fade=self.fade, after=self.chunk)
+
+    @property
+    def _stride(self) -> int:
+        return self.chunk // self.num_overlap
+
     def _regions(self) -> Iterable[nn.Module]:
         """The transformers, whose code is shared; a whole network would be compiled anew for each choice of sources."""
         return [transformer for layer in self.networks[0].layers for transformer in layer]  # type: ignore[union-attr]
@@ -79,7 +88,7 @@ class RoFormerSeparator(Separator):
             - mixture: (item, channel, time)
             - result: (item, target, channel, time)
         """
-        stride = self.chunk // self.num_overlap
+        stride = self._stride
         border = self.chunk - stride
         if mixture.shape[-1] <= 2 * border:
             border = 0

@@ -1,12 +1,14 @@
 """Separators whose network takes segments: the mixture is cut, run in batches, and added up again."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from mdx_progressive.chunks import OverlapAdd, cut, segments, triangle
+from mdx_progressive.blocks import Reach
+from mdx_progressive.chunks import OverlapAdd, cut, segments, stride, triangle
 from mdx_progressive.errors import MdxError
 from mdx_progressive.separators.base import Separator
 
@@ -28,6 +30,20 @@ class SegmentedSeparator(Separator):
         if not 0 <= self.overlap < 1:
             raise MdxError(f"overlap must lie within [0, 1), not {self.overlap}")
         super().freeze()
+
+    @property
+    def reach(self) -> Reach:
+        """A sample is heard by all segments that cover it, and none of them may be cut short by the end of a block."""
+        lengths = self._lengths()
+        if not lengths:
+            return super().reach
+        strides = [stride(length, self.overlap) for length in lengths]
+        before = max(length - each for length, each in zip(lengths, strides, strict=True))
+        return Reach(math.lcm(*strides), before, self.fade, after=max(lengths))
+
+    @abstractmethod
+    def _lengths(self) -> list[int]:
+        """Samples of a segment of each network; none where it hears the whole at once."""
 
     def _over_segments(self, network: nn.Module, length: int, mixture: Tensor, wanted: Tensor) -> Tensor:
         """One network over all segments of all items.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mdx_progressive.blocks import Reach
 from mdx_progressive.errors import MdxError
 from mdx_progressive.separators import spleeter_weights
 from mdx_progressive.separators.base import Separator
@@ -104,6 +105,12 @@ class SpleeterSeparator(Separator):
         # Convolutions over a few channels are a quarter faster with the channels innermost.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.freeze()
+
+    @property
+    def reach(self) -> Reach:
+        """Whole patches: what stands at the edge of the first and last of a block reaches half a patch at most."""
+        patch = _FRAMES * _HOP
+        return Reach(patch, before=patch // 2, fade=self.fade, after=patch // 2 - self.fade - _HOP)
 
     def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
         window = torch.hann_window(_WINDOW, dtype=mixture.dtype, device=mixture.device)

@@ -75,9 +75,12 @@ class TorchaudioSeparator(SegmentedSeparator):
         self.freeze()
 
     def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
-        assert self.segment is not None
-        length = int(self.sample_rate * self.segment)
+        (length,) = self._lengths()
         return on_standardised(lambda normal: self._over_segments(self.networks[0], length, normal, wanted), mixture)
+
+    def _lengths(self) -> list[int]:
+        assert self.segment is not None
+        return [int(self.sample_rate * self.segment)]
 
     def _regions(self) -> Iterator[nn.Module]:
         # Compiled by layers, since tracing its STFT alone takes minutes.

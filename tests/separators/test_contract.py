@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.audio import signal_noise_ratio
 
+from mdx_progressive.blocks import blocks, joined
 from mdx_progressive.errors import MdxError
 from mdx_progressive.separators import Separator
 from tests.conftest import RATE, noise
@@ -95,6 +96,24 @@ def test_any_number_of_segments_a_forward_pass_gives_the_same(separator: Separat
         torch.testing.assert_close(separator(batch), expected, rtol=0, atol=1e-5)
     finally:
         separator.batch_size = before
+
+
+def test_a_long_mixture_in_blocks_gives_what_it_gives_as_a_whole(
+    separator: Separator, clip: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(separator, "context", 3.0)  # The small recurrent networks remember less than trained ones.
+    reach = separator.reach
+    size = max(reach.grid, RATE)
+    length = reach.before + reach.fade + reach.after + 2 * size
+    song = clip["mixture"].repeat(1, 1 + length // clip["mixture"].shape[-1])[None, :, :length]
+    plan = blocks(length, size, reach)
+    assert len(plan) > 1
+
+    parts = [block.kept(separator(song[..., block.start : block.stop])) for block in plan]
+
+    together, whole = torch.cat(list(joined(parts, reach.fade)), dim=-1), separator(song)
+    assert together.shape == whole.shape
+    assert signal_noise_ratio(together.flatten(2), whole.flatten(2)).min() > 60
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])

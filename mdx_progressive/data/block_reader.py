@@ -1,0 +1,98 @@
+"""A block of a song, for `predict`: as much of the song is in memory as one block needs."""
+
+from typing import NamedTuple
+
+import torch
+
+from mdx_progressive.batch import ChunkBatch, Origin
+from mdx_progressive.blocks import Reach, blocks
+from mdx_progressive.data.normalisation import Normalisation
+from mdx_progressive.data.reading import MixtureChoice
+from mdx_progressive.data.song_stream import SongStream
+from mdx_progressive.data.songs import Song
+from mdx_progressive.errors import MdxError
+
+
+class SongBlock(NamedTuple):
+    """A block within a song.
+
+    Args:
+        song: The song.
+        origin: Where the block was taken from.
+    """
+
+    song: Song
+    origin: Origin
+
+    @property
+    def chunk(self) -> int:
+        """Number of the block."""
+        return self.origin.chunk
+
+
+class BlockReader:
+    """Plans and reads the blocks of songs; those of a song come one after the other.
+
+    Args:
+        sample_rate: The separator's sample rate in Hz.
+        mixture: As `reading.load` has it.
+        normalisation: The level of the blocks; None keeps it.
+        size: Seconds from one block to the next; None for whole songs.
+        reach: How far the separator listens around a block.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        mixture: MixtureChoice,
+        normalisation: Normalisation | None,
+        size: float | None,
+        reach: Reach,
+    ) -> None:
+        self.sample_rate = sample_rate
+        self.mixture: MixtureChoice = mixture
+        self.normalisation = normalisation
+        self.size = size
+        self.reach = reach
+        self._stream: SongStream | None = None
+        self._faults: dict[str, str] = {}
+
+    def plan(self, song: Song) -> list[SongBlock]:
+        """The blocks of a song.
+
+        Raises:
+            MdxError: If it can't be read.
+        """
+        stream = SongStream(song, self.sample_rate, self.mixture)
+        size = None if self.size is None else int(self.size * self.sample_rate)
+        planned = blocks(stream.length, size, self.reach)
+        own = stream.own
+        return [
+            SongBlock(song, Origin(song.name, block.number, own.sample_rate, own.length, block, len(planned)))
+            for block in planned
+        ]
+
+    def __call__(self, place: SongBlock) -> ChunkBatch:
+        """A batch of one block.
+
+        Raises:
+            MdxError: If the song can't be read up to there.
+        """
+        song, block = place.song, place.origin.block
+        assert block is not None
+        try:
+            # What could not be read once would only be read again in vain, for each of the blocks that follow.
+            if song.name in self._faults:
+                raise MdxError(self._faults[song.name])
+            if self._stream is None or self._stream.song is not song:
+                self._stream = None  # Two songs at once would take twice the memory.
+                self._stream = SongStream(song, self.sample_rate, self.mixture)
+            mixture = self._stream.stretch(block.start, block.stop)
+        except (MdxError, OSError) as error:
+            self._faults[song.name] = str(error)
+            raise
+        gain = self.normalisation.gain(mixture, self.sample_rate) if self.normalisation else 1.0
+        return ChunkBatch([place.origin], gain * mixture.unsqueeze(0), torch.tensor([gain]))
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_stream": None}  # What is half read is not sent to the worker processes.

@@ -1,0 +1,81 @@
+"""Signals that come piece by piece, because the whole would not fit into memory."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import soxr
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+
+def resampled(pieces: Iterable[Tensor], before: int, after: int) -> Iterator[Tensor]:
+    """Change the sample rate with soxr's very-high-quality filter.
+
+    However a signal is cut into pieces, it comes out the same to the last bit.
+
+    Args:
+        pieces: Consecutive pieces of a waveform, on the CPU, float32.
+        before: Their sample rate in Hz.
+        after: The wanted sample rate in Hz.
+
+    Shape:
+        - pieces and results: (channel, time), resampled_length(time, before, after) samples in all
+    """
+    if before == after:
+        yield from pieces
+        return
+    stream, channels = None, 0
+    for piece in pieces:
+        if stream is None:
+            channels = len(piece)
+            stream = soxr.ResampleStream(before, after, channels, dtype="float32", quality="VHQ")
+        yield _of_frames(stream.resample_chunk(np.ascontiguousarray(piece.T.numpy())))
+    if stream is not None:
+        yield _of_frames(stream.resample_chunk(np.zeros((0, channels), np.float32), last=True))
+
+
+def resampled_length(length: int, before: int, after: int) -> int:
+    """Samples of a signal whose sample rate was changed.
+
+    Example:
+        >>> resampled_length(5, before=2, after=1)
+        3
+    """
+    return (2 * length * after + before) // (2 * before)
+
+
+def _of_frames(samples: NDArray[np.float32]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(samples.T))
+
+
+def summed(signals: Sequence[Iterable[Tensor]], channels: int) -> Iterator[Tensor]:
+    """The sum of several signals, which may be cut into different pieces; the shorter ones end in silence.
+
+    Args:
+        signals: For each of them consecutive pieces of its waveform.
+        channels: Channels of the sum. A mono signal goes to all of them.
+
+    Shape:
+        - pieces: (1 or channel, time)
+        - results: (channel, time)
+
+    Example:
+        >>> one, other = [torch.ones(1, 2), torch.ones(1, 2)], [torch.ones(1, 1)]
+        >>> [piece.tolist() for piece in summed([one, other], channels=1)]
+        [[[2.0]], [[1.0]], [[1.0, 1.0]]]
+    """
+    sources = [iter(signal) for signal in signals]
+    heads = [torch.zeros(channels, 0) for _ in sources]
+    while True:
+        for number, source in enumerate(sources):
+            while heads[number].shape[-1] == 0 and (piece := next(source, None)) is not None:
+                heads[number] = piece.expand(channels, -1)
+        there = [head.shape[-1] for head in heads if head.shape[-1]]
+        if not there:
+            return
+        length = min(there)
+        parts = [functional.pad(head[:, :length], (0, length - min(length, head.shape[-1]))) for head in heads]
+        yield torch.stack(parts).sum(dim=0)
+        heads = [head[:, length:] for head in heads]

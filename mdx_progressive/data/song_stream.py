@@ -1,0 +1,82 @@
+"""A song's mixture read from its beginning to its end, of which only a stretch is in memory."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from mdx_progressive.data.audio import Extent, Signal
+from mdx_progressive.data.grouping import elementary
+from mdx_progressive.data.pieces import resampled, resampled_length, summed
+from mdx_progressive.data.reading import MixtureChoice
+from mdx_progressive.data.songs import Song
+from mdx_progressive.errors import MdxError
+
+
+class SongStream:
+    """The mixture of a song at the separator's sample rate: its file, or the sum of its stems.
+
+    Args:
+        song: The song.
+        sample_rate: The separator's sample rate in Hz.
+        mixture: As `reading.load` has it.
+
+    Raises:
+        MdxError: If the song can't be read at all, or has neither a mixture nor stems.
+    """
+
+    def __init__(self, song: Song, sample_rate: int, mixture: MixtureChoice) -> None:
+        song.check()
+        shipped = [song.mixture] if song.mixture and mixture == "shipped" else []
+        self.song = song
+        self.sample_rate = sample_rate
+        self._signals: list[Signal] = shipped or [song.stems[name] for name in elementary(song.stems)]
+        if not self._signals:
+            raise MdxError(f"{song.place}: has no stems whose sum could be the mixture; set data.mixture to shipped")
+        self._extents = [signal.extent() for signal in self._signals]
+        self.own: Extent = self._extents[0]
+        """How much there is of the song at its own sample rate."""
+        self.length = max(resampled_length(each.length, each.sample_rate, sample_rate) for each in self._extents)
+        """Samples at the separator's sample rate."""
+        self._pieces: Iterator[Tensor]
+        self._begin: int
+        self._held: Tensor
+        self._restart()
+
+    def stretch(self, start: int, stop: int) -> Tensor:
+        """The samples from `start` to `stop`; going on is cheap, going back begins anew.
+
+        Shape:
+            - result: (channel, stop - start)
+
+        Raises:
+            MdxError: If the song can't be read up to there.
+        """
+        if start < self._begin:
+            self._restart()
+        held: list[Tensor] = [self._held]
+        end = self._begin + self._held.shape[-1]
+        while end < stop:
+            piece = next(self._pieces, None)
+            if piece is None:
+                raise MdxError(f"{self.song.place}: ends before it did when it was opened")
+            if end <= start:  # Nothing of what came before is wanted.
+                held, self._begin = [], end
+            held.append(piece)
+            end += piece.shape[-1]
+        self._held = torch.cat(held, dim=-1)[:, start - self._begin :]
+        self._begin = start
+        return self._held[:, : stop - start].clone()
+
+    def _restart(self) -> None:
+        self._pieces = self._from_the_beginning()
+        self._begin = 0
+        self._held = torch.zeros(max(each.channels for each in self._extents), 0)
+
+    def _from_the_beginning(self) -> Iterator[Tensor]:
+        channels = max(each.channels for each in self._extents)
+        signals = [
+            resampled(signal.pieces(), each.sample_rate, self.sample_rate)
+            for signal, each in zip(self._signals, self._extents, strict=True)
+        ]
+        return summed(signals, channels)
