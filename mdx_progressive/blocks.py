@@ -51,7 +51,8 @@ def blocks(length: int, size: int | None, reach: Reach) -> list[Block]:
 
     Args:
         length: Length of the chunk in samples.
-        size: Samples from one block to the next, taken to whole grids, at least one; None for one block.
+        size: Samples from one block to the next, taken to whole grids, at least one, and at least a fade;
+            None for one block.
         reach: How far the separator listens.
 
     Example:
@@ -61,7 +62,9 @@ def blocks(length: int, size: int | None, reach: Reach) -> list[Block]:
         [(0, 0, 6, 7), (4, 5, 10, 10)]
     """
     found: list[Block] = []
-    start, stride = 0, length if size is None else max(1, size // reach.grid) * reach.grid
+    # Shorter than a fade, a block would still fade in where it has to fade out.
+    grids = 0 if size is None else max(1, size // reach.grid, -(-reach.fade // reach.grid))
+    start, stride = 0, grids * reach.grid or length
     while True:
         begin = start + reach.before if found else 0
         end = start + stride + reach.before + reach.fade

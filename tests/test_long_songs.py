@@ -1,0 +1,216 @@
+"""Songs longer than a block: read, separated, joined and written piece by piece."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from torch import Tensor
+
+from mdx_progressive.data.audio import AudioStream, StreamSum
+from mdx_progressive.data.reading import load
+from mdx_progressive.data.song_stream import SongStream
+from mdx_progressive.data.songs import Song
+from mdx_progressive.parts import Parts
+from mdx_progressive.results import read_rows
+from tests.conftest import CONFIGS, RATE, noise, run
+
+HTDEMUCS = ("-c", str(CONFIGS / "htdemucs.yaml"), "--model.separator.weights", "small.safetensors")
+ONE_PASS = ("--model.method.steps", "0")
+BLOCKS = ("--data.block", "1.5")
+
+
+@pytest.fixture
+def song(own_folder: Path, small_htdemucs_file: Path, clip: dict[str, Tensor]) -> Path:
+    """Six seconds of music, beside the weights of a small network whose segments have a second."""
+    shutil.copy(small_htdemucs_file, own_folder / "small.safetensors")
+    soundfile.write(own_folder / "song.wav", clip["mixture"].T.numpy(), RATE, subtype="FLOAT")
+    return own_folder / "song.wav"
+
+
+def predict(out: str, *more: str) -> dict[str, np.ndarray]:
+    """The stems of song.wav."""
+    assert run("predict", *HTDEMUCS, *ONE_PASS, "--data.input", "song.wav", "--out", out, *more) == 0
+    return {path.stem: soundfile.read(path, dtype="float32")[0] for path in Path(out, "song").glob("*.*")}
+
+
+def ratio(estimate: np.ndarray, reference: np.ndarray) -> float:
+    return float(10 * np.log10(np.square(reference).sum() / np.square(estimate - reference).sum()))
+
+
+class TestPredict:
+    def test_in_blocks_it_gives_what_it_gives_as_a_whole(self, song: Path) -> None:
+        whole, cut = predict("whole", "--data.block", "null"), predict("cut", *BLOCKS)
+
+        assert sorted(cut) == sorted(whole) == ["bass", "drums", "other", "vocals"]
+        for source, estimate in cut.items():
+            assert estimate.shape == whole[source].shape
+            assert ratio(estimate, whole[source]) > 60
+
+    def test_an_impulse_stays_where_it_is_at_any_rate(self, song: Path) -> None:
+        rate, place = 48000, 150_001
+        samples = np.zeros((5 * rate, 2), dtype=np.float32)
+        samples[place] = 0.5
+        soundfile.write("song.wav", samples, rate, subtype="FLOAT")
+
+        stems = predict("out", *BLOCKS)
+
+        together = sum(stems.values())
+        assert together.shape == samples.shape
+        assert abs(int(np.abs(together).sum(axis=1).argmax()) - place) <= 1
+
+    def test_a_run_that_was_killed_goes_on_at_the_block_that_is_missing(
+        self, song: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        predict("whole", *BLOCKS)
+        killed = (
+            "import os, signal, sys\n"
+            "from mdx_progressive.cli import main\n"
+            "from mdx_progressive.parts import Parts\n"
+            "put = Parts.put\n"
+            "def killing(self, number, part):\n"
+            "    put(self, number, part)\n"
+            "    if number == 1:\n"
+            "        os.kill(os.getpid(), signal.SIGKILL)\n"
+            "Parts.put = killing\n"
+            "main(sys.argv[1:])\n"
+        )
+        arguments = ["predict", *HTDEMUCS, *ONE_PASS, *BLOCKS, "--data.input", "song.wav", "--out", "out"]
+        assert subprocess.run([sys.executable, "-c", killed, *arguments], capture_output=True).returncode == -9
+        assert not list(Path("out").rglob("*.wav"))
+        put, again = Parts.put, []
+        monkeypatch.setattr(Parts, "put", lambda self, number, part: (again.append(number), put(self, number, part)))
+
+        predict("out", *BLOCKS)
+
+        assert "2 blocks are there" in capsys.readouterr().err
+        assert again == [2]
+        for path in Path("whole/song").iterdir():
+            assert Path("out/song", path.name).read_bytes() == path.read_bytes()
+        assert not [path.name for path in Path("out").rglob(".*")]
+
+    def test_blocks_of_another_method_are_not_used(
+        self, song: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def broken(self: Parts, number: int, part: Tensor) -> None:
+            if number == 1:
+                raise KeyboardInterrupt
+            put(self, number, part)
+
+        put = Parts.put
+        with monkeypatch.context() as patch:
+            patch.setattr(Parts, "put", broken)
+            assert run("predict", *HTDEMUCS, *ONE_PASS, *BLOCKS, "--data.input", "song.wav", "--out", "out") != 0
+        assert list(Path("out").rglob("000000.npy"))
+
+        predict("out", *BLOCKS, "--model.separator.overlap", "0.5")
+
+        assert "from a run that broke off" not in capsys.readouterr().err
+        assert not [path.name for path in Path("out").rglob(".*")]
+
+    def test_a_song_that_breaks_in_its_middle_leaves_nothing_and_the_others_are_done(
+        self, song: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        samples = soundfile.read("song.wav", dtype="float32")[0]
+        samples[4 * RATE] = np.nan
+        soundfile.write("broken.wav", samples, RATE, subtype="FLOAT")
+
+        inputs = "[broken.wav, song.wav]"
+        assert run("predict", *HTDEMUCS, *ONE_PASS, *BLOCKS, "--data.input", inputs, "--out", "out") == 1
+
+        assert "broken.wav: a sample is not a number or infinite, the first at 4.000 s" in capsys.readouterr().err
+        assert {path.parent.name for path in Path("out").rglob("*") if path.is_file()} == {"song"}
+
+    def test_two_processes_write_the_same_bytes(self, song: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+        command = [sys.executable, "-m", "mdx_progressive", "predict", *HTDEMUCS, *ONE_PASS, *BLOCKS]
+        for out, devices in (("one", "1"), ("two", "2")):
+            more = ["--data.input", "song.wav", "--out", out, "--trainer.devices", devices]
+            subprocess.run([*command, *more, "--trainer.accelerator", "cpu"], check=True, capture_output=True)
+
+        for path in Path("one/song").iterdir():
+            assert Path("two/song", path.name).read_bytes() == path.read_bytes()
+        assert not [path.name for path in Path("two").rglob(".*")]
+
+    @pytest.mark.parametrize(("chosen", "peak"), [("rescale", 1.0), ("clamp", 1.0)])
+    def test_peaks_are_found_in_all_blocks_before_one_is_written(self, song: Path, chosen: str, peak: float) -> None:
+        samples = soundfile.read("song.wav", dtype="float32")[0]
+        samples[-RATE:] *= 40
+        soundfile.write("song.wav", samples, RATE, subtype="FLOAT")
+
+        floats = predict("floats", *BLOCKS)
+        stems = predict("out", *BLOCKS, "--writer.encoding", "int24", "--writer.clip", chosen)
+
+        highest = max(np.abs(stem).max() for stem in floats.values())
+        assert highest > peak
+        for source, stem in stems.items():
+            expected = floats[source] / highest if chosen == "rescale" else floats[source].clip(-1, 1)
+            np.testing.assert_allclose(stem, expected, atol=2**-22)
+
+
+class TestTest:
+    def test_a_chunk_in_blocks_is_measured_as_a_whole(self, song: Path) -> None:
+        settings = ("--data.chunk", "null", "--data.trim", "null", "--model.method.steps", "2", "--model.targets")
+        for name, block in (("whole", "null"), ("cut", "1.5")):
+            logger = ("--trainer.logger.init_args.name", name)
+            assert run("test", *HTDEMUCS, *settings, "[vocals]", "--data.block", block, *logger) == 0
+
+        whole, cut = (read_rows(Path(f"logs/{name}/version_0/results.csv")) for name in ("whole", "cut"))
+        assert len(cut) == len(whole) > 10
+        differing = [column for column in cut if column != "value" and not cut[column].equals(whole[column])]
+        assert not differing
+        # The SI-SDR of this random network is -45 dB or less, where the last digits mean nothing.
+        sdr = whole["metric"] != "si_sdr"
+        assert (cut["value"] - whole["value"])[sdr].abs().max() < 0.002
+        assert (cut["value"] - whole["value"]).abs().max() < 0.1
+
+
+SIGNAL = noise(2.5, 2, seed=3, rate=48000)
+
+
+class TestReading:
+    @given(some.lists(some.tuples(some.integers(0, 110_000), some.integers(1, 30_000)), max_size=6))
+    @settings(max_examples=20, deadline=None)
+    def test_any_stretch_is_that_of_the_whole(
+        self, tmp_path_factory: pytest.TempPathFactory, stretches: list[tuple[int, int]]
+    ) -> None:
+        path = tmp_path_factory.getbasetemp() / "stretch.flac"
+        if not path.exists():
+            soundfile.write(path, SIGNAL.T.numpy(), 48000)
+        song = Song("a", AudioStream(path))
+        whole = load(song, RATE, "shipped").mixture
+        stream = SongStream(song, RATE, "shipped")
+        assert stream.length == whole.shape[-1]
+
+        for start, length in stretches:
+            stop = min(start + length, stream.length)
+            if start < stop:
+                assert torch.equal(stream.stretch(start, stop), whole[:, start:stop])
+
+    def test_the_sum_of_stems_of_different_rates_and_lengths(self, tmp_path: Path) -> None:
+        made = {"a.wav": (44100, 1.0, 1), "b.flac": (48000, 1.3, 2), "c.wav": (22050, 0.7, 2)}
+        for seed, (name, (rate, seconds, channels)) in enumerate(made.items()):
+            samples = noise(seconds, channels, seed=seed, rate=rate)
+            soundfile.write(tmp_path / name, samples.T.numpy(), rate)
+        one, other, third = (AudioStream(tmp_path / name) for name in made)
+        song = Song("a", None, {"drums": StreamSum((one, other)), "vocals": third})
+
+        stream = SongStream(song, RATE, "shipped")
+
+        whole = load(song, RATE, "shipped").mixture
+        assert stream.own.sample_rate == 48000
+        torch.testing.assert_close(stream.stretch(0, stream.length), whole)
+
+    def test_a_file_that_breaks_off_is_named_with_the_place(self, own_folder: Path, capsys: object) -> None:
+        soundfile.write("a.flac", noise(3, 2).T.numpy(), RATE)
+        content = Path("a.flac").read_bytes()
+        Path("a.flac").write_bytes(content[: len(content) // 2])
+
+        with pytest.raises(Exception, match=r"a.flac: breaks off at \d+\.\d+ s"):
+            AudioStream(Path("a.flac")).read()
