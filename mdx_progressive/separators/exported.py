@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mdx_progressive.errors import MdxError
+from mdx_progressive.separators.descriptions import check_sources
 from mdx_progressive.separators.segmented import SegmentedSeparator, on_standardised
-from mdx_progressive.separators.state_dict import reason
+from mdx_progressive.separators.state_dict import loading, reason
 
 
 class ExportedSeparator(SegmentedSeparator):
@@ -60,8 +61,7 @@ class ExportedSeparator(SegmentedSeparator):
         super().__init__()
         if program is None:
             raise MdxError("which program? --model.separator.program FILE, one of TorchScript, torch.export or ONNX")
-        if not sources or len(set(sources)) != len(sources):
-            raise MdxError(f"sources must be different names, at least one, not {sources}")
+        check_sources(sources, Path(program))
         for name, value in (("sample_rate", sample_rate), ("channels", channels), ("segment", segment)):
             if value is not None and value <= 0:
                 raise MdxError(f"{name} must be above 0, not {value}")
@@ -261,16 +261,10 @@ _FORMATS: dict[str, type[_Program]] = {
 
 
 def _load(path: Path, sources: int, channels: int) -> _Program:
-    if not path.is_file():
-        raise MdxError(f"{path}: no such file (a program of TorchScript, torch.export or ONNX)")
-    if path.suffix not in _FORMATS:
-        raise MdxError(f"{path}: the name of a program ends in one of {', '.join(_FORMATS)}")
-    try:
+    with loading(path, "program"):
+        if path.suffix not in _FORMATS:
+            raise MdxError(f"{path}: the name of a program ends in one of {', '.join(_FORMATS)}")
         return _FORMATS[path.suffix](path, sources, channels)
-    except MdxError:
-        raise
-    except Exception as error:  # A broken file fails wherever its first broken byte is read.
-        raise MdxError(f"{path}: no program could be loaded from it ({reason(error)})") from error
 
 
 def _samples(program: _Program, segment: float | None, sample_rate: int) -> int | None:

@@ -66,7 +66,7 @@ class TensorFlowCheckpoint:
         if variable is None:
             raise MdxError(f"{self.index}: there is no variable {name!r} in this checkpoint")
         dtype = _DTYPES.get(variable.dtype)
-        if dtype is None or variable.size != prod(variable.shape) * dtype.itemsize:
+        if dtype is None or not 0 < variable.size == prod(variable.shape) * dtype.itemsize:
             raise MdxError(f"{self.index}: the variable {name!r} is of a kind that can't be read")
         path = self.data(variable.shard)
         if not path.is_file():
@@ -176,9 +176,10 @@ def _span(data: bytes, position: int) -> tuple[int, int, int]:
 def _varint(data: bytes, position: int) -> tuple[int, int]:
     """A number in groups of seven bits, the lowest first, and the position behind it."""
     number = shift = 0
-    while True:
+    while shift < 64:
         byte = data[position]
         number |= (byte & 127) << shift
         position, shift = position + 1, shift + 7
         if byte < 128:
             return number, position
+    raise ValueError("a number of more than 64 bits")
