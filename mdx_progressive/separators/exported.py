@@ -1,12 +1,11 @@
 """Any network that was exported as a program: TorchScript, `torch.export` or ONNX, with a few lines about it."""
 
-import warnings
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
-from zipfile import is_zipfile
 
 import torch
 from torch import Tensor, nn
@@ -175,10 +174,7 @@ class _Program(nn.Module, ABC):
 class _TorchScript(_Program):
     def __init__(self, path: Path, sources: int, channels: int) -> None:
         super().__init__(path, sources, channels)
-        with warnings.catch_warnings():
-            # Files that people have are loaded for as long as PyTorch can.
-            warnings.filterwarnings("ignore", ".*torch.jit.load.*", DeprecationWarning)
-            self.module = torch.jit.load(path, map_location="cpu").eval()
+        self.module = torch.jit.load(path, map_location="cpu").eval()
 
     def _run(self, inputs: Tensor) -> Any:
         return self.module(inputs)
@@ -189,9 +185,12 @@ class _ExportedProgram(_Program):
 
     def __init__(self, path: Path, sources: int, channels: int) -> None:
         super().__init__(path, sources, channels)
-        if not is_zipfile(path):  # PyTorch would fill the screen.
-            raise MdxError(f"{path}: no program could be loaded from it (no archive of torch.export.save, or damaged)")
-        self._use(torch.export.load(path))
+        log = logging.getLogger("torch.export")
+        log.disabled = True  # It would fill the screen before the error.
+        try:
+            self._use(torch.export.load(path))
+        finally:
+            log.disabled = False
         values = {node.name: node.meta["val"] for node in self.exported.graph.nodes if node.op == "placeholder"}
         inputs = [values[name] for name in self.exported.graph_signature.user_inputs]
         self._state([tuple(size if isinstance(size, int) else None for size in value.shape) for value in inputs])

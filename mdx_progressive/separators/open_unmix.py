@@ -279,13 +279,9 @@ def _load(path: Path, name: str) -> "tuple[dict[str, OpenUnmix], _Transform]":
 
 
 def _described(path: Path) -> _Transform:
-    try:
+    with loading(path, "description of a separator, with sample_rate, nfft, nhop and nb_channels,"):
         facts = json.loads(path.read_text(encoding="utf-8"))
         found = _Transform(*(int(facts[key]) for key in ("sample_rate", "nfft", "nhop", "nb_channels")))
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise MdxError(
-            f"{path}: not the description of a separator, with sample_rate, nfft, nhop and nb_channels ({error!r})"
-        ) from error
     fitting = 1 <= found.sample_rate <= HIGHEST_RATE and 1 <= found.hop <= found.window // 2
     if not fitting or found.channels not in (1, 2):
         raise MdxError(

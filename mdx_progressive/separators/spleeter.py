@@ -215,5 +215,5 @@ def _network(architecture: _Architecture, channels: int, state: dict[str, Tensor
         raise MdxError(f"{origin}: not the weights of a Spleeter network, it lacks {error}") from error
     with torch.device("meta"):
         network = _UNet(channels, widths, architecture)
-    fill(network, state, origin, "a Spleeter network", assign=True)
+    fill(network, state, origin, "a Spleeter network")
     return network.float()

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
@@ -17,8 +18,10 @@ from mdx_progressive.errors import MdxError
 
 _NAMED = 3
 """How many of the tensors that are wrong a message names."""
-_SMALL = 2**24
+_SMALL = 2**25
 """Elements that a network may have however small its file is."""
+_LEAST = 2**12
+"""Elements that a tensor counts for however small it is: a billion of tiny ones are too many, too."""
 
 
 @contextmanager
@@ -37,11 +40,16 @@ def loading(path: Path, kind: str) -> Iterator[None]:
             raise MdxError(f"{path}: a folder, where a file with {kind} belongs")
         if not path.is_file():
             raise MdxError(f"{path}: no such file ({kind})")
-        if path.stat().st_size == 0:
-            raise EOFError("it is empty")
-        yield
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise EOFError("it is empty")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # What broken files are warned of, ends in an error.
+            yield
     except MdxError:
         raise
+    except OSError as error:
+        raise MdxError(f"{path}: can't be read ({reason(error)})") from error
     except Exception as error:  # A broken file fails wherever its first broken byte is read.
         said = shorten(reason(error), 160, placeholder=" …")
         raise MdxError(
@@ -125,7 +133,7 @@ class _Limit(TorchDispatchMode):
     ) -> Any:
         # The functions that make tensors out of nothing, and only they, have the size as their first argument.
         if args and isinstance(args[0], Sequence) and all(isinstance(size, int) for size in args[0]):
-            self.left -= prod(args[0])
+            self.left -= max(_LEAST, prod(args[0]))
             if self.left < 0:
                 raise MdxError(
                     f"{self.path}: refused, it asks for a network of more than {self.most} weights, which such a small"
@@ -145,36 +153,34 @@ def as_large_as(path: Path) -> TorchDispatchMode:
     return _Limit(path, max(_SMALL, 8 * path.stat().st_size))
 
 
-def fill(
-    network: nn.Module, state: dict[str, Tensor], origin: Path | str | None, whose: str, *, assign: bool = False
-) -> None:
+def fill(network: nn.Module, state: dict[str, Tensor], origin: Path | str | None, whose: str) -> None:
     """`load_state_dict`, with a short complaint.
 
     Args:
-        network: It gets the weights.
+        network: It gets the weights; if it is on the meta device, without a copy.
         state: The weights.
         origin: Where they are from.
         whose: What the network is, for the message.
-        assign: As for `load_state_dict`.
 
     Raises:
         MdxError: If tensors are missing, foreign or of another shape, or hold what is not finite.
     """
     own = network.state_dict()
-    faults = {
-        # PyTorch once had no such counter, and doesn't miss it.
-        "lacks": [name for name in own if name not in state and not name.endswith("num_batches_tracked")],
-        "has beyond it": [str(name) for name in state if name not in own],
-        "has in another shape": [
-            f"{name} {_size(state[name])} instead of {_size(value)}"
-            for name, value in own.items()
-            if name in state and state[name].shape != value.shape
-        ],
-    }
-    told = [f"{fault} {_some(names)}" for fault, names in faults.items() if names]
-    if told:
-        raise MdxError(f"{origin}: not the weights of {whose}: it {'; '.join(told)}")
-    network.load_state_dict(state, assign=assign)
+    meta = any(value.is_meta for value in own.values())
+    try:
+        network.load_state_dict(state, **({"assign": True} if meta else {}))  # Demucs's own doesn't know `assign`.
+    except RuntimeError as error:
+        faults = {
+            "lacks": [name for name in own if name not in state],
+            "has beyond it": [str(name) for name in state if name not in own],
+            "has in another shape": [
+                f"{name} {list(state[name].shape)} instead of {list(value.shape)}"
+                for name, value in own.items()
+                if name in state and state[name].shape != value.shape
+            ],
+        }
+        told = "; ".join(f"{fault} {_some(names)}" for fault, names in faults.items() if names)
+        raise MdxError(f"{origin}: not the weights of {whose}: it {told or reason(error)}") from error
     check_finite(network, origin)
 
 
@@ -197,10 +203,6 @@ def _some(names: Iterable[str]) -> str:
     first, *others = names = list(names)
     count = "1 tensor" if not others else f"{len(names)} tensors"
     return f"{count} ({', '.join([first, *others][:_NAMED])}{', …' if len(names) > _NAMED else ''})"
-
-
-def _size(tensor: Tensor) -> str:
-    return str(list(tensor.shape))
 
 
 def reason(error: Exception) -> str:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mdx_progressive.errors import MdxError
+from mdx_progressive.separators.state_dict import loading
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48
@@ -36,14 +37,10 @@ class TensorFlowCheckpoint:
     def __init__(self, prefix: Path) -> None:
         self._prefix = prefix
         self.index = prefix.with_name(f"{prefix.name}.index")
-        if not self.index.is_file():
-            raise MdxError(f"{self.index}: no such file (the index of a TensorFlow checkpoint)")
-        try:
+        with loading(self.index, "index of a TensorFlow checkpoint"):
             entries = dict(_table(self.index.read_bytes()))
             header = _Message(entries.pop(b""))
             self._variables = {name.decode(): _variable(entry) for name, entry in entries.items()}
-        except (ValueError, LookupError, struct.error) as error:
-            raise MdxError(f"{self.index}: not the index of a TensorFlow checkpoint, or damaged") from error
         if header.number(2) != 0:
             raise MdxError(f"{self.index}: the checkpoint of a big-endian machine, which can't be read")
         self._shards = header.number(1)
