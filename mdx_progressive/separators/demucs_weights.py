@@ -48,7 +48,6 @@ def load_hub(name: str) -> BagOfModels:
         MdxError: If there is no such model, or neither the cache holds it nor the hub can be reached.
     """
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     namespace, _, short = name.rpartition("/")
     repository = f"{namespace or hf.DEFAULT_NAMESPACE}/{hf.hf_repo_name(short)}"
@@ -56,7 +55,7 @@ def load_hub(name: str) -> BagOfModels:
     def fetch(file: str) -> Path:
         try:
             return Path(hf_hub_download(repository, file))
-        except (OSError, ValueError, HfHubHTTPError, OfflineModeIsEnabled) as error:
+        except Exception as error:  # From the connection, the disk, the hub, or a name that can be none there.
             raise MdxError(
                 f"the weights of {name!r} are not in the local cache, and {file} of {repository} could not be had from"
                 f" the Hugging Face hub ({reason(error)}). Check the name and the connection, or give local weights:"

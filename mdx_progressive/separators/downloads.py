@@ -60,6 +60,8 @@ def _tried_again(download: Callable[[], object]) -> None:
                 download()
             return
         except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError from a wrong checksum
+            if isinstance(error, HTTPError):
+                error.close()
             if left == 0 or (isinstance(error, HTTPError) and error.code < 500):
                 raise
             log.warning("The download has failed (%s) and is tried again", reason(error))

@@ -51,7 +51,7 @@ def loading(path: Path, kind: str) -> Iterator[None]:
     except OSError as error:
         raise MdxError(f"{path}: can't be read ({reason(error)})") from error
     except Exception as error:  # A broken file fails wherever its first broken byte is read.
-        said = shorten(reason(error), 160, placeholder=" …")
+        said = shorten(reason(error), 240, placeholder=" …")
         raise MdxError(
             f"{path}: no {kind} could be loaded from it ({said}). It is damaged, cut short or something else:"
             " get the file again, or give another"

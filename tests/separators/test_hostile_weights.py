@@ -8,6 +8,7 @@ import resource
 import shutil
 import struct
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -183,7 +184,8 @@ YAMLS = ["demucs bag", "roformer yaml"]
 def tiny_torchaudio(monkeypatch: pytest.MonkeyPatch) -> None:
     """torchaudio's pipelines stand for a tiny network."""
     pipelines = import_torchaudio().pipelines
-    monkeypatch.setattr(pipelines.HDEMUCS_HIGH_MUSDB, "_model_factory_func", TINY)
+    network = TINY()
+    monkeypatch.setattr(pipelines.HDEMUCS_HIGH_MUSDB, "_model_factory_func", lambda: deepcopy(network))
 
 
 @pytest.fixture(params=CASES)
