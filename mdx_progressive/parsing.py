@@ -24,7 +24,8 @@ class OneLineErrors(ArgumentParser):
         """Read a file of settings, and name it in complaints about it."""
         self._file = f"{path}: "
         try:
-            return super().parse_path(path, *args, **kwargs)
+            settings: Namespace = super().parse_path(path, *args, **kwargs)
+            return settings
         except UnicodeDecodeError as error:
             self.error(f"not YAML ({error})", error)
         finally:

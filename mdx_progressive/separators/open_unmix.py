@@ -116,6 +116,7 @@ class OpenUnmixSeparator(Separator):
         super().__init__()
         if name not in _DOWNLOADS:
             raise MdxError(f"Open-Unmix has no model of the name {name!r}, but {', '.join(_DOWNLOADS)}")
+        _import()  # Before anything is downloaded for it.
         if weights is None:
             networks, transform = _download(name), _DOWNLOADS[name].transform
             self._state_facts(name)
@@ -243,6 +244,16 @@ class OpenUnmixSeparator(Separator):
         return waveforms.reshape(*spectra.shape[:2], length)
 
 
+def _import() -> "type[OpenUnmix]":
+    import_torchaudio()
+    try:
+        from openunmix.model import OpenUnmix
+    except ImportError as error:
+        raise MdxError("the openunmix package is missing: pip install openunmix") from error
+    kind: type[OpenUnmix] = OpenUnmix
+    return kind
+
+
 def _download(name: str) -> "dict[str, OpenUnmix]":
     """The network of each source, out of the cache of `torch.hub` or from Zenodo."""
     folder, files, transform = _DOWNLOADS[name]
@@ -293,12 +304,6 @@ def _described(path: Path) -> _Transform:
 
 def _network(state: dict[str, Tensor], transform: _Transform, origin: Path) -> "OpenUnmix":
     """A network with these weights, whose shapes tell its size."""
-    import_torchaudio()
-    try:
-        from openunmix.model import OpenUnmix
-    except ImportError as error:
-        raise MdxError("the openunmix package is missing: pip install openunmix") from error
-
     needed = ("input_mean", "output_mean", "fc1.weight", "fc3.weight")
     if lacking := [name for name in needed if name not in state]:
         raise MdxError(f"{origin}: not the weights of an Open-Unmix, it lacks {', '.join(lacking)}")
@@ -310,7 +315,7 @@ def _network(state: dict[str, Tensor], transform: _Transform, origin: Path) -> "
                 f"{origin}: for windows of {made_for[0]} samples and {made_for[1]:g} channels, and not of"
                 f" {transform.window} and {transform.channels}, as separator.json says, or without one the model's name"
             )
-        network = OpenUnmix(
+        network = _import()(
             nb_bins=bins,
             nb_channels=transform.channels,
             hidden_size=len(state["fc1.weight"]),

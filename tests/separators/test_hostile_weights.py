@@ -41,7 +41,7 @@ from tests.separators.spleeter_reference import DATA
 from tests.separators.torchaudio_weights import small_hdemucs
 
 SPEECH = {"sample_rate": 16000, "nfft": 64, "nhop": 32, "nb_channels": 1}
-TINY = partial(small_hdemucs, channels=16, growth=1, depth=5, nfft=1024)
+TINY = partial(small_hdemucs, channels=8, depth=2, nfft=16)
 
 
 class Case(NamedTuple):
@@ -125,7 +125,7 @@ def plain(write: Callable[[Path], Path], kind: type[Any], of: Callable[[Path], P
 
 
 def two_files(name: str, weights: str) -> Case:
-    def settings(path: Path) -> dict[str, Path]:
+    def settings(path: Path) -> dict[str, Any]:
         return {"config": path.with_name("config.yaml"), "weights": path.with_name(weights)}
 
     return Case(
