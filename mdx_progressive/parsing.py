@@ -1,10 +1,11 @@
 """How the commands explain themselves, and complain: in one line, to stderr."""
 
+import os
 import sys
 from argparse import RawDescriptionHelpFormatter
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 TRACEBACK = "--traceback"
 """The option that shows where in the code an error was raised."""
@@ -17,11 +18,24 @@ class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
 class OneLineErrors(ArgumentParser):
     """A parser that complains in one line, with exit code 2."""
 
+    _file = ""
+
+    def parse_path(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Namespace:
+        """Read a file of settings, and name it in complaints about it."""
+        self._file = f"{path}: "
+        try:
+            settings: Namespace = super().parse_path(path, *args, **kwargs)
+            return settings
+        except UnicodeDecodeError as error:
+            self.error(f"not YAML ({error})", error)
+        finally:
+            self._file = ""
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Complain and leave, or raise the error itself where it is wanted whole."""
         if ex is not None and TRACEBACK in sys.argv:
             raise ex
-        complain(" ".join(message.split()))
+        complain(self._file + " ".join(message.split()))
         sys.exit(2)
 
 

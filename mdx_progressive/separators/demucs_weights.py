@@ -1,31 +1,42 @@
 """Weights of Demucs networks: from the hub, a file or a folder, and nothing but Demucs networks."""
 
 import hashlib
+import inspect
 import json
-import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
-import yaml
 from demucs import hf
 from demucs.apply import BagOfModels
 from demucs.demucs import Demucs
 from demucs.hdemucs import HDemucs
 from demucs.htdemucs import HTDemucs
-from demucs.states import load_model
+from demucs.states import set_state
 from safetensors import safe_open
 
 from mdx_progressive.errors import MdxError
-from mdx_progressive.separators.state_dict import asked_for, reason
+from mdx_progressive.separators.descriptions import check_signal, check_sources, read_yaml
+from mdx_progressive.separators.state_dict import (
+    as_large_as,
+    asked_for,
+    check_finite,
+    fill,
+    loading,
+    reason,
+    unpickle,
+)
 
 Network = Demucs | HDemucs | HTDemucs
 
-_CLASSES = (Demucs, HDemucs, HTDemucs)
-_CLASS_NAMES = {f"{known.__module__}.{known.__name__}" for known in _CLASSES}
+_CLASSES: dict[str, type[Network]] = {
+    f"{known.__module__}.{known.__name__}": known for known in (Demucs, HDemucs, HTDemucs)
+}
+_QUANTISERS = ("DiffQuantizer", "UniformQuantizer")
+_BAG = "description of a bag of Demucs networks"
 _NEEDS_DIFFQ = 'its weights are quantised, which needs diffq: pip install "mdx_progressive[quantised]"'
 _SUFFIXES = (".safetensors", ".th")
 
@@ -37,7 +48,6 @@ def load_hub(name: str) -> BagOfModels:
         MdxError: If there is no such model, or neither the cache holds it nor the hub can be reached.
     """
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
     namespace, _, short = name.rpartition("/")
     repository = f"{namespace or hf.DEFAULT_NAMESPACE}/{hf.hf_repo_name(short)}"
@@ -45,7 +55,7 @@ def load_hub(name: str) -> BagOfModels:
     def fetch(file: str) -> Path:
         try:
             return Path(hf_hub_download(repository, file))
-        except (OSError, HfHubHTTPError, HFValidationError, OfflineModeIsEnabled) as error:
+        except Exception as error:  # From the connection, the disk, the hub, or a name that can be none there.
             raise MdxError(
                 f"the weights of {name!r} are not in the local cache, and {file} of {repository} could not be had from"
                 f" the Hugging Face hub ({reason(error)}). Check the name and the connection, or give local weights:"
@@ -91,53 +101,88 @@ def load_folder(folder: Path, name: str) -> BagOfModels:
 
 
 def _load_bag(path: Path, find: Callable[[str], Path]) -> BagOfModels:
-    try:
-        description = yaml.safe_load(path.read_text())
-        signatures = [str(signature) for signature in description["models"]]
-        networks = [_load_network(find(signature)) for signature in signatures]
-        weights = description.get("weights") or [[1.0] * len(networks[0].sources)] * len(networks)
-        segment = description.get("segment")
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError, IndexError, UnicodeDecodeError) as error:
-        raise MdxError(f"{path}: not the description of a bag of Demucs networks ({error})") from error
-    first = networks[0]
-    for signature, network, row in zip(signatures, networks, weights, strict=False):
+    description = read_yaml(path, _BAG)
+    names = description.get("models") if isinstance(description, dict) else None
+    if not isinstance(names, list) or not names or not all(isinstance(name, str | int) for name in names):
+        raise MdxError(f"{path}: not the {_BAG}, it has no list of their names under models")
+    if unknown := set(description) - {"models", "weights", "segment"}:
+        raise MdxError(f"{path}: not the {_BAG}, which has the keys models, weights and segment, not {_told(unknown)}")
+    networks = [_load_network(find(str(name))) for name in names]
+    first, segment = networks[0], description.get("segment")
+    if segment is not None:
+        check_signal(path, first.samplerate, first.audio_channels, segment)
+    rows = description.get("weights") or [[1.0] * len(first.sources)] * len(networks)
+    if not isinstance(rows, list) or len(rows) != len(networks):
+        raise MdxError(f"{path}: weights must be a list with a row for each of the {len(networks)} networks")
+    for name, network, row in zip(names, networks, rows, strict=True):
         facts = (network.sources, network.samplerate, network.audio_channels)
-        if facts != (first.sources, first.samplerate, first.audio_channels) or len(row) != len(first.sources):
-            raise MdxError(f"{path}: the network {signature!r} does not fit the others (sources, rate or channels)")
-    if len(weights) != len(networks):
-        raise MdxError(f"{path}: {len(weights)} rows of weights for {len(networks)} networks")
-    return BagOfModels(networks, [[float(value) for value in row] for row in weights], segment)
+        if facts != (first.sources, first.samplerate, first.audio_channels):
+            raise MdxError(f"{path}: the network {name!r} does not fit the others (sources, rate or channels)")
+        if not isinstance(row, list) or len(row) != len(first.sources) or not all(map(_is_share, row)):
+            raise MdxError(
+                f"{path}: the weights of {name!r} must be {len(first.sources)} numbers of 0 or more, one a source"
+            )
+    if not all(any(shares) for shares in zip(*rows, strict=True)):
+        raise MdxError(f"{path}: weights must leave each source to one of the networks at least")
+    return BagOfModels(networks, [[float(value) for value in row] for row in rows], segment)
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 <= value < inf
+
+
+def _told(names: Iterable[Any]) -> str:
+    return ", ".join(sorted(map(str, names)))
 
 
 def _load_network(path: Path) -> Network:
-    if not path.is_file():
-        raise MdxError(f"{path}: no such file (Demucs weights: a .safetensors or .th file, or a folder with a bag)")
-    if path.suffix not in _SUFFIXES:
-        raise MdxError(f"{path}: Demucs weights end in .safetensors or .th")
-    try:
-        return _load_safetensors(path) if path.suffix == ".safetensors" else _load_pickle(path)
-    except MdxError:
-        raise
-    except Exception as error:  # A broken file fails wherever its first broken byte is read.
-        raise MdxError(f"{path}: no Demucs network could be loaded from it ({reason(error)})") from error
+    with loading(path, "Demucs network"):
+        if path.suffix not in _SUFFIXES:
+            raise MdxError(f"{path}: Demucs weights end in .safetensors or .th")
+        read = _read_safetensors if path.suffix == ".safetensors" else _read_pickle
+        with as_large_as(path):
+            kind, args, kwargs, state = read(path)
+            # As demucs does: networks have lost arguments over the years.
+            known = inspect.signature(kind).parameters
+            network: Network = kind(*args, **{name: value for name, value in kwargs.items() if name in known})
+        check_sources(network.sources, path)
+        check_signal(path, network.samplerate, network.audio_channels, network.segment)
+        if state.get("__quantized"):
+            set_state(network, state)
+            check_finite(network, path)
+        else:
+            fill(network, state, path, f"the {kind.__name__} that it describes")
+    return network
 
 
-def _load_safetensors(path: Path) -> Network:
-    """`demucs.hf.load_safetensors_model`, after a look at the classes that the file asks it to import."""
+class _Package(NamedTuple):
+    """What demucs writes into a file: a class, its arguments, its weights."""
+
+    klass: type[Network]
+    args: Sequence[Any]
+    kwargs: dict[str, Any]
+    state: dict[str, Any]
+
+
+def _read_safetensors(path: Path) -> _Package:
+    """As `demucs.hf.load_safetensors_model`, but imports nothing on behalf of the file but its quantiser."""
     with safe_open(str(path), framework="pt") as file:
         metadata = file.metadata() or {}
-    missing = {"klass", "args", "kwargs"} - set(metadata)
-    if missing:
-        raise MdxError(f"{path}: its metadata lacks {', '.join(sorted(missing))}, which demucs writes into its files")
-    _check_class(metadata["klass"], path)
-    for name in _classes_within(json.loads(metadata.get("structure", "null"))):
-        # Quantised states name the classes of the diffq package and nothing else.
-        if not name.startswith("diffq."):
-            raise MdxError(f"{path}: refused, its metadata names the foreign class {name}")
-    if "structure" in metadata and find_spec("diffq") is None:
-        raise MdxError(f"{path}: {_NEEDS_DIFFQ}")
-    network: Network = hf.load_safetensors_model(path)
-    return network
+        missing = {"klass", "args", "kwargs"} - set(metadata)
+        if missing:
+            raise MdxError(f"{path}: its metadata lacks {_told(missing)}, which demucs writes into its files")
+        _check_class(metadata["klass"], path)
+        structure = json.loads(metadata.get("structure", "null"))
+        for name in _classes_within(structure):
+            if not name.startswith("diffq.") or name.rpartition(".")[2] not in _QUANTISERS:
+                raise MdxError(f"{path}: refused, its metadata names the foreign class {name}")
+        if structure is not None and find_spec("diffq") is None:
+            raise MdxError(f"{path}: {_NEEDS_DIFFQ}")
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it can't be iterated
+    if structure is not None:
+        state = hf._unflatten_state(state, structure)
+    args, kwargs = (hf._decode_json(json.loads(metadata[name])) for name in ("args", "kwargs"))
+    return _Package(_CLASSES[metadata["klass"]], args, kwargs, state)
 
 
 def _classes_within(node: Any) -> list[str]:
@@ -149,37 +194,34 @@ def _classes_within(node: Any) -> list[str]:
     return []
 
 
-def _load_pickle(path: Path) -> Network:
+def _read_pickle(path: Path) -> _Package:
     _check_signature(path)
-    with torch.serialization.safe_globals([*_CLASSES, Fraction, *_quantisers()]):
-        try:
-            package = torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            foreign = asked_for(error)
-            if foreign and foreign.startswith("diffq.") and not _quantisers():
-                raise MdxError(f"{path}: {_NEEDS_DIFFQ}") from error
-            asks = f"asks for {foreign}" if foreign else "can't be read as such"
-            raise MdxError(f"{path}: refused, only tensors and Demucs networks are unpickled, and it {asks}") from error
-    if not isinstance(package, dict) or not {"klass", "args", "kwargs", "state"} <= set(package):
-        raise MdxError(f"{path}: not a network as demucs saves it (klass, args, kwargs, state)")
+    try:
+        package = unpickle(path, [*_CLASSES.values(), Fraction, *_quantisers()], "tensors and Demucs networks")
+    except MdxError as error:
+        if (asked_for(error.__cause__) or "").startswith("diffq.") and not _quantisers():
+            raise MdxError(f"{path}: {_NEEDS_DIFFQ}") from error
+        raise
+    if not isinstance(package, dict) or not set(_Package._fields) <= set(package):
+        raise MdxError(f"{path}: not a network as demucs saves it ({', '.join(_Package._fields)})")
     klass = package["klass"]
-    _check_class(f"{getattr(klass, '__module__', '?')}.{getattr(klass, '__name__', klass)}", path)
-    network: Network = load_model(package)
-    return network
+    name = f"{getattr(klass, '__module__', '?')}.{getattr(klass, '__name__', klass)}"
+    _check_class(name, path)
+    return _Package(_CLASSES[name], package["args"], package["kwargs"], package["state"])
 
 
 def _quantisers() -> list[type]:
     """The classes that a quantised state names as what has packed it."""
     if find_spec("diffq") is None:
         return []
-    from diffq import DiffQuantizer, UniformQuantizer
+    import diffq
 
-    return [DiffQuantizer, UniformQuantizer]
+    return [getattr(diffq, name) for name in _QUANTISERS]
 
 
 def _check_class(name: str, path: Path) -> None:
-    if name not in _CLASS_NAMES:
-        raise MdxError(f"{path}: refused, it names the class {name}; known are {', '.join(sorted(_CLASS_NAMES))}")
+    if name not in _CLASSES:
+        raise MdxError(f"{path}: refused, it names the class {name}; known are {_told(_CLASSES)}")
 
 
 def _check_signature(path: Path) -> None:

@@ -1,20 +1,20 @@
 """Any network that was exported as a program: TorchScript, `torch.export` or ONNX, with a few lines about it."""
 
-import warnings
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
-from zipfile import is_zipfile
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mdx_progressive.errors import MdxError
+from mdx_progressive.separators.descriptions import check_sources
 from mdx_progressive.separators.segmented import SegmentedSeparator, on_standardised
-from mdx_progressive.separators.state_dict import reason
+from mdx_progressive.separators.state_dict import loading, reason
 
 
 class ExportedSeparator(SegmentedSeparator):
@@ -60,8 +60,7 @@ class ExportedSeparator(SegmentedSeparator):
         super().__init__()
         if program is None:
             raise MdxError("which program? --model.separator.program FILE, one of TorchScript, torch.export or ONNX")
-        if not sources or len(set(sources)) != len(sources):
-            raise MdxError(f"sources must be different names, at least one, not {sources}")
+        check_sources(sources, Path(program))
         for name, value in (("sample_rate", sample_rate), ("channels", channels), ("segment", segment)):
             if value is not None and value <= 0:
                 raise MdxError(f"{name} must be above 0, not {value}")
@@ -178,10 +177,7 @@ class _Program(nn.Module, ABC):
 class _TorchScript(_Program):
     def __init__(self, path: Path, sources: int, channels: int) -> None:
         super().__init__(path, sources, channels)
-        with warnings.catch_warnings():
-            # Files that people have are loaded for as long as PyTorch can.
-            warnings.filterwarnings("ignore", ".*torch.jit.load.*", DeprecationWarning)
-            self.module = torch.jit.load(path, map_location="cpu").eval()
+        self.module = torch.jit.load(path, map_location="cpu").eval()
 
     def _run(self, inputs: Tensor) -> Any:
         return self.module(inputs)
@@ -192,9 +188,12 @@ class _ExportedProgram(_Program):
 
     def __init__(self, path: Path, sources: int, channels: int) -> None:
         super().__init__(path, sources, channels)
-        if not is_zipfile(path):  # PyTorch would fill the screen.
-            raise MdxError(f"{path}: no program could be loaded from it (no archive of torch.export.save, or damaged)")
-        self._use(torch.export.load(path))
+        log = logging.getLogger("torch.export")
+        log.disabled = True  # It would fill the screen before the error.
+        try:
+            self._use(torch.export.load(path))
+        finally:
+            log.disabled = False
         values = {node.name: node.meta["val"] for node in self.exported.graph.nodes if node.op == "placeholder"}
         inputs = [values[name] for name in self.exported.graph_signature.user_inputs]
         self._state([tuple(size if isinstance(size, int) else None for size in value.shape) for value in inputs])
@@ -264,16 +263,10 @@ _FORMATS: dict[str, type[_Program]] = {
 
 
 def _load(path: Path, sources: int, channels: int) -> _Program:
-    if not path.is_file():
-        raise MdxError(f"{path}: no such file (a program of TorchScript, torch.export or ONNX)")
-    if path.suffix not in _FORMATS:
-        raise MdxError(f"{path}: the name of a program ends in one of {', '.join(_FORMATS)}")
-    try:
+    with loading(path, "program"):
+        if path.suffix not in _FORMATS:
+            raise MdxError(f"{path}: the name of a program ends in one of {', '.join(_FORMATS)}")
         return _FORMATS[path.suffix](path, sources, channels)
-    except MdxError:
-        raise
-    except Exception as error:  # A broken file fails wherever its first broken byte is read.
-        raise MdxError(f"{path}: no program could be loaded from it ({reason(error)})") from error
 
 
 def _samples(program: _Program, segment: float | None, sample_rate: int) -> int | None:

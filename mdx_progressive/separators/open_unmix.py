@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,8 +14,10 @@ from torch.nn import functional
 from mdx_progressive.blocks import Reach
 from mdx_progressive.errors import MdxError
 from mdx_progressive.separators.base import Separator
+from mdx_progressive.separators.descriptions import HIGHEST_RATE
+from mdx_progressive.separators.downloads import cached
 from mdx_progressive.separators.published import Published
-from mdx_progressive.separators.state_dict import load_state, reason
+from mdx_progressive.separators.state_dict import as_large_as, fill, load_state, loading
 from mdx_progressive.torchaudio_import import import_torchaudio
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 _FOUR = ("vocals", "drums", "bass", "other")
 _RESIDUAL = "residual"
+_KIND = "weights of an Open-Unmix"
 
 
 class _Transform(NamedTuple):
@@ -113,6 +117,7 @@ class OpenUnmixSeparator(Separator):
         super().__init__()
         if name not in _DOWNLOADS:
             raise MdxError(f"Open-Unmix has no model of the name {name!r}, but {', '.join(_DOWNLOADS)}")
+        _import()  # Before anything is downloaded for it.
         if weights is None:
             networks, transform = _download(name), _DOWNLOADS[name].transform
             self._state_facts(name)
@@ -248,31 +253,35 @@ class OpenUnmixSeparator(Separator):
         return waveforms.reshape(*spectra.shape[:2], length)
 
 
+def _import() -> "type[OpenUnmix]":
+    import_torchaudio()
+    try:
+        from openunmix.model import OpenUnmix
+    except ImportError as error:
+        raise MdxError("the openunmix package is missing: pip install openunmix") from error
+    kind: type[OpenUnmix] = OpenUnmix
+    return kind
+
+
 def _download(name: str) -> "dict[str, OpenUnmix]":
     """The network of each source, out of the cache of `torch.hub` or from Zenodo."""
     folder, files, transform = _DOWNLOADS[name]
+    cache = Path(torch.hub.get_dir()) / "checkpoints"
     networks = {}
     for source, file in files.items():
-        try:
-            state = torch.hub.load_state_dict_from_url(
-                folder + file, map_location="cpu", check_hash=True, weights_only=True
-            )
-        except Exception as error:  # From the connection, the disk, the check of the hash, or a damaged file.
-            raise MdxError(
-                f"the weights of {name!r}: {file} could be had neither from the cache in {torch.hub.get_dir()} nor"
-                f" from {folder} ({reason(error)}). Check the connection, delete the file if it is damaged, or give"
-                " local weights: --model.separator.weights FOLDER"
-            ) from error
-        networks[source] = _network(state, transform, file)
+        path = cache / file
+        digits = re.search(r"-([0-9a-f]{8})\.", file)
+        download = partial(torch.hub.download_url_to_file, folder + file, str(path), digits and digits[1])
+        with cached(path, download, f"the weights of {name!r}", "FOLDER"):
+            networks[source] = _network(load_state(path, _KIND), transform, path)
     return networks
 
 
 def _load(path: Path, name: str) -> "tuple[dict[str, OpenUnmix], _Transform]":
     """The network of each source out of a folder or a file, and the transform that they share."""
-    kind = "weights of Open-Unmix, SOURCE.pth"
     folder, files = (path, sorted(path.glob("*.pth"))) if path.is_dir() else (path.parent, [path])
     if not files:
-        raise MdxError(f"{path}: no .pth file in this folder ({kind})")
+        raise MdxError(f"{path}: no .pth file in this folder ({_KIND}, SOURCE.pth)")
     named: dict[str, Path] = {}
     for file in files:
         source = re.sub(r"[-_][0-9a-f]{8}$", "", file.stem)
@@ -283,37 +292,31 @@ def _load(path: Path, name: str) -> "tuple[dict[str, OpenUnmix], _Transform]":
     transform = _described(described) if described.is_file() else _DOWNLOADS[name].transform
     order = [*_DOWNLOADS[name].files, *named]
     networks = {
-        source: _network(load_state(named[source], kind), transform, named[source])
+        source: _network(load_state(named[source], _KIND), transform, named[source])
         for source in sorted(named, key=order.index)
     }
     return networks, transform
 
 
 def _described(path: Path) -> _Transform:
-    try:
-        facts = json.loads(path.read_text())
+    with loading(path, "description of a separator, with sample_rate, nfft, nhop and nb_channels,"):
+        facts = json.loads(path.read_text(encoding="utf-8"))
         found = _Transform(*(int(facts[key]) for key in ("sample_rate", "nfft", "nhop", "nb_channels")))
-    except (ValueError, KeyError, TypeError) as error:
+    fitting = 1 <= found.sample_rate <= HIGHEST_RATE and 1 <= found.hop <= found.window // 2
+    if not fitting or found.channels not in (1, 2):
         raise MdxError(
-            f"{path}: not the description of a separator, with sample_rate, nfft, nhop and nb_channels ({error!r})"
-        ) from error
-    if found.sample_rate < 1 or not 1 <= found.hop <= found.window // 2 or found.channels not in (1, 2):
-        raise MdxError(
-            f"{path}: sample_rate must be above 0, nhop at most half of nfft, and nb_channels 1 or 2, but there stand"
-            f" {found.sample_rate}, {found.hop} and {found.window}, and {found.channels}"
+            f"{path}: sample_rate must be above 0 and at most {HIGHEST_RATE}, nhop at most half of nfft, and"
+            f" nb_channels 1 or 2, not {found.sample_rate}, {found.hop} of {found.window}, and {found.channels}"
         )
     return found
 
 
-def _network(state: dict[str, Tensor], transform: _Transform, origin: Path | str) -> "OpenUnmix":
+def _network(state: dict[str, Tensor], transform: _Transform, origin: Path) -> "OpenUnmix":
     """A network with these weights, whose shapes tell its size."""
-    import_torchaudio()
-    try:
-        from openunmix.model import OpenUnmix
-    except ImportError as error:
-        raise MdxError("the openunmix package is missing: pip install openunmix") from error
-
-    try:
+    needed = ("input_mean", "output_mean", "fc1.weight", "fc3.weight")
+    if lacking := [name for name in needed if name not in state]:
+        raise MdxError(f"{origin}: not the weights of an Open-Unmix, it lacks {', '.join(lacking)}")
+    with loading(origin, _KIND), as_large_as(origin):
         bins = len(state["output_mean"])
         made_for = 2 * (bins - 1), len(state["fc3.weight"]) / bins
         if made_for != (transform.window, transform.channels):
@@ -321,7 +324,7 @@ def _network(state: dict[str, Tensor], transform: _Transform, origin: Path | str
                 f"{origin}: for windows of {made_for[0]} samples and {made_for[1]:g} channels, and not of"
                 f" {transform.window} and {transform.channels}, as separator.json says, or without one the model's name"
             )
-        network = OpenUnmix(
+        network = _import()(
             nb_bins=bins,
             nb_channels=transform.channels,
             hidden_size=len(state["fc1.weight"]),
@@ -329,12 +332,7 @@ def _network(state: dict[str, Tensor], transform: _Transform, origin: Path | str
             unidirectional="lstm.weight_ih_l0_reverse" not in state,
             max_bin=len(state["input_mean"]),
         )
-        # openunmix, too, lets a file hold more than the network.
-        lacking = network.load_state_dict(state, strict=False).missing_keys
-    except MdxError:
-        raise
-    except (KeyError, TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
-        raise MdxError(f"{origin}: not the weights of an Open-Unmix ({' '.join(str(error).split())})") from error
-    if lacking:
-        raise MdxError(f"{origin}: not the weights of an Open-Unmix, they lack {', '.join(lacking)}")
+    # openunmix, too, lets a file hold more than the network.
+    known = network.state_dict()
+    fill(network, {name: value for name, value in state.items() if name in known}, origin, "an Open-Unmix")
     return network

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mdx_progressive.errors import MdxError
+from mdx_progressive.separators.descriptions import PlainLoader, check_signal, check_sources, read_yaml
 from mdx_progressive.separators.precision import HALF, FullPrecision
-from mdx_progressive.separators.state_dict import reason, unpickle
+from mdx_progressive.separators.state_dict import as_large_as, fill, load_state, loading
 
 
 class _Architecture(NamedTuple):
@@ -46,6 +47,8 @@ _NO_EFFECT = frozenset({
 })  # fmt: skip
 _ONLY = {"mlp_expansion_factor": 4, "linear_transformer_depth": 0, "skip_connection": False, "use_pope": False}
 """Keys of msst that the packages lack, with the values that they take for granted."""
+_LARGEST = 2**26
+"""Beyond any number of samples in a chunk: ten minutes at 96 kHz."""
 
 
 class Description(NamedTuple):
@@ -82,18 +85,14 @@ def read_description(path: Path) -> Description:
     Raises:
         MdxError: If the file is missing, is no such YAML, or has no number where one belongs.
     """
-    if not path.is_file():
-        raise MdxError(f"{path}: no such file (the YAML of a RoFormer)")
-    try:
-        content = yaml.load(path.read_text(), Loader=_Loader)  # noqa: S506 - a SafeLoader that knows tuples
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MdxError(f"{path}: not the YAML of a RoFormer ({' '.join(str(error).split())})") from error
+    content = read_yaml(path, "YAML of a RoFormer", _Loader)
     sections = {name: _section(path, content, name) for name in ("model", "training", "inference", "audio")}
     model, training, inference, audio = sections.values()
     if not model or not training:
         raise MdxError(f"{path}: not the YAML of a RoFormer, which has the sections model and training")
     sources, heads = _sources(path, training, _number(path, model, "num_stems") or 1)
-    return Description(
+    check_sources(sources, path)
+    described = Description(
         path=path,
         model=model,
         sources=sources,
@@ -105,10 +104,12 @@ def read_description(path: Path) -> Description:
         chunk=_number(path, inference, "chunk_size") or _number(path, audio, "chunk_size"),
         num_overlap=_number(path, inference, "num_overlap"),
     )
+    check_signal(path, described.sample_rate, described.channels)
+    return described
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe, and knows the tuples that msst's YAMLs hold."""
+class _Loader(PlainLoader):
+    """Knows the tuples that msst's YAMLs hold."""
 
     def sequence(self, node: yaml.SequenceNode) -> tuple[Any, ...]:
         return tuple(self.construct_sequence(node))
@@ -126,8 +127,8 @@ def _section(path: Path, content: Any, name: str) -> dict[str, Any]:
 
 def _number(path: Path, section: dict[str, Any], key: str) -> int | None:
     value = section.get(key)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise MdxError(f"{path}: {key} must be a whole number above 0, not {value!r}")
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST):
+        raise MdxError(f"{path}: {key} must be a whole number above 0 and at most {_LARGEST}, not {value!r}")
     return value
 
 
@@ -163,13 +164,16 @@ def load_network(described: Description, weights: Path) -> nn.Module:
     settings = _settings(described.path, architecture, model)
     kind = _import(architecture)
     # The packages try an STFT, on random numbers and without a window, to see how many bins it has.
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+    state = _load_state(weights)
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), as_large_as(weights):
         warnings.filterwarnings("ignore", "A window was not provided", UserWarning)
         try:
             network = kind(**settings, flash_attn=False)
+        except MdxError:
+            raise
         except Exception as error:  # Whatever the package makes of settings that contradict each other.
             raise MdxError(f"{described.path}: no {architecture.network} can be made of it ({_line(error)})") from error
-    _fill(network, _load_state(weights), weights, described.path)
+    fill(network, _without_prefix(state), weights, str(described.path))
     _mend(network)
     silent = 2 * described.channels if model.get("zero_dc", True) else 0
     estimators: Any = network.mask_estimators
@@ -205,45 +209,26 @@ def _import(architecture: _Architecture) -> Callable[..., nn.Module]:
     return kind
 
 
-def _load_state(path: Path) -> dict[str, Any]:
+def _load_state(path: Path) -> dict[str, Tensor]:
     """The state dict of a checkpoint, which msst writes alone or amid the state of its training."""
-    if not path.is_file():
-        raise MdxError(f"{path}: no such file (the checkpoint of a RoFormer)")
+    kind = "weights of a RoFormer"
+    if path.suffix == ".safetensors":
+        with loading(path, kind):
+            return load_file(path)
     # The metrics beside the weights are numbers of NumPy.
     numbers: list[Any] = [
         (scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar"), np.dtype,
         np.dtypes.Float32DType, np.dtypes.Float64DType,
     ]  # fmt: skip
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = unpickle(path, "the checkpoint of a RoFormer", numbers, "tensors and numbers")
-    except MdxError:
-        raise
-    except Exception as error:  # A broken file fails wherever its first broken byte is read.
-        raise MdxError(f"{path}: no weights could be loaded from it ({reason(error)})") from error
-    for key in ("state", "state_dict", "model_state_dict"):
-        state = state[key] if isinstance(state, dict) and key in state else state
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise MdxError(f"{path}: not a state dict, nor a checkpoint with one under state, state_dict, model_state_dict")
-    return state
+    return load_state(path, kind, numbers, ("state", "state_dict", "model_state_dict"))
 
 
-def _fill(network: nn.Module, state: dict[str, Tensor], path: Path, config: Path) -> None:
-    """`load_state_dict`, without the prefixes that wrappers leave, and with a short complaint."""
-    own = network.state_dict()
+def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict without the prefixes that wrappers leave."""
     for prefix in ("module.", "model."):
         if all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): value for name, value in state.items()}
-    faults = {
-        "lacks": [name for name in own if name not in state],
-        "has beyond it": [name for name in state if name not in own],
-        "has of another shape": [name for name in own if name in state and state[name].shape != own[name].shape],
-    }
-    told = [f"{fault} {len(names)} tensors such as {names[0]}" for fault, names in faults.items() if names]
-    if told:
-        raise MdxError(f"{path}: not the weights of {config}: it {', '.join(told)}")
-    network.load_state_dict(state)
+    return state
 
 
 def _mend(network: nn.Module) -> None:

@@ -15,6 +15,7 @@ from mdx_progressive.errors import MdxError
 from mdx_progressive.separators import spleeter_weights
 from mdx_progressive.separators.base import Separator
 from mdx_progressive.separators.published import Published
+from mdx_progressive.separators.state_dict import fill
 from mdx_progressive.stft import overlap_add, stft
 
 _WINDOW, _HOP, _FRAMES = 4096, 1024, 512
@@ -217,10 +218,9 @@ def _network(architecture: _Architecture, channels: int, state: dict[str, Tensor
     """A network with the given weights, as wide as they are."""
     try:
         widths = [len(state[f"down{level}_conv.1.bias"]) for level in range(1, 7)]
-        with torch.device("meta"):
-            network = _UNet(channels, widths, architecture)
-        network.load_state_dict(state, assign=True)
-    except (KeyError, RuntimeError) as error:
-        said = " ".join(str(error).split())
-        raise MdxError(f"{origin}: not the weights of a Spleeter network ({said:.200})") from error
+    except KeyError as error:
+        raise MdxError(f"{origin}: not the weights of a Spleeter network, it lacks {error}") from error
+    with torch.device("meta"):
+        network = _UNet(channels, widths, architecture)
+    fill(network, state, origin, "a Spleeter network")
     return network.float()

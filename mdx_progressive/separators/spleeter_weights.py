@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy._core.multiarray import _reconstruct
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mdx_progressive.errors import MdxError
-from mdx_progressive.separators.state_dict import reason
+from mdx_progressive.separators.state_dict import loading
 from mdx_progressive.separators.tensorflow_checkpoint import TensorFlowCheckpoint, latest
 from mdx_progressive.wheel_data import wheel_data
 
@@ -94,12 +93,8 @@ def _load_wheel(name: str) -> Weights:
 
 
 def _load_safetensors(path: Path, sources: Sequence[str]) -> Weights:
-    if not path.is_file():
-        raise MdxError(f"{path}: no such file (Spleeter weights)")
-    try:
+    with loading(path, "weights of Spleeter"):
         tensors = load_file(path)
-    except SafetensorError as error:
-        raise MdxError(f"{path}: no weights could be loaded from it ({reason(error)})") from error
     states: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         source, _, key = name.partition(".")
@@ -127,9 +122,10 @@ def _load_checkpoint(name: str, sources: Sequence[str], path: Path) -> Weights:
             f"{checkpoint.index}: has {found:g} networks of Spleeter's kind, but {name} has {len(sources)};"
             " --model.separator.name chooses the model"
         )
-    states = [dict(_network(checkpoint, number)) for number in range(len(sources))]
-    with checkpoint.data().open("rb") as file:
-        return Weights(states, hashlib.file_digest(file, "sha256").hexdigest() == _SHA256[name])
+    with loading(checkpoint.index, "weights of Spleeter"):
+        states = [dict(_network(checkpoint, number)) for number in range(len(sources))]
+        with checkpoint.data().open("rb") as file:
+            return Weights(states, hashlib.file_digest(file, "sha256").hexdigest() == _SHA256[name])
 
 
 def _network(checkpoint: TensorFlowCheckpoint, number: int) -> Iterator[tuple[str, Tensor]]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mdx_progressive.errors import MdxError
+from mdx_progressive.separators.state_dict import loading
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48
@@ -36,14 +37,10 @@ class TensorFlowCheckpoint:
     def __init__(self, prefix: Path) -> None:
         self._prefix = prefix
         self.index = prefix.with_name(f"{prefix.name}.index")
-        if not self.index.is_file():
-            raise MdxError(f"{self.index}: no such file (the index of a TensorFlow checkpoint)")
-        try:
+        with loading(self.index, "index of a TensorFlow checkpoint"):
             entries = dict(_table(self.index.read_bytes()))
             header = _Message(entries.pop(b""))
             self._variables = {name.decode(): _variable(entry) for name, entry in entries.items()}
-        except (ValueError, LookupError, struct.error) as error:
-            raise MdxError(f"{self.index}: not the index of a TensorFlow checkpoint, or damaged") from error
         if header.number(2) != 0:
             raise MdxError(f"{self.index}: the checkpoint of a big-endian machine, which can't be read")
         self._shards = header.number(1)
@@ -66,7 +63,7 @@ class TensorFlowCheckpoint:
         if variable is None:
             raise MdxError(f"{self.index}: there is no variable {name!r} in this checkpoint")
         dtype = _DTYPES.get(variable.dtype)
-        if dtype is None or variable.size != prod(variable.shape) * dtype.itemsize:
+        if dtype is None or not 0 < variable.size == prod(variable.shape) * dtype.itemsize:
             raise MdxError(f"{self.index}: the variable {name!r} is of a kind that can't be read")
         path = self.data(variable.shard)
         if not path.is_file():
@@ -176,9 +173,10 @@ def _span(data: bytes, position: int) -> tuple[int, int, int]:
 def _varint(data: bytes, position: int) -> tuple[int, int]:
     """A number in groups of seven bits, the lowest first, and the position behind it."""
     number = shift = 0
-    while True:
+    while shift < 64:
         byte = data[position]
         number |= (byte & 127) << shift
         position, shift = position + 1, shift + 7
         if byte < 128:
             return number, position
+    raise ValueError("a number of more than 64 bits")

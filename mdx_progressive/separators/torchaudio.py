@@ -1,16 +1,18 @@
 """Hybrid Demucs (Défossez, 2021) as torchaudio holds it, with torchaudio's own weights."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from mdx_progressive.errors import MdxError
+from mdx_progressive.separators.downloads import cached
 from mdx_progressive.separators.precision import keep_ends_precise
 from mdx_progressive.separators.published import Published
 from mdx_progressive.separators.segmented import SegmentedSeparator, on_standardised
-from mdx_progressive.separators.state_dict import load_state, reason
+from mdx_progressive.separators.state_dict import fill, load_state
 from mdx_progressive.torchaudio_import import import_torchaudio
 
 _FOUR = ("drums", "bass", "other", "vocals")
@@ -57,11 +59,12 @@ class TorchaudioSeparator(SegmentedSeparator):
         bundle = getattr(import_torchaudio().pipelines, name)
         network = bundle._model_factory_func()
         if weights is None:
-            path = _download(name, bundle._model_path)
+            path = Path(torch.hub.get_dir(), "torchaudio", bundle._model_path)
+            with cached(path, partial(_download, bundle._model_path, path), f"the weights of {name!r}", "FILE (.pt)"):
+                _fill(network, path)
             self._state_facts(name)
         else:
-            path = Path(weights)
-        network.load_state_dict(_fitting_state(path, network.state_dict()))
+            _fill(network, Path(weights))
         keep_ends_precise((network.freq_encoder, network.time_encoder), (network.freq_decoder, network.time_decoder))
         self.networks = nn.ModuleList([network])
         self.sources = list(network.sources)
@@ -94,28 +97,12 @@ class TorchaudioSeparator(SegmentedSeparator):
         return max(samples, window // 2)
 
 
-def _download(name: str, key: str) -> Path:
-    """The file of a pipeline, out of torchaudio's cache or from its server."""
+def _download(key: str, path: Path) -> None:
     from torchaudio.utils import _download_asset
 
-    try:
-        return Path(_download_asset(key))
-    except (OSError, RuntimeError) as error:
-        raise MdxError(
-            f"the weights of {name!r} are not in torchaudio's cache in {torch.hub.get_dir()}, and {key} could not be"
-            f" downloaded ({reason(error)}). Check the connection, or give local weights:"
-            " --model.separator.weights FILE (.pt)"
-        ) from error
+    _download_asset(key, path=path)
 
 
-def _fitting_state(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of a file, for a network whose present state is the expected one."""
-    state = load_state(path, "the state dict of a torchaudio HDemucs, .pt")
-    for name in expected | state:
-        found, wanted = (list(side[name].shape) if name in side else "missing" for side in (state, expected))
-        if found != wanted:
-            raise MdxError(
-                f"{path}: not a state dict of torchaudio's hdemucs_high with the sources {', '.join(_FOUR)}:"
-                f" {name} is {found} in it, and {wanted} in the network"
-            )
-    return state
+def _fill(network: nn.Module, path: Path) -> None:
+    state = load_state(path, "state dict of a torchaudio HDemucs")
+    fill(network, state, path, f"torchaudio's hdemucs_high with the sources {', '.join(_FOUR)}")

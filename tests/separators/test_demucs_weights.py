@@ -83,7 +83,7 @@ def test_a_foreign_class_in_the_structure_is_refused(tmp_path: Path) -> None:
 
 def test_a_quantised_network_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mdx_progressive.separators.demucs_weights.find_spec", lambda name: None)
-    structure = json.dumps({"_dict": [["quantized", {"_class": "diffq.base._QuantizedParam"}]]})
+    structure = json.dumps({"_dict": [["quantized", {"_class": "diffq.diffq.DiffQuantizer"}]]})
     path = write_metadata(tmp_path / "net.safetensors", structure=structure)
 
     with pytest.raises(MdxError, match=r"net\.safetensors.*pip install .*quantised"):
@@ -214,8 +214,8 @@ def test_a_folder_with_one_network_or_one_bag_is_enough_and_with_more_the_name_c
     ("text", "named"),
     [
         ("models: [net, gone]", "'gone'"),
-        ("models: [net]\nweights: [[1, 1, 1]]", "does not fit"),
-        ("models: [net]\nweights: [[1, 1, 1, 1], [1, 1, 1, 1]]", "2 rows of weights"),
+        ("models: [net]\nweights: [[1, 1, 1]]", "4 numbers of 0 or more"),
+        ("models: [net]\nweights: [[1, 1, 1, 1], [1, 1, 1, 1]]", "a row for each of the 1 networks"),
         ("weights: [[1]]", "description of a bag"),
         ("models: 3", "description of a bag"),
         ("models: [", "description of a bag"),

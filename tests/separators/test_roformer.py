@@ -269,10 +269,10 @@ class TestCheckpoints:
     @pytest.mark.parametrize(
         ("other", "named"),
         [
-            (description("mel"), r"lacks \d+ tensors such as \S+, has beyond it \d+ tensors"),
-            (description("bs", depth=2), r"has beyond it \d+ tensors such as layers\.1"),
-            (description("bs", dim=32), r"has of another shape \d+ tensors"),
-            (description("bs", ["vocals"]), r"lacks \d+ tensors such as mask_estimators\.1"),
+            (description("mel"), r"lacks \d+ tensors? \(\S+\); has beyond it \d+ tensors"),
+            (description("bs", depth=2), r"has beyond it \d+ tensors \(layers\.1"),
+            (description("bs", dim=32), r"has in another shape \d+ tensors \(\S+ \[.*\] instead of"),
+            (description("bs", ["vocals"]), r"lacks \d+ tensors \(mask_estimators\.1"),
         ],
     )
     def test_weights_of_another_network_are_refused(self, tmp_path: Path, other: dict[str, Any], named: str) -> None:
@@ -346,7 +346,7 @@ class TestYaml:
         files = write(tmp_path, description("bs"))
         files["config"].write_text(text)
 
-        with pytest.raises(MdxError, match=r"config\.yaml: not the YAML of a RoFormer") as caught:
+        with pytest.raises(MdxError, match=r"config\.yaml: (not the|no) YAML of a RoFormer") as caught:
             RoFormerSeparator(**files)
         assert "\n" not in str(caught.value)
 

@@ -156,5 +156,5 @@ class TestConversion:
         with pytest.raises(MdxError, match=r"weights.safetensors: no such file"):
             SpleeterSeparator(weights=path)
         path.write_bytes(b"no tensors")
-        with pytest.raises(MdxError, match=r"weights.safetensors: no weights could be loaded"):
+        with pytest.raises(MdxError, match=r"weights.safetensors: no weights of Spleeter could be loaded"):
             SpleeterSeparator(weights=path)

@@ -79,14 +79,14 @@ class TestDamage:
     def test_something_else_under_the_name_of_an_index(self, folder: Path, content: bytes) -> None:
         (folder / "model.index").write_bytes(content)
 
-        with pytest.raises(MdxError, match=r"model.index: not the index of a TensorFlow checkpoint"):
+        with pytest.raises(MdxError, match=r"model.index: no index of a TensorFlow checkpoint"):
             TensorFlowCheckpoint(folder / "model")
 
     def test_an_index_that_lacks_its_beginning(self, folder: Path) -> None:
         index = folder / "model.index"
         index.write_bytes(index.read_bytes()[100:])
 
-        with pytest.raises(MdxError, match=r"model.index: not the index of a TensorFlow checkpoint"):
+        with pytest.raises(MdxError, match=r"model.index: no index of a TensorFlow checkpoint"):
             TensorFlowCheckpoint(folder / "model")
 
     def test_any_wrong_byte_of_the_index_is_refused_or_does_no_harm(self, folder: Path) -> None:

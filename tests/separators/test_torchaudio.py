@@ -191,7 +191,7 @@ class TestWeights:
         network = import_torchaudio().models.HDemucs(**{"sources": SOURCES, "channels": 16, **other})
         torch.save(network.state_dict(), tmp_path / "other.pt")
 
-        with pytest.raises(MdxError, match=r"other\.pt: not a state dict of torchaudio's hdemucs_high") as caught:
+        with pytest.raises(MdxError, match=r"other\.pt: not the weights of torchaudio's hdemucs_high") as caught:
             TorchaudioSeparator(weights=tmp_path / "other.pt")
         assert "\n" not in str(caught.value)
 
@@ -207,7 +207,7 @@ class TestWeights:
         torch.save(small_hdemucs().state_dict(), path)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
-        with pytest.raises(MdxError, match=r"net\.pt: nothing could be loaded"):
+        with pytest.raises(MdxError, match=r"net\.pt: no state dict .* could be loaded"):
             TorchaudioSeparator(weights=path)
 
     @pytest.mark.parametrize("content", [[torch.zeros(1)], {}, {"epoch": 3}, torch.zeros(1)], ids=str)

@@ -1,0 +1,77 @@
+"""Downloads by `urllib`, as other libraries make them: with a limit of time, tried again, and never left half done."""
+
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import HTTPError
+
+from mdx_progressive.errors import MdxError
+from mdx_progressive.separators.state_dict import reason
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 30.0
+"""Seconds without a byte after which a server counts as hanging."""
+_TRIES = 3
+
+
+@contextmanager
+def cached(path: Path, download: Callable[[], object], what: str, instead: str) -> Iterator[None]:
+    """Within it the file is there, downloaded if it was not; if it then can't be used, it does not stay for next time.
+
+    Without a checksum, a connection that broke off leaves a file that looks whole.
+
+    Args:
+        path: The file.
+        download: Makes it.
+        what: What it is, for the messages.
+        instead: What local weights are, for the messages.
+
+    Raises:
+        MdxError: If it can't be had, or what is done within has failed.
+    """
+    found = path.exists()
+    if not found:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _tried_again(download)
+        except (OSError, HTTPException, RuntimeError) as error:
+            raise MdxError(
+                f"{what}: {path} is not there, and could not be downloaded ({reason(error)}). Check the connection and"
+                f" try again, or give local weights: --model.separator.weights {instead}"
+            ) from error
+    try:
+        yield
+    except MdxError as error:
+        if not found:
+            path.unlink(missing_ok=True)
+        way = "Delete it, and it is downloaded again" if found else "It has just been downloaded, and is deleted"
+        raise MdxError(f"{error}. {way}; or give local weights: --model.separator.weights {instead}") from error
+
+
+def _tried_again(download: Callable[[], object]) -> None:
+    """Make a download with a limit of time, for `urllib` itself waits forever; what the server lacks is lacking."""
+    for left in reversed(range(_TRIES)):
+        try:
+            with _patience():
+                download()
+            return
+        except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError from a wrong checksum
+            if isinstance(error, HTTPError):
+                error.close()
+            if left == 0 or (isinstance(error, HTTPError) and error.code < 500):
+                raise
+            log.warning("The download has failed (%s) and is tried again", reason(error))
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
