@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -13,12 +14,19 @@ import torch
 from demucs.demucs import Demucs
 from demucs.hdemucs import HDemucs
 from demucs.htdemucs import HTDemucs
+from hypothesis import settings
+from hypothesis.configuration import set_hypothesis_home_dir
 from safetensors.torch import save_file
 from torch import Tensor
 
 from mdx_progressive.cli import main
 from mdx_progressive.data.audio import Signal
 from mdx_progressive.data.songs import builtin_clip
+
+# The same examples at each run, and nothing written beside the tests.
+settings.register_profile("same", derandomize=True, deadline=None, database=None)
+settings.load_profile("same")
+set_hypothesis_home_dir(Path(tempfile.gettempdir(), "hypothesis"))
 
 SHARED = Path(__file__).parents[2] / "shared"
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -61,7 +61,7 @@ class TestPredict:
 
         stems = predict("out", *BLOCKS)
 
-        together = sum(stems.values())
+        together = np.sum(list(stems.values()), axis=0)
         assert together.shape == samples.shape
         assert abs(int(np.abs(together).sum(axis=1).argmax()) - place) <= 1
 
@@ -82,10 +82,17 @@ class TestPredict:
             "main(sys.argv[1:])\n"
         )
         arguments = ["predict", *HTDEMUCS, *ONE_PASS, *BLOCKS, "--data.input", "song.wav", "--out", "out"]
-        assert subprocess.run([sys.executable, "-c", killed, *arguments], capture_output=True).returncode == -9
+        process = subprocess.run([sys.executable, "-c", killed, *arguments], check=False, capture_output=True)
+        assert process.returncode == -9
         assert not list(Path("out").rglob("*.wav"))
-        put, again = Parts.put, []
-        monkeypatch.setattr(Parts, "put", lambda self, number, part: (again.append(number), put(self, number, part)))
+        put = Parts.put
+        again: list[int] = []
+
+        def counted(self: Parts, number: int, part: Tensor) -> None:
+            again.append(number)
+            put(self, number, part)
+
+        monkeypatch.setattr(Parts, "put", counted)
 
         predict("out", *BLOCKS)
 
