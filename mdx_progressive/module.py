@@ -28,6 +28,8 @@ from mdx_progressive.progressive import Step
 from mdx_progressive.results import Comparison, Row, curves, title
 from mdx_progressive.schedules import Linear
 from mdx_progressive.separators import Separator
+from mdx_progressive.stopwatch import Stopwatch
+from mdx_progressive.timings import PLAIN
 
 _SPAN = 10.0
 """Seconds over which the views of an ensemble are shifted where a separator has no segments."""
@@ -63,10 +65,11 @@ class Sound(NamedTuple):
 
 
 class TestOutput(TypedDict):
-    """What `test_step` returns to the callbacks."""
+    """What `test_step` returns to the callbacks; `seconds` are those of `Timing`, of the whole batch."""
 
     batch: ChunkBatch
     rows: list[Row]
+    seconds: dict[str, float]
     sound: Sound | None
 
 
@@ -161,10 +164,12 @@ class ProgressiveDemixing(LightningModule):
     def test_step(self, batch: ChunkBatch, batch_idx: int) -> TestOutput:
         """Run every method on the same chunks, from one plain pass, and measure every step."""
         if not batch.origins:
-            return TestOutput(batch=batch, rows=[], sound=None)
+            return TestOutput(batch=batch, rows=[], seconds={}, sound=None)
         if batch.references is None or batch.silent is None:
             raise MdxError("test needs the true sources: give songs with stems, --data.root FOLDER")
-        first = self._plain_pass(batch, self.methods)
+        watches = {method.name: Stopwatch(self.device) for method in self.methods}
+        with watches[PLAIN].running():
+            first = self._plain_pass(batch, self.methods)
         plain = first.of(self.targets)
         best = _Best(plain)
         last: dict[str, Tensor] = {}
@@ -172,7 +177,7 @@ class ProgressiveDemixing(LightningModule):
         measures = [metric.against(known) for metric in self.metrics]
         rows: list[Row] = []
         for method in self.methods:
-            for step, passes in self._run(method, batch, first, batch.references):
+            for step, passes in watches[method.name].over(self._run(method, batch, first, batch.references)):
                 values = {name: found for measure in measures for name, found in measure(step.estimates).items()}
                 rows += self._rows(batch, method, step, passes, values)
                 if method is self.method:
@@ -185,7 +190,8 @@ class ProgressiveDemixing(LightningModule):
             last[self.method.name] / level, last[self.oracle.name] / level if self.oracle else None,
             batch.references[:, self.indices] / level,
         )  # fmt: skip
-        return TestOutput(batch=batch, rows=rows, sound=sound)
+        seconds = {name: watch.seconds for name, watch in watches.items()}
+        return TestOutput(batch=batch, rows=rows, seconds=seconds, sound=sound)
 
     def conclude(self, results: DataFrame) -> None:
         """Compare the methods, for the callbacks.
@@ -211,7 +217,7 @@ class ProgressiveDemixing(LightningModule):
         sources = followed(methods, self.separator.sources, self.targets)
         estimates = self.separator(batch.mixture, sources)
         for watch in self.watchers:
-            watch("one-pass", 1)
+            watch(PLAIN, 1)
         return _PlainPass(sources, estimates)
 
     def _run(

@@ -1,6 +1,5 @@
 """The table of results: one row per song, chunk, method, step, source and metric; its file and its means."""
 
-import csv
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mdx_progressive.scales import Scale
-from mdx_progressive.whole_file import whole_file
+from mdx_progressive.whole_file import whole_file, write_table
 
 
 class Row(NamedTuple):
@@ -49,10 +48,8 @@ NO_VALUE = ("silent", "undefined", "infinite")
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write the whole table; the file appears, or replaces an older one, when it is complete."""
-    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(row._replace(weight=round(row.weight, 9), value=round(row.value, 6)) for row in rows)
+    rounded = (row._replace(weight=round(row.weight, 9), value=round(row.value, 6)) for row in rows)
+    write_table(path, COLUMNS, rounded)
 
 
 def read_rows(path: Path) -> pd.DataFrame:

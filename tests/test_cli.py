@@ -20,6 +20,7 @@ from mdx_progressive.cli import main
 from mdx_progressive.results import COLUMNS, read_rows
 from mdx_progressive.schedules import formulas
 from mdx_progressive.separators import SpleeterSeparator
+from mdx_progressive.timings import read_timings
 from tests.conftest import CONFIGS, RATE, SOURCES, noise, run
 
 DEMO = str(CONFIGS / "demo.yaml")
@@ -56,6 +57,16 @@ class TestTest:
         assert list(results["method"].unique()) == methods
         assert len(results) == (1 + 4 + 4 + 3 * 10 + 6) * 2 * 3
         assert results["value"].notna().all()
+
+    def test_each_method_has_its_time_and_all_together_no_more_than_the_run(self, folder: Path) -> None:
+        timings = read_timings(folder / "timings.csv")
+
+        methods = ["one-pass", "oracle", "linear", "cosine", "exponential", "karras", "recommended"]
+        assert timings["method"].tolist() == methods
+        assert set(timings["audio_seconds"]) == {1.5}
+        assert (timings["seconds"] > 0).all()
+        wall = (folder / "summary.json").stat().st_mtime - (folder / "config.yaml").stat().st_mtime
+        assert timings["seconds"].sum() < wall
 
     def test_the_config_of_the_run_can_be_run_again(self, folder: Path) -> None:
         assert run("test", "-c", str(folder / "config.yaml"), "--print_config") == 0
@@ -121,6 +132,10 @@ class TestTestOnSongs:
         assert code == 0
         results = read_rows(Path("logs/htdemucs/version_0/results.csv"))
         assert set(results["song"]) == {"one", "two"}
+        timings = read_timings(Path("logs/htdemucs/version_0/timings.csv"))
+        one, two = (timings[timings["song"] == song]["seconds"].tolist() for song in ("one", "two"))
+        assert one == two  # They were one batch.
+        assert len(one) == 3
         silent = results[results["value"].isna()]
         assert set(zip(silent["song"], silent["source"], strict=True)) == {("two", "bass")}
         printed = capsys.readouterr()

@@ -11,6 +11,7 @@ from mdx_progressive.gains import Gain, differences, last_steps, summary
 from mdx_progressive.results import curves
 from mdx_progressive.runs import Run
 from mdx_progressive.scales import Scale
+from mdx_progressive.timings import paces
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Findings:
         self.told = [name for name in others if name in run.bounds and name != self.ceiling]
         rows = run.rows[run.rows["metric"] == metric]
         self.means = curves(rows)
+        self.paces = paces(run.timings)
         self.songs: list[str] = rows["song"].unique().tolist()
         self.sources: list[str] = rows[rows["value"].notna()]["source"].unique().tolist()
         self.silent = int(rows[(rows["method"] == self.floor)]["value"].isna().sum())
