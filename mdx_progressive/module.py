@@ -2,17 +2,18 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, TypedDict
 
 import torch
 from lightning.pytorch import LightningModule
-from pandas import DataFrame
+from pandas import DataFrame, concat
 from torch import Tensor
 
 from mdx_progressive.batch import ChunkBatch, Prediction
 from mdx_progressive.errors import MdxError
+from mdx_progressive.gains import differences, last_steps
 from mdx_progressive.methods import (
     Method,
     OnePass,
@@ -25,7 +26,7 @@ from mdx_progressive.methods import (
 from mdx_progressive.metrics import BssEval, Known, Metric, Sdr, SiSdr
 from mdx_progressive.passes import pick
 from mdx_progressive.progressive import Step
-from mdx_progressive.results import Comparison, Row, curves, title
+from mdx_progressive.results import Comparison, Row, by_song, curves, title
 from mdx_progressive.schedules import Linear
 from mdx_progressive.separators import Separator
 from mdx_progressive.stopwatch import Stopwatch
@@ -193,17 +194,26 @@ class ProgressiveDemixing(LightningModule):
         seconds = {name: watch.seconds for name, watch in watches.items()}
         return TestOutput(batch=batch, rows=rows, seconds=seconds, sound=sound)
 
-    def conclude(self, results: DataFrame) -> None:
+    def conclude(self, songs: Iterable[DataFrame]) -> None:
         """Compare the methods, for the callbacks.
 
         Args:
-            results: The table of all that was measured (see `results.Row`).
+            songs: All rows of each song (see `results.Row`); one song at a time is enough to be in memory.
         """
         floor, *others = self.methods
         scales = {name: scale for metric in self.metrics for name, scale in metric.scales.items()}
+        values, gains = [], []
+        for rows in songs:
+            values.append(by_song(rows))
+            for metric, of_metric in last_steps(rows).groupby("metric", sort=False):
+                name = str(metric)
+                gained = differences(of_metric, name, floor.name, scales[name].lower_is_better)
+                gains.append(gained.assign(metric=name))
+        results = concat(values, ignore_index=True)
         measured = set(results["metric"])
         self.comparison = Comparison(
-            results=results,
+            songs=results,
+            gains=concat(gains, ignore_index=True),
             means=curves(results),
             scales={name: scale for name, scale in scales.items() if name in measured},
             caption=title(type(self.separator).__name__, list(results["song"].unique())),

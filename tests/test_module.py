@@ -1,6 +1,8 @@
 """The LightningModule under a Trainer: what it measures, and that batches change nothing."""
 
+import gc
 import shutil
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from pandas import DataFrame
 from torch import Tensor, nn
 
 from mdx_progressive.batch import ChunkBatch, Origin, Prediction
@@ -164,7 +167,7 @@ class TestTest:
 
         rows = Rows()
         trainer(callbacks=[rows]).test(module, datamodule=clip_data(spleeter, chunk=1.0), verbose=False)
-        module.conclude(table(rows.found))
+        module.conclude([table(rows.found)])
 
         comparison = module.comparison
         assert comparison is not None
@@ -176,6 +179,31 @@ class TestTest:
         assert accompaniment["infinite"].tolist() == [0] * 5
         assert accompaniment["mean"].notna().all()
         assert (comparison.means[["silent", "undefined"]] == 0).all(axis=None)
+
+    def test_the_rows_of_a_song_are_let_go_before_those_of_the_next_but_one(self, spleeter: SpleeterSeparator) -> None:
+        module = ProgressiveDemixing(spleeter, OnePass("again"), oracle=False)
+        read: list[weakref.ref[DataFrame]] = []
+
+        def songs() -> Iterator[DataFrame]:
+            for number in range(4):
+                rows = [
+                    Row(f"song {number}", chunk, method.name, 0, 1, 0.0, "vocals", "si_sdr", 1.0 * number)
+                    for chunk in range(3)
+                    for method in module.methods
+                ]
+                made = table(rows)
+                read.append(weakref.ref(made))
+                yield made
+                del made
+                gc.collect()
+                assert [each() is None for each in read[:-1]] == [True] * number
+
+        module.conclude(songs())
+
+        assert module.comparison is not None
+        assert module.comparison.songs["value"].tolist() == [0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0]
+        assert module.comparison.songs["chunks"].tolist() == [3] * 8
+        assert module.comparison.means["mean"].tolist() == [1.5, 1.5]
 
     def test_the_sound_of_the_best_step_is_that_steps(self, spleeter: SpleeterSeparator) -> None:
         module = ProgressiveDemixing(spleeter, Progressive(Linear(0.9), 4))

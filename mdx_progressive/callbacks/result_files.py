@@ -17,7 +17,7 @@ from mdx_progressive.errors import MdxError
 from mdx_progressive.journal import Journal, forget
 from mdx_progressive.module import ProgressiveDemixing, TestOutput
 from mdx_progressive.plots import curves_figure
-from mdx_progressive.results import LINE_COLUMNS, Line, lines, read_rows, write_rows, write_summary
+from mdx_progressive.results import LINE_COLUMNS, Line, lines, read_songs, write_rows, write_summary
 from mdx_progressive.stopwatch import device_name
 from mdx_progressive.timings import Timing, write_timings
 from mdx_progressive.whole_file import whole_file
@@ -103,7 +103,7 @@ class ResultFiles(Callback):
         write_timings(journal.folder / "timings.csv", journal.timings(chunks))
         results = journal.folder / "results.csv"
         write_rows(results, journal.rows(chunks))
-        pl_module.conclude(read_rows(results))
+        pl_module.conclude(read_songs(results))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, ProgressiveDemixing)
