@@ -37,6 +37,12 @@ def spleeter() -> SpleeterSeparator:
     return SpleeterSeparator()
 
 
+@pytest.fixture(scope="module")
+def narrow() -> SpleeterSeparator:
+    """Up to 700 Hz, at a sixteenth of the cost."""
+    return SpleeterSeparator(bins=64)
+
+
 def trainer(**settings: object) -> Trainer:
     return Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -66,16 +72,14 @@ def measured(
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 class TestTest:
-    def test_it_measures_every_method_step_source_and_metric_of_every_chunk(self, spleeter: SpleeterSeparator) -> None:
+    def test_it_measures_every_method_step_source_and_metric_of_every_chunk(self, narrow: SpleeterSeparator) -> None:
         module = ProgressiveDemixing(
-            spleeter, Progressive(Linear(0.9), 3), compare=[Progressive(Cosine(0.5), 1, name="short")]
+            narrow, Progressive(Linear(0.9), 3), compare=[Progressive(Cosine(0.5), 1, name="short")]
         )
 
         rows = Rows()
 
-        trainer(callbacks=[rows]).test(
-            module, datamodule=clip_data(spleeter, chunk=2.0, all_chunks=True), verbose=False
-        )
+        trainer(callbacks=[rows]).test(module, datamodule=clip_data(narrow, chunk=2.0, all_chunks=True), verbose=False)
 
         song = "The Easton Ellises - Falcon 69"
         expected = {
@@ -108,12 +112,12 @@ class TestTest:
                 assert oracle > found[song, 0, "linear", step, source, "si_sdr"]
                 assert oracle > found[song, 0, "oracle", step - 1, source, "si_sdr"]
 
-    def test_batches_and_targets_give_the_numbers_of_one_at_a_time(self, spleeter: SpleeterSeparator) -> None:
+    def test_batches_and_targets_give_the_numbers_of_one_at_a_time(self, narrow: SpleeterSeparator) -> None:
         settings = {"chunk": 1.5, "all_chunks": True}
 
-        alone = measured(spleeter, clip_data(spleeter, **settings))
-        batched = measured(spleeter, clip_data(spleeter, **settings, batch_size=4))
-        single = measured(spleeter, clip_data(spleeter, **settings, batch_size=2), targets=["accompaniment"])
+        alone = measured(narrow, clip_data(narrow, **settings))
+        batched = measured(narrow, clip_data(narrow, **settings, batch_size=4))
+        single = measured(narrow, clip_data(narrow, **settings, batch_size=2), targets=["accompaniment"])
 
         assert batched.keys() == alone.keys()
         assert batched == pytest.approx(alone, abs=1e-3)
@@ -123,9 +127,10 @@ class TestTest:
 
     def test_so_it_is_with_demucs(self, small_htdemucs_file: Path) -> None:
         separator, settings = DemucsSeparator(weights=small_htdemucs_file), {"chunk": 1.9, "all_chunks": True}
+        two = ["bass", "vocals"]
 
-        alone = measured(separator, clip_data(separator, **settings), steps=1)
-        batched = measured(separator, clip_data(separator, **settings, batch_size=4), steps=1)
+        alone = measured(separator, clip_data(separator, **settings), two, steps=1)
+        batched = measured(separator, clip_data(separator, **settings, batch_size=4), two, steps=1)
         single = measured(separator, clip_data(separator, **settings), targets=["bass"], steps=1)
 
         assert batched == pytest.approx(alone, abs=1e-3)
