@@ -59,7 +59,7 @@ def parser() -> ArgumentParser:
         "runs", nargs="+", type=Path, metavar="RUN", help="Folder of a run of `test`, or its results.csv."
     )
     made.add_argument("--metric", default="si_sdr", help="Name of the metric (default: si_sdr).")
-    made.add_argument("--against", default="one-pass", help="Method to compare with (default: one-pass).")
+    made.add_argument("--against", default=PLAIN, help=f"Method to compare with (default: {PLAIN}).")
     made.add_argument("--steps", action="store_true", help="Show every step, not the last one alone.")
     made.add_argument(
         "--leave-one-out",
@@ -86,7 +86,7 @@ def compare(args: Sequence[str]) -> None:
     bounds = {bound for run in runs for bound in run.bounds}
     scale = runs[0].scale
     ends = last_steps(table)
-    of_methods = {name: pace for run in runs for name, pace in run.paces.items()}
+    times = {name: pace for run in runs for name, pace in run.paces.items()}
     gains = summary(table if wanted.steps else ends)
     if wanted.leave_one_out:
         chosen = choice(ends[~ends["method"].isin(bounds)])
@@ -97,9 +97,9 @@ def compare(args: Sequence[str]) -> None:
     falls = " (lower is better: a gain is a fall)" if scale.lower_is_better else ""
     songs = table["song"].nunique()
     heading = f"Gain in {wanted.metric}{falls} over {wanted.against}{unit}; {songs} songs"
-    _print(gains, of_methods, heading, [run.clock for run in runs if run.clock])
+    _print(gains, times, heading, [run.clock for run in runs if run.clock])
     if wanted.out is not None:
-        _write(wanted.out, gains, of_methods)
+        _write(wanted.out, gains, times)
 
 
 def _of_run(run: Path, wanted: Namespace, alone: bool) -> _Found:
@@ -125,9 +125,7 @@ def _of_run(run: Path, wanted: Namespace, alone: bool) -> _Found:
     )
 
 
-def _print(
-    gains: Sequence[Gain], of_methods: Mapping[tuple[str, int], Pace], heading: str, clocks: Sequence[str]
-) -> None:
+def _print(gains: Sequence[Gain], times: Mapping[tuple[str, int], Pace], heading: str, clocks: Sequence[str]) -> None:
     sources = _sources(gains)
     notes = "s/s: seconds of computing for a second of music. 95 %: bootstrap over songs. p: Wilcoxon over songs."
     overall = Table(title=heading, caption="\n".join([notes, *clocks]), **_STYLE)
@@ -142,7 +140,7 @@ def _print(
     for gain in gains:
         name = f"{gain.method} {gain.step}"
         one_song = math.isnan(gain.low)
-        pace = of_methods.get((gain.method, gain.step))
+        pace = times.get((gain.method, gain.step))
         overall.add_row(
             name, f"{gain.passes:.3g}",
             f"x{pace.over_one_pass:#.3g}" if pace else "", f"{pace.real_time_factor:#.3g}" if pace else "",
@@ -156,13 +154,13 @@ def _print(
     console.print(of_sources)
 
 
-def _write(path: Path, gains: Sequence[Gain], of_methods: Mapping[tuple[str, int], Pace]) -> None:
+def _write(path: Path, gains: Sequence[Gain], times: Mapping[tuple[str, int], Pace]) -> None:
     sources = _sources(gains)
     plain = [field for field in Gain._fields if field != "by_source"]
     rows = [
         {
             **{field: getattr(gain, field) for field in plain},
-            **dict(zip(Pace._fields, of_methods.get((gain.method, gain.step), (None, None)), strict=True)),
+            **dict(zip(Pace._fields, times.get((gain.method, gain.step), (None, None)), strict=True)),
             **{source: gain.by_source.get(source) for source in sources},
         }
         for gain in gains

@@ -76,7 +76,8 @@ class Journal:
     def timings(self, chunks: Mapping[Chunk, Line]) -> Iterator[Timing]:
         """How long the methods took over these chunks, in the order of `rows`."""
         for place, entry in _entries(chunks):
-            yield from (Timing(*place, *values) for values in entry["timings"])
+            # Versions before this kept no times, and a run of theirs may be gone on with.
+            yield from (Timing(*place, *values) for values in entry.get("timings", []))
 
     def close(self) -> None:
         """Let other runs into the folder; the files stay."""

@@ -90,6 +90,18 @@ def test_a_song_whose_files_have_changed_is_measured_again_and_then_counts(tmp_p
     journal.close()
 
 
+def test_a_run_of_a_version_that_kept_no_times_is_gone_on_with(tmp_path: Path) -> None:
+    values = [row[2:] for row in rows("a")]
+    JsonLines(tmp_path / "measured.0.jsonl").append({"song": "a", "chunk": 0, "stamp": stamp("a"), "rows": values})
+    journal = filled(tmp_path, ("b", 0))
+
+    chunks = journal.chunks(stamp)
+
+    assert [row.song for row in journal.rows(chunks)] == ["a", "a", "b", "b"]
+    assert list(journal.timings(chunks)) == timings("b")
+    journal.close()
+
+
 def test_a_complete_run_leaves_nothing_behind(tmp_path: Path) -> None:
     journal = filled(tmp_path, ("a", 0))
     journal.remove()
