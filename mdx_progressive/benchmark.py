@@ -7,7 +7,6 @@ what this package does to the process.
 
 import json
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from multiprocessing import get_context
@@ -31,6 +30,7 @@ from mdx_progressive.methods import Method, followed
 from mdx_progressive.metrics import si_sdr
 from mdx_progressive.passes import pick
 from mdx_progressive.separators import Separator
+from mdx_progressive.stopwatch import Stopwatch
 from mdx_progressive.whole_file import whole_file
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -245,11 +245,10 @@ class Benchmark:
     def _seconds(self, run: Callable[[], object], warm: bool = False) -> float:
         if warm:
             run()
-        _synchronise(self.device)
-        begin = time.perf_counter()
-        run()
-        _synchronise(self.device)
-        return time.perf_counter() - begin
+        watch = Stopwatch(self.device)
+        with watch.running():
+            run()
+        return watch.seconds
 
     def _precision(self, precision: Precision) -> torch.autocast:
         kind = _TYPES[precision]
@@ -303,17 +302,11 @@ def _serve(connection: Connection, separator: Separator, mixture: Tensor, device
     with torch.inference_mode():
         while passes := connection.recv():
             restart_peak_memory(device)
-            _synchronise(device)
-            begin = time.perf_counter()
-            for _ in range(passes):
-                run(mixture)
-            _synchronise(device)
-            connection.send((time.perf_counter() - begin, peak_memory(device)))
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
+            watch = Stopwatch(device)
+            with watch.running():
+                for _ in range(passes):
+                    run(mixture)
+            connection.send((watch.seconds, peak_memory(device)))
 
 
 def report(costs: list[Cost], floors: list[Floor], title: str, path: Path) -> None:

@@ -2,9 +2,9 @@
 
 import math
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from rich import box
@@ -16,6 +16,7 @@ from mdx_progressive.errors import MdxError
 from mdx_progressive.gains import Gain, choice, differences, last_steps, summary
 from mdx_progressive.runs import read_run
 from mdx_progressive.scales import Scale
+from mdx_progressive.timings import PLAIN, Pace, paces
 from mdx_progressive.whole_file import whole_file
 
 _FORMATS = {".csv": None, ".md": "github", ".tex": "latex_booktabs"}
@@ -23,11 +24,30 @@ _STYLE: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": 0, "title_justify":
 _DESCRIPTION = """\
 What the methods of one or several runs of `test` gain over one pass (or over another method), paired song by song:
 mean over songs and sources with the 95 % bootstrap interval over songs, share of songs and sources that improve,
-worst case, Wilcoxon's test over songs, forward passes.
+worst case, Wilcoxon's test over songs, forward passes, time (seconds of computing for a second of music, and how
+many times that of one pass; runs of older versions have none).
 
   mdx-progressive compare logs/demo/version_0
   mdx-progressive compare logs/run/version_3 logs/run/version_4 --against ensemble --metric sdr --out gains.md
 """
+
+
+class _Found(NamedTuple):
+    """What a run has found.
+
+    Args:
+        differences: What `differences` made of it.
+        bounds: Its methods that are told the truth.
+        scale: What the metric stands for.
+        paces: What methods take in time, by name and last step: the time of a method is that of all its steps.
+        clock: What one pass takes, in words; empty where it is not known.
+    """
+
+    differences: pd.DataFrame
+    bounds: list[str]
+    scale: Scale
+    paces: dict[tuple[str, int], Pace]
+    clock: str
 
 
 def parser() -> ArgumentParser:
@@ -39,7 +59,7 @@ def parser() -> ArgumentParser:
         "runs", nargs="+", type=Path, metavar="RUN", help="Folder of a run of `test`, or its results.csv."
     )
     made.add_argument("--metric", default="si_sdr", help="Name of the metric (default: si_sdr).")
-    made.add_argument("--against", default="one-pass", help="Method to compare with (default: one-pass).")
+    made.add_argument("--against", default=PLAIN, help=f"Method to compare with (default: {PLAIN}).")
     made.add_argument("--steps", action="store_true", help="Show every step, not the last one alone.")
     made.add_argument(
         "--leave-one-out",
@@ -62,10 +82,11 @@ def compare(args: Sequence[str]) -> None:
     if wanted.out is not None and wanted.out.suffix not in _FORMATS:
         raise MdxError(f"--out {wanted.out}: the name must end in one of {', '.join(_FORMATS)}")
     runs = [_of_run(run, wanted, alone=len(wanted.runs) == 1) for run in wanted.runs]
-    table = pd.concat([each for each, *_ in runs], ignore_index=True)
-    bounds = {bound for _, of_run, _ in runs for bound in of_run}
-    scale = runs[0][2]
+    table = pd.concat([run.differences for run in runs], ignore_index=True)
+    bounds = {bound for run in runs for bound in run.bounds}
+    scale = runs[0].scale
     ends = last_steps(table)
+    times = {name: pace for run in runs for name, pace in run.paces.items()}
     gains = summary(table if wanted.steps else ends)
     if wanted.leave_one_out:
         chosen = choice(ends[~ends["method"].isin(bounds)])
@@ -75,32 +96,42 @@ def compare(args: Sequence[str]) -> None:
     unit = f", {scale.unit}" if scale.unit else ""
     falls = " (lower is better: a gain is a fall)" if scale.lower_is_better else ""
     songs = table["song"].nunique()
-    _print(gains, f"Gain in {wanted.metric}{falls} over {wanted.against}{unit}; {songs} songs")
+    heading = f"Gain in {wanted.metric}{falls} over {wanted.against}{unit}; {songs} songs"
+    _print(gains, times, heading, [run.clock for run in runs if run.clock])
     if wanted.out is not None:
-        _write(wanted.out, gains)
+        _write(wanted.out, gains, times)
 
 
-def _of_run(run: Path, wanted: Namespace, alone: bool) -> tuple[pd.DataFrame, list[str], Scale]:
-    """The differences of a run, which of its methods are bounds, and what the metric stands for.
-
-    Methods are named after the run where there are several.
-    """
+def _of_run(run: Path, wanted: Namespace, alone: bool) -> _Found:
+    """What a run has found; its methods are named after it where there are several."""
     found = read_run(run)
     prefix, scale = "" if alone else f"{run} ", found.scale(wanted.metric)
     try:
         table = differences(found.rows, wanted.metric, wanted.against, scale.lower_is_better)
     except MdxError as error:
         raise MdxError(f"{found.path}: {error}") from error
+    last = last_steps(table).groupby("method")["step"].first()
     table["method"] = prefix + table["method"]
-    return table, [prefix + name for name in found.bounds], scale
+    taken, clock = paces(found.timings), ""
+    if taken:
+        devices = ", ".join(found.timings["device"].unique())
+        clock = f"{prefix}{PLAIN}: {taken[PLAIN].real_time_factor:#.3g} s for a second of music ({devices})"
+    return _Found(
+        differences=table,
+        bounds=[prefix + name for name in found.bounds],
+        scale=scale,
+        paces={(prefix + name, last[name]): pace for name, pace in taken.items() if name in last},
+        clock=clock,
+    )
 
 
-def _print(gains: Sequence[Gain], heading: str) -> None:
+def _print(gains: Sequence[Gain], times: Mapping[tuple[str, int], Pace], heading: str, clocks: Sequence[str]) -> None:
     sources = _sources(gains)
-    overall = Table(title=heading, caption="95 %: bootstrap over songs. p: Wilcoxon over songs.", **_STYLE)
+    notes = "s/s: seconds of computing for a second of music. 95 %: bootstrap over songs. p: Wilcoxon over songs."
+    overall = Table(title=heading, caption="\n".join([notes, *clocks]), **_STYLE)
     of_sources = Table(title="By source", **_STYLE)
     for table, columns in (
-        (overall, ["passes", "mean", "95 %", "median", "better", "worst", "p"]),
+        (overall, ["passes", "time", "s/s", "mean", "95 %", "median", "better", "worst", "p"]),
         (of_sources, [*sources, "worst at"]),
     ):
         table.add_column("method", overflow="fold")
@@ -109,8 +140,11 @@ def _print(gains: Sequence[Gain], heading: str) -> None:
     for gain in gains:
         name = f"{gain.method} {gain.step}"
         one_song = math.isnan(gain.low)
+        pace = times.get((gain.method, gain.step))
         overall.add_row(
-            name, f"{gain.passes:.3g}", f"{gain.mean:+.2f}", "" if one_song else f"{gain.low:+.2f} {gain.high:+.2f}",
+            name, f"{gain.passes:.3g}",
+            f"x{pace.over_one_pass:#.3g}" if pace else "", f"{pace.real_time_factor:#.3g}" if pace else "",
+            f"{gain.mean:+.2f}", "" if one_song else f"{gain.low:+.2f} {gain.high:+.2f}",
             f"{gain.median:+.2f}", f"{gain.improved:.0%}", f"{gain.worst:+.2f}", "" if one_song else f"{gain.p:.1g}",
         )  # fmt: skip
         means = [f"{gain.by_source[source]:+.2f}" if source in gain.by_source else "" for source in sources]
@@ -120,12 +154,13 @@ def _print(gains: Sequence[Gain], heading: str) -> None:
     console.print(of_sources)
 
 
-def _write(path: Path, gains: Sequence[Gain]) -> None:
+def _write(path: Path, gains: Sequence[Gain], times: Mapping[tuple[str, int], Pace]) -> None:
     sources = _sources(gains)
     plain = [field for field in Gain._fields if field != "by_source"]
     rows = [
         {
             **{field: getattr(gain, field) for field in plain},
+            **dict(zip(Pace._fields, times.get((gain.method, gain.step), (None, None)), strict=True)),
             **{source: gain.by_source.get(source) for source in sources},
         }
         for gain in gains

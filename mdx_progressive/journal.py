@@ -5,6 +5,7 @@ Each process appends a line of JSON for each chunk to a file of its own in the r
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -12,6 +13,7 @@ from mdx_progressive.batch import Origin
 from mdx_progressive.errors import MdxError
 from mdx_progressive.json_lines import JsonLines
 from mdx_progressive.results import Row
+from mdx_progressive.timings import Timing
 
 _SHARES = "measured.*.jsonl"
 _LOCK = ".lock"
@@ -48,10 +50,10 @@ class Journal:
             raise MdxError(f"{folder}: another run is writing to it") from error
         self._lines = JsonLines(folder / _SHARES.replace("*", str(rank)))
 
-    def append(self, origin: Origin, stamp: str, rows: Sequence[Row]) -> None:
-        """Add a chunk's rows, and hand them to the operating system."""
-        values = [row[2:] for row in rows]
-        self._lines.append({"song": origin.song, "chunk": origin.chunk, "stamp": stamp, "rows": values})
+    def append(self, origin: Origin, stamp: str, rows: Sequence[Row], timings: Sequence[Timing]) -> None:
+        """Add what was measured of a chunk, and hand it to the operating system."""
+        found = {"rows": [row[2:] for row in rows], "timings": [timing[2:] for timing in timings]}
+        self._lines.append({"song": origin.song, "chunk": origin.chunk, "stamp": stamp, **found})
         self.appended += 1
 
     def chunks(self, stamp: Stamp) -> dict[Chunk, Line]:
@@ -68,10 +70,14 @@ class Journal:
 
     def rows(self, chunks: Mapping[Chunk, Line]) -> Iterator[Row]:
         """The rows of these chunks in the order of songs and chunks; one chunk at a time is in memory."""
-        for song, chunk in sorted(chunks):
-            share, start = chunks[song, chunk]
-            for values in share.at(start)["rows"]:
-                yield Row(song, chunk, *values)
+        for place, entry in _entries(chunks):
+            yield from (Row(*place, *values) for values in entry["rows"])
+
+    def timings(self, chunks: Mapping[Chunk, Line]) -> Iterator[Timing]:
+        """How long the methods took over these chunks, in the order of `rows`."""
+        for place, entry in _entries(chunks):
+            # Versions before this kept no times, and a run of theirs may be gone on with.
+            yield from (Timing(*place, *values) for values in entry.get("timings", []))
 
     def close(self) -> None:
         """Let other runs into the folder; the files stay."""
@@ -82,6 +88,12 @@ class Journal:
         self.close()
         forget(self.folder)
         (self.folder / _LOCK).unlink(missing_ok=True)
+
+
+def _entries(chunks: Mapping[Chunk, Line]) -> Iterator[tuple[Chunk, dict[str, Any]]]:
+    for place in sorted(chunks):
+        share, start = chunks[place]
+        yield place, share.at(start)
 
 
 def forget(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,12 +10,13 @@ from typing import NamedTuple, TypedDict
 
 import torch
 from lightning.pytorch import LightningModule
-from pandas import DataFrame
+from pandas import DataFrame, concat
 from torch import Tensor
 
 from mdx_progressive.batch import ChunkBatch, Prediction
 from mdx_progressive.blocks import Block, joined
 from mdx_progressive.errors import MdxError
+from mdx_progressive.gains import differences, last_steps
 from mdx_progressive.methods import (
     Method,
     OnePass,
@@ -29,9 +30,11 @@ from mdx_progressive.metrics import BssEval, Known, Metric, Sdr, SiSdr
 from mdx_progressive.parts import Parts
 from mdx_progressive.passes import pick
 from mdx_progressive.progressive import Step
-from mdx_progressive.results import Comparison, Row, curves, title
+from mdx_progressive.results import Comparison, Row, by_song, curves, title
 from mdx_progressive.schedules import Linear
 from mdx_progressive.separators import Separator
+from mdx_progressive.stopwatch import Stopwatch
+from mdx_progressive.timings import PLAIN
 
 _SPAN = 10.0
 """Seconds over which the views of an ensemble are shifted where a separator has no segments."""
@@ -67,10 +70,11 @@ class Sound(NamedTuple):
 
 
 class TestOutput(TypedDict):
-    """What `test_step` returns to the callbacks."""
+    """What `test_step` returns to the callbacks; `seconds` are those of `Timing`, of the whole batch."""
 
     batch: ChunkBatch
     rows: list[Row]
+    seconds: dict[str, float]
     sound: Sound | None
 
 
@@ -165,10 +169,12 @@ class ProgressiveDemixing(LightningModule):
     def test_step(self, batch: ChunkBatch, batch_idx: int) -> TestOutput:
         """Run every method on the same chunks, from one plain pass, and measure every step."""
         if not batch.origins:
-            return TestOutput(batch=batch, rows=[], sound=None)
+            return TestOutput(batch=batch, rows=[], seconds={}, sound=None)
         if batch.references is None or batch.silent is None:
             raise MdxError("test needs the true sources: give songs with stems, --data.root FOLDER")
-        parts = [_Part(block, heard, self._plain_pass(heard, self.methods)) for block, heard in batch.parts()]
+        watches = {method.name: Stopwatch(self.device) for method in self.methods}
+        with watches[PLAIN].running():
+            parts = [_Part(block, heard, self._plain_pass(heard, self.methods)) for block, heard in batch.parts()]
         plain = self._joined([part.kept(part.first.of(self.targets)) for part in parts])
         best = _Best(plain)
         last: dict[str, Tensor] = {}
@@ -176,7 +182,7 @@ class ProgressiveDemixing(LightningModule):
         measures = [metric.against(known) for metric in self.metrics]
         rows: list[Row] = []
         for method in self.methods:
-            for step, passes in self._steps(method, parts):
+            for step, passes in watches[method.name].over(self._steps(method, parts)):
                 values = {name: found for measure in measures for name, found in measure(step.estimates).items()}
                 rows += self._rows(batch, method, step, passes, values)
                 if method is self.method:
@@ -189,19 +195,29 @@ class ProgressiveDemixing(LightningModule):
             last[self.method.name] / level, last[self.oracle.name] / level if self.oracle else None,
             batch.references[:, self.indices] / level,
         )  # fmt: skip
-        return TestOutput(batch=batch, rows=rows, sound=sound)
+        seconds = {name: watch.seconds for name, watch in watches.items()}
+        return TestOutput(batch=batch, rows=rows, seconds=seconds, sound=sound)
 
-    def conclude(self, results: DataFrame) -> None:
+    def conclude(self, songs: Iterable[DataFrame]) -> None:
         """Compare the methods, for the callbacks.
 
         Args:
-            results: The table of all that was measured (see `results.Row`).
+            songs: All rows of each song (see `results.Row`); one song at a time is enough to be in memory.
         """
         floor, *others = self.methods
         scales = {name: scale for metric in self.metrics for name, scale in metric.scales.items()}
+        values, gains = [], []
+        for rows in songs:
+            values.append(by_song(rows))
+            for metric, of_metric in last_steps(rows).groupby("metric", sort=False):
+                name = str(metric)
+                gained = differences(of_metric, name, floor.name, scales[name].lower_is_better)
+                gains.append(gained.assign(metric=name))
+        results = concat(values, ignore_index=True)
         measured = set(results["metric"])
         self.comparison = Comparison(
-            results=results,
+            songs=results,
+            gains=concat(gains, ignore_index=True),
             means=curves(results),
             scales={name: scale for name, scale in scales.items() if name in measured},
             caption=title(type(self.separator).__name__, list(results["song"].unique())),
@@ -239,7 +255,7 @@ class ProgressiveDemixing(LightningModule):
         sources = followed(methods, self.separator.sources, self.targets)
         estimates = self.separator(batch.mixture, sources)
         for watch in self.watchers:
-            watch("one-pass", 1)
+            watch(PLAIN, 1)
         return _PlainPass(sources, estimates)
 
     def _run(

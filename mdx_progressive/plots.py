@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mdx_progressive.gains import differences, last_steps
-from mdx_progressive.results import Comparison, finite, pick
+from mdx_progressive.gains import last_steps
+from mdx_progressive.results import Comparison, pick
 from mdx_progressive.schedules import Schedule
 
 
@@ -53,17 +53,15 @@ def songs_figure(comparison: Comparison, metric: str) -> Figure:
         metric: Name of the metric.
     """
     scale, between, floor = comparison.scales[metric], comparison.between, comparison.floor
-    gains = differences(comparison.results, metric, floor, scale.lower_is_better)
-    of_metric = comparison.results[comparison.results["metric"] == metric]
-    values = finite(last_steps(of_metric)).groupby(["method", "song", "source"], sort=False)["value"].mean()
-    ends, songs = last_steps(gains), values.reset_index()
+    gains = comparison.gains[comparison.gains["metric"] == metric]
+    songs = last_steps(comparison.songs[comparison.songs["metric"] == metric]).dropna(subset="value")
     sources = _measured(comparison, metric)
     figure = Figure(figsize=(max(1, len(sources)) * 4.4, 6.4), layout="constrained")
     axes = figure.subplots(2, max(1, len(sources)), squeeze=False)
     shown = [floor, *between, *([comparison.ceiling] if comparison.ceiling else [])]
     for column, source in enumerate(sources):
         above, below = axes[:, column]
-        _boxes(above, ends[ends["source"] == source], "gain", between)
+        _boxes(above, gains[gains["source"] == source], "gain", between)
         above.axhline(0, color="0.35", linestyle=":")
         above.set_title(source)
         _boxes(below, songs[songs["source"] == source], "value", shown)
@@ -74,7 +72,7 @@ def songs_figure(comparison: Comparison, metric: str) -> Figure:
 
 
 def weights_figure(comparison: Comparison) -> Figure:
-    """The blend weights that the methods have used: mean over the chunks, from the lowest to the highest as a band.
+    """The blend weights that the methods have used: mean over the songs, from the lowest to the highest as a band.
 
     Args:
         comparison: What was found. Sources with the same weights share a panel; a method that has no one weight a step
@@ -82,7 +80,7 @@ def weights_figure(comparison: Comparison) -> Figure:
     """
     metric = next(iter(comparison.scales))
     bounds = [comparison.ceiling] if comparison.ceiling else []
-    rows = comparison.results[comparison.results["metric"] == metric].dropna(subset="weight")
+    rows = comparison.songs[comparison.songs["metric"] == metric].dropna(subset="weight")
     rows = rows[rows["method"].isin([*comparison.between, *bounds])]
     used = rows.groupby(["source", "method", "step"], sort=False)["weight"].agg(["mean", "min", "max"])
     panels: dict[tuple[float, ...], list[str]] = {}

@@ -1,17 +1,16 @@
 """The table of results: one row per song, chunk, method, step, source and metric; its file and its means."""
 
-import csv
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from mdx_progressive.scales import Scale
-from mdx_progressive.whole_file import whole_file
+from mdx_progressive.whole_file import whole_file, write_table
 
 
 class Row(NamedTuple):
@@ -45,19 +44,36 @@ AGGREGATION = "mean over songs of the mean over each song's chunks"
 """How the means of a run come about."""
 NO_VALUE = ("silent", "undefined", "infinite")
 """Why a chunk may have no finite value (see `metrics`)."""
+_CURVE = ["metric", "method", "source", "step"]
+_FORM: dict[str, Any] = {
+    "dtype": {"song": str, "method": str, "source": str, "metric": str},
+    "keep_default_na": False,  # A song may be called NA.
+    "na_values": {"weight": ["nan"], "value": ["nan"]},
+}
+_PIECE = 100_000
+"""Rows that are read at a time."""
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write the whole table; the file appears, or replaces an older one, when it is complete."""
-    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(row._replace(weight=round(row.weight, 9), value=round(row.value, 6)) for row in rows)
+    rounded = (row._replace(weight=round(row.weight, 9), value=round(row.value, 6)) for row in rows)
+    write_table(path, COLUMNS, rounded)
 
 
 def read_rows(path: Path) -> pd.DataFrame:
-    """The table of a run."""
-    return pd.read_csv(path, dtype={"song": str, "method": str, "source": str, "metric": str})
+    """The whole table of a run."""
+    found: pd.DataFrame = pd.read_csv(path, **_FORM)
+    return found
+
+
+def read_songs(path: Path) -> Iterator[pd.DataFrame]:
+    """The rows of one song after the other, which stand together in the table of a run; one song is in memory."""
+    begun: list[pd.DataFrame] = []
+    for piece in pd.read_csv(path, chunksize=_PIECE, **_FORM):
+        songs = [rows for _, rows in pd.concat([*begun, piece]).groupby("song", sort=False)]
+        yield from songs[:-1]
+        begun = songs[-1:]
+    yield from begun
 
 
 def table(rows: Sequence[Row]) -> pd.DataFrame:
@@ -65,20 +81,18 @@ def table(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def curves(results: pd.DataFrame) -> pd.DataFrame:
-    """Mean, minimum and maximum over songs for every metric, method, source and step.
+def by_song(results: pd.DataFrame) -> pd.DataFrame:
+    """What is left of each song for every metric, method, source and step: the mean over its chunks.
 
-    The value of a song is the mean over its chunks. What has no finite value is left out and counted, by its reason
-    (see `metrics`).
+    What has no finite value is left out and counted, by its reason (see `metrics`).
 
     Args:
-        results: A table of rows.
+        results: A table of rows, of one song or several, each of them whole.
 
     Returns:
-        A table with the columns metric, method, source, step, passes, weight, mean, min, max, songs (how many had a
-        value), silent, undefined and infinite (how many chunks had none), in the order in which the methods were run.
+        A table with the columns metric, method, source, step, song, passes, weight, value (NaN where no chunk has one),
+        chunks, silent, undefined and infinite (how many chunks there were, and had no value), in the order of the rows.
     """
-    keys = ["metric", "method", "source", "step"]
     values = results["value"]
     # Silence is a property of the true source: by no metric, method or step there is a value.
     heard = values.notna().groupby([results["song"], results["chunk"], results["source"]]).transform("any")
@@ -86,25 +100,41 @@ def curves(results: pd.DataFrame) -> pd.DataFrame:
     marked = results.assign(
         value=values.mask(infinite), silent=~heard, undefined=heard & values.isna(), infinite=infinite
     )
-    over_songs = marked.groupby([*keys, "song"], sort=False)["value"].mean().groupby(keys, sort=False)
-    grouped = marked.groupby(keys, sort=False)
+    grouped = marked.groupby([*_CURVE, "song"], sort=False)
     return pd.DataFrame(
         {
             "passes": grouped["passes"].first(),
             "weight": grouped["weight"].first(),
-            "mean": over_songs.mean(),
-            "min": over_songs.min(),
-            "max": over_songs.max(),
-            "songs": over_songs.count(),
+            "value": grouped["value"].mean(),
+            "chunks": grouped.size(),
             **{reason: grouped[reason].sum() for reason in NO_VALUE},
         }
     ).reset_index()
 
 
-def finite(results: pd.DataFrame) -> pd.DataFrame:
-    """The rows that have a finite value: those that means, differences and charts are of."""
-    kept: pd.DataFrame = results[np.isfinite(results["value"])]
-    return kept
+def curves(songs: pd.DataFrame) -> pd.DataFrame:
+    """Mean, minimum and maximum over songs for every metric, method, source and step.
+
+    Args:
+        songs: The table that `by_song` makes.
+
+    Returns:
+        A table with the columns metric, method, source, step, passes, weight, mean, min, max, songs (how many had a
+        value), silent, undefined and infinite (how many chunks had none), in the order in which the methods were run.
+    """
+    grouped = songs.groupby(_CURVE, sort=False)
+    values = grouped["value"]
+    return pd.DataFrame(
+        {
+            "passes": grouped["passes"].first(),
+            "weight": grouped["weight"].first(),
+            "mean": values.mean(),
+            "min": values.min(),
+            "max": values.max(),
+            "songs": values.count(),
+            **{reason: grouped[reason].sum() for reason in NO_VALUE},
+        }
+    ).reset_index()
 
 
 def title(separator: str, songs: Sequence[str]) -> str:
@@ -127,8 +157,10 @@ class Comparison(NamedTuple):
     """What a run of `test` has found, for its tables and charts.
 
     Args:
-        results: The table of all rows.
-        means: The table that `curves` makes of it.
+        songs: The table that `by_song` makes of what was measured.
+        gains: What the methods gain over the lower bound at their last step on each song: for each metric what
+            `gains.differences` makes, with the metric's name in a further column.
+        means: The table that `curves` makes of the songs.
         scales: What the numbers of each metric stand for.
         caption: What was measured, on which songs.
         floor: The method that is the lower bound.
@@ -136,7 +168,8 @@ class Comparison(NamedTuple):
         between: The methods between them.
     """
 
-    results: pd.DataFrame
+    songs: pd.DataFrame
+    gains: pd.DataFrame
     means: pd.DataFrame
     scales: dict[str, Scale]
     caption: str

@@ -1,4 +1,4 @@
-"""A run of `test` as it lies on disk: its table of rows and the facts beside it."""
+"""A run of `test` as it lies on disk: its tables and the facts beside them."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,7 @@ import pandas as pd
 from mdx_progressive.errors import MdxError
 from mdx_progressive.results import COLUMNS, read_rows
 from mdx_progressive.scales import Scale
+from mdx_progressive.timings import read_timings
 
 
 class Run(NamedTuple):
@@ -17,12 +18,14 @@ class Run(NamedTuple):
     Args:
         path: Its table, results.csv.
         rows: The rows of that table (see `results.Row`).
+        timings: Those of timings.csv (see `timings.Timing`); none of a run that has no such file.
         facts: What summary.json says of the separator and the methods.
         bounds: Names of the methods that are told the true sources.
     """
 
     path: Path
     rows: pd.DataFrame
+    timings: pd.DataFrame
     facts: dict[str, Any]
     bounds: list[str]
 
@@ -44,7 +47,7 @@ def read_run(place: Path) -> Run:
         place: Its folder, or its results.csv.
 
     Raises:
-        MdxError: If there is no table or no summary, or they are not what `test` writes.
+        MdxError: If there is no table or no summary, or one of the files is not what `test` writes.
     """
     path = place / "results.csv" if place.is_dir() else place
     if not path.is_file():
@@ -54,8 +57,9 @@ def read_run(place: Path) -> Run:
         if missing := [column for column in COLUMNS if column not in rows.columns]:
             raise ValueError(f"it has no column {', '.join(missing)}")
         facts = json.loads(path.with_name("summary.json").read_text(encoding="utf-8"))
-        return Run(path, rows, facts, list(facts["bounds"]))
+        bounds = list(facts["bounds"])
     except FileNotFoundError as error:
         raise MdxError(f"{path}: there is no summary.json beside it; did the run finish?") from error
     except (KeyError, TypeError, ValueError) as error:
         raise MdxError(f"{path} is no table of results of `mdx-progressive test`: {error}") from error
+    return Run(path, rows, read_timings(path.with_name("timings.csv")), facts, bounds)

@@ -20,12 +20,14 @@ from mdx_progressive.cli import main
 from mdx_progressive.results import COLUMNS, read_rows
 from mdx_progressive.schedules import formulas
 from mdx_progressive.separators import SpleeterSeparator
-from tests.conftest import CONFIGS, RATE, SOURCES, noise, run
+from mdx_progressive.timings import read_timings
+from tests.conftest import CONFIGS, NARROW, RATE, SOURCES, noise, run
+from tests.stopping import forked
 
 DEMO = str(CONFIGS / "demo.yaml")
 HTDEMUCS = str(CONFIGS / "htdemucs.yaml")
 METHODS = CONFIGS / "method"
-QUICK = ["--data.chunk", "1.5", "--model.compare", "null", "--model.method.steps", "2"]
+QUICK = [*NARROW, "--data.chunk", "1.5", "--model.compare", "null", "--model.method.steps", "2"]
 
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -43,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert run("test", "-c", DEMO, "--data.chunk", "1.5", "--model.method.steps", "3") == 0
+        assert run("test", "-c", DEMO, *NARROW, "--data.chunk", "1.5", "--model.method.steps", "3") == 0
     return folder / "logs" / "demo" / "version_0"
 
 
@@ -56,6 +58,16 @@ class TestTest:
         assert list(results["method"].unique()) == methods
         assert len(results) == (1 + 4 + 4 + 3 * 10 + 6) * 2 * 3
         assert results["value"].notna().all()
+
+    def test_each_method_has_its_time_and_all_together_no_more_than_the_run(self, folder: Path) -> None:
+        timings = read_timings(folder / "timings.csv")
+
+        methods = ["one-pass", "oracle", "linear", "cosine", "exponential", "karras", "recommended"]
+        assert timings["method"].tolist() == methods
+        assert set(timings["audio_seconds"]) == {1.5}
+        assert (timings["seconds"] > 0).all()
+        wall = (folder / "summary.json").stat().st_mtime - (folder / "config.yaml").stat().st_mtime
+        assert timings["seconds"].sum() < wall
 
     def test_the_config_of_the_run_can_be_run_again(self, folder: Path) -> None:
         assert run("test", "-c", str(folder / "config.yaml"), "--print_config") == 0
@@ -121,6 +133,10 @@ class TestTestOnSongs:
         assert code == 0
         results = read_rows(Path("logs/htdemucs/version_0/results.csv"))
         assert set(results["song"]) == {"one", "two"}
+        timings = read_timings(Path("logs/htdemucs/version_0/timings.csv"))
+        one, two = (timings[timings["song"] == song]["seconds"].tolist() for song in ("one", "two"))
+        assert one == two  # They were one batch.
+        assert len(one) == 3
         silent = results[results["value"].isna()]
         assert set(zip(silent["song"], silent["source"], strict=True)) == {("two", "bass")}
         printed = capsys.readouterr()
@@ -139,7 +155,7 @@ class TestTestOnSongs:
     def test_methods_are_compared_with_the_passes_that_they_cost(
         self, write_song: Callable[..., Path], small_htdemucs_file: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        root = write_song("one", {name: noise(1, seed=seed) for seed, name in enumerate(SOURCES)}).parent
+        root = write_song("one", {name: noise(0.5, seed=seed) for seed, name in enumerate(SOURCES)}).parent
         others = [str(METHODS / f"{name}.yaml") for name in ("ensemble", "heun", "search", "search-oracle")]
 
         code = run(
@@ -162,34 +178,17 @@ class TestTestOnSongs:
         assert of_search["value"].iloc[-1] >= of_search["value"].iloc[0] - 1e-6
         assert "search-oracle" not in capsys.readouterr().out  # a bound is no method to choose
 
-    @pytest.mark.parametrize("chunk", ["0.9", "6.1"])
-    def test_two_processes_give_the_table_of_one(self, chunk: str) -> None:
-        # 6.1 s is a single chunk: one of the two processes has nothing to do.
-        settings = [
-            "test",
-            "-c",
-            DEMO,
-            *QUICK,
-            "--model.method.steps",
-            "1",
-            "--data.all_chunks",
-            "true",
-            "--data.chunk",
-            chunk,
-        ]
+    @pytest.mark.parametrize("chunk", ["1.9", "6.1"])
+    def test_two_processes_give_the_table_of_one(self, chunk: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        # Three chunks of 1.9 s can't be dealt out evenly; 6.1 s is a single one, so that one process has nothing to do.
+        cut = ("--model.method.steps", "1", "--data.all_chunks", "true", "--data.chunk", chunk)
+        command = ["test", "-c", DEMO, *QUICK, *cut, "--trainer.logger.init_args.name"]
         two = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
-        for name, more in (("one", []), ("two", two)):
-            command = [
-                sys.executable,
-                "-m",
-                "mdx_progressive",
-                *settings,
-                "--trainer.logger.init_args.name",
-                name,
-                *more,
-            ]
-            subprocess.run(command, check=True, capture_output=True, timeout=300)
+        assert forked([*command, "one"]) == 0
+        both = [sys.executable, "-m", "mdx_progressive", *command, "two", *two]
+        subprocess.run(both, check=True, capture_output=True, timeout=300)
 
         alone, spread = (Path(f"logs/{name}/version_0/results.csv") for name in ("one", "two"))
         assert spread.read_text() == alone.read_text()
@@ -229,9 +228,9 @@ class TestPredict:
     def test_every_method_separates_unless_it_needs_the_truth(
         self, path: Path, tmp_path: Path, small_htdemucs_file: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        song = song_file(tmp_path / "a.wav", 1.2, subtype="FLOAT")
+        song = song_file(tmp_path / "a.wav", 0.5, subtype="FLOAT")
         demucs = ["-c", HTDEMUCS, "--model.separator.weights", str(small_htdemucs_file)]
-        separator = ["-c", DEMO, "--model.compare", "null"] if "spleeter" in path.stem else demucs
+        separator = ["-c", DEMO, *NARROW, "--model.compare", "null"] if "spleeter" in path.stem else demucs
 
         code = run("predict", *separator, "--model.method", str(path), "--data.input", str(song))
 

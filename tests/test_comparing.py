@@ -12,6 +12,7 @@ from mdx_progressive.cli import main
 from mdx_progressive.errors import MdxError
 from mdx_progressive.gains import CHOSEN, choice, differences, last_steps, summary
 from mdx_progressive.results import Row, table, write_rows
+from mdx_progressive.timings import PLAIN, Timing, write_timings
 
 SONGS = {"easy": 20.0, "middle": 10.0, "hard": 0.0}
 GAINS = {  # by method, then song: vocals, bass
@@ -165,6 +166,56 @@ class TestCommand:
         assert written.loc["wild", "vocals"] == pytest.approx(0.5)
         assert list(written.index) == ["steady", "wild", "truth", CHOSEN]
 
+    @pytest.fixture
+    def clocked(self, folder: Path) -> Path:
+        """The same run, with a file of times."""
+        seconds = {PLAIN: 0.5, "truth": 0.5, "steady": 1.5, "wild": 19.5}
+        taken = [Timing(song, 0, method, each, 2.0, "abacus") for song in SONGS for method, each in seconds.items()]
+        write_timings(folder / "timings.csv", taken)
+        return folder
+
+    def test_it_tells_the_time_of_a_method_beside_its_passes(
+        self, clocked: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["compare", str(clocked), "--steps", "--leave-one-out", "--out", str(clocked / "gains.csv")]) == 0
+
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "steady 0 1 +0.00" in shown  # only the end of a method has a time
+        assert "steady 1 4 x4.00 1.00 +0.20" in shown
+        assert "wild 1 4 x40.0 10.0 +0.50" in shown
+        assert "one-pass: 0.250 s for a second of music (abacus)" in shown
+        written = pd.read_csv(clocked / "gains.csv")
+        times = written.set_index(written["method"] + " " + written["step"].astype(str))["over_one_pass"]
+        assert times.dropna().to_dict() == {"steady 1": 4.0, "wild 1": 40.0, "truth 1": 2.0}
+        assert {"steady 0", "wild 0", f"{CHOSEN} 1"} < set(times.index)
+
+    def test_the_plain_pass_has_a_time_where_it_is_compared_with_another_method(
+        self, clocked: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["compare", str(clocked), "--against", "steady"]) == 0
+
+        assert "one-pass 0 1 x1.00 0.250 -0.20" in " ".join(capsys.readouterr().out.split())
+
+    def test_a_run_without_times_has_blanks_beside_one_with_them(
+        self, clocked: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(clocked.parent)
+        Path("old").mkdir()
+        for name in ("results.csv", "summary.json"):
+            Path("old", name).write_bytes((clocked / name).read_bytes())
+
+        assert main(["compare", "old", clocked.name, "--out", "gains.md"]) == 0
+
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "old wild 1 4 +0.50" in shown
+        assert "version_0 wild 1 4 x40.0 10.0 +0.50" in shown
+        assert "old one-pass" not in shown
+        head, _, *lines = (
+            [cell.strip() for cell in line.split("|")] for line in Path("gains.md").read_text().splitlines()
+        )
+        times = {line[head.index("method")]: line[head.index("real_time_factor")] for line in lines}
+        assert (times["old wild"], times["version_0 wild"]) == ("", "10")
+
     def test_a_run_says_which_way_its_metric_is_better(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         scale = {"label": "Distance", "unit": "dB", "lower_is_better": True}
         (folder / "summary.json").write_text(json.dumps({"bounds": ["truth"], "metrics": {"si_sdr": scale}}))
@@ -202,6 +253,7 @@ class TestCommand:
             ([".", "--against", "two-pass"], "no method two-pass"),
             ([".", "--out", "gains.xls"], "gains.xls"),
             (["other.csv"], "other.csv is no table of results"),
+            (["damaged"], "timings.csv is no table of times"),
         ],
     )
     def test_a_fault_is_one_line(
@@ -214,6 +266,10 @@ class TestCommand:
     ) -> None:
         monkeypatch.chdir(folder)
         Path("other.csv").write_text("a,b\n1,2\n")
+        Path("damaged").mkdir()
+        for name in ("results.csv", "summary.json"):
+            Path("damaged", name).write_bytes(Path(name).read_bytes())
+        Path("damaged", "timings.csv").write_text("a,b\n1,2\n")
 
         assert main(["compare", *arguments]) == 1
 

@@ -5,68 +5,61 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import soundfile
 
 from mdx_progressive.cli import main
-from mdx_progressive.journal import Journal
 from mdx_progressive.results import read_rows
+from mdx_progressive.timings import read_timings
+from tests import stopping
 from tests.conftest import CONFIGS, RATE, SOURCES, noise
+from tests.stopping import forked
 
 SMALL = (
     *("-c", str(CONFIGS / "htdemucs.yaml"), "--model.separator.weights", "small.safetensors"),
-    *(
-        "--model.method.steps",
-        "1",
-        "--model.metrics",
-        "[Sdr]",
-        "--model.targets",
-        "[vocals]",
-        "--model.oracle",
-        "false",
-    ),
+    *("--model.method.steps", "1", "--model.metrics", "[Sdr]", "--model.targets", "[vocals]"),
+    *("--model.oracle", "false", "--tensorboard.songs", "0", "--sound.songs", "0"),
 )
-CHUNKS = ("--data.chunk", "0.5", "--data.all_chunks", "true", "--tensorboard.songs", "0")
+CUT = ("--data.chunk", "0.5", "--data.all_chunks", "true", "--data.root", "songs")
+CHUNKS = 9
+
+
+def lay_out(folder: Path, weights: Path) -> None:
+    """Three short songs, of three chunks each, beside the weights of a small network."""
+    shutil.copy(weights, folder / "small.safetensors")
+    for number in range(3):
+        for seed, stem in enumerate(SOURCES, 10 * number):
+            path = folder / "songs" / f"song {number}" / f"{stem}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, noise(1.7, 2, seed=seed, level=0.1).T.numpy(), RATE, subtype="FLOAT")
 
 
 @pytest.fixture
-def songs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_htdemucs_file: Path) -> Path:
-    """Three short songs, in a folder of the current one, beside the weights of a small network."""
-    shutil.copy(small_htdemucs_file, tmp_path / "small.safetensors")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # On a busy machine threads that wait for each other cost minutes.
-    for number in range(3):
-        for seed, stem in enumerate(SOURCES, 10 * number):
-            path = tmp_path / "songs" / f"song {number}" / f"{stem}.wav"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, noise(4, 2, seed=seed, level=0.1).T.numpy(), RATE, subtype="FLOAT")
-    return tmp_path / "songs"
+def songs(own_folder: Path, small_htdemucs_file: Path) -> Path:
+    """The songs, in a folder of the current one."""
+    lay_out(own_folder, small_htdemucs_file)
+    return own_folder / "songs"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, small_htdemucs_file: Path) -> dict[str, bytes]:
+    """The files of a run over these songs that nothing has stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    lay_out(folder, small_htdemucs_file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert forked(command("run")) == 0
+    return files(folder / "logs/run/version_0")
 
 
 def command(name: str, *more: str) -> list[str]:
-    settings = (*SMALL, *CHUNKS, "--data.root", "songs", "--trainer.logger.init_args.name", name, *more)
-    return [sys.executable, "-m", "mdx_progressive", "test", *settings]
+    return ["test", *SMALL, *CUT, "--trainer.logger.init_args.name", name, *more]
 
 
 def measured(folder: Path) -> int:
     return sum(path.read_bytes().count(b"}\n") for path in folder.glob("measured.*.jsonl"))
-
-
-def stop_midway(arguments: list[str], folder: Path, how: signal.Signals, chunks: int) -> None:
-    """Start the command, and send it a signal once so many chunks more are measured."""
-    before = measured(folder)
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 240
-    while measured(folder) < before + chunks:
-        assert process.poll() is None, process.stderr and process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(how)
-    process.communicate(timeout=120)
-    assert process.returncode != 0
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -74,68 +67,68 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 class TestResume:
-    def test_a_run_that_is_stopped_again_and_again_ends_with_the_same_files(self, songs: Path) -> None:
-        whole, broken = Path("logs/whole/version_0"), Path("logs/broken/version_0")
-        subprocess.run(command("whole"), check=True, capture_output=True, timeout=240)
+    def test_a_run_that_is_stopped_again_and_again_ends_with_the_same_files(
+        self, songs: Path, whole: dict[str, bytes]
+    ) -> None:
+        folder = Path("logs/run/version_0")
 
-        for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
-            stop_midway(command("broken"), broken, how, chunks=3)
-            assert not (broken / "results.csv").exists()
-        with (broken / "measured.0.jsonl").open("a") as file:
+        for times, how in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGINT), start=1):
+            code = forked(command("run"), how, chunks=2)
+            assert code == (-how if how is signal.SIGKILL else 1)
+            assert measured(folder) == 2 * times
+            assert not (folder / "results.csv").exists()
+        with (folder / "measured.0.jsonl").open("a") as file:
             file.write('{"song": "song 2", "chu')  # As a power failure may leave it.
-        last = subprocess.run(command("broken"), check=True, capture_output=True, text=True, timeout=240)
+        assert forked(command("run")) == 0
 
-        assert "goes on where it broke off" in last.stderr
-        assert files(broken) == files(whole)
-        assert not list(broken.glob("measured.*"))
-        assert [path.name for path in broken.parent.iterdir()] == ["version_0"]
+        assert files(folder) == whole
+        assert not list(folder.glob("measured.*"))
+        assert [path.name for path in folder.parent.iterdir()] == ["version_0"]
+        timings = read_timings(folder / "timings.csv")
+        assert len(timings) == len(timings.drop_duplicates(["song", "chunk", "method"])) == CHUNKS * 2
+        assert (timings["seconds"] > 0).all()
 
-    def test_two_processes_that_were_killed_are_continued_by_one(self, songs: Path) -> None:
+    def test_two_processes_that_were_killed_are_continued_by_one(self, songs: Path, whole: dict[str, bytes]) -> None:
         two = ("--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp")
-        whole, broken = Path("logs/whole/version_0"), Path("logs/broken/version_0")
-        subprocess.run(command("whole"), check=True, capture_output=True, timeout=240)
+        folder = Path("logs/run/version_0")
 
-        stop_midway(command("broken", *two), broken, signal.SIGTERM, chunks=4)
-        subprocess.run(command("broken"), check=True, capture_output=True, timeout=240)
+        stopped = [sys.executable, stopping.__file__, "SIGTERM", "2", *command("run", *two)]
+        assert subprocess.run(stopped, check=False, capture_output=True, timeout=240).returncode != 0
+        assert 2 <= measured(folder) < CHUNKS
+        assert forked(command("run")) == 0
 
-        assert files(broken) == files(whole)
+        assert files(folder) == whole
 
     def test_a_run_that_was_stopped_between_its_last_chunk_and_its_end_is_ended(
-        self, songs: Path, monkeypatch: pytest.MonkeyPatch
+        self, songs: Path, whole: dict[str, bytes], capsys: pytest.CaptureFixture[str]
     ) -> None:
-        folder = Path("logs/htdemucs/version_0")
-        arguments = ("test", *SMALL, *CHUNKS, "--data.root", "songs")
-        with monkeypatch.context() as patch:
-            patch.setattr(Journal, "remove", Journal.close)
-            assert main(arguments) == 0
-        before, lines = files(folder), measured(folder)
-        (folder / "results.csv").unlink()
+        folder = Path("logs/run/version_0")
+        forked(command("run"), signal.SIGKILL, chunks=CHUNKS)
+        assert measured(folder) == CHUNKS
+        assert not (folder / "results.csv").exists()
 
-        assert main(arguments) == 0
+        assert main(command("run")) == 0
 
-        assert lines > 0
-        assert files(folder) == before
+        assert "goes on where it broke off, 0 chunks are to be measured" in capsys.readouterr().err
+        assert files(folder) == whole
         assert not list(folder.glob("measured.*"))
 
     def test_other_settings_or_no_resuming_begin_a_run_of_their_own(self, songs: Path) -> None:
         folder = Path("logs/run")
-        stop_midway(command("run"), folder / "version_0", signal.SIGKILL, chunks=2)
-        common = ("test", *SMALL, *CHUNKS, "--data.root", "songs", "--trainer.logger.init_args.name", "run")
+        for chunks, more in ((3, ()), (2, ("--resume", "false")), (1, ("--model.targets", "[drums]"))):
+            forked(command("run", *more), signal.SIGKILL, chunks)
 
-        assert main((*common, "--resume", "false")) == 0
-        assert main((*common, "--model.targets", "[drums]")) == 0
-
-        assert {path.name for path in folder.iterdir()} == {"version_0", "version_1", "version_2"}
-        assert measured(folder / "version_0") >= 2
-        assert not (folder / "version_0" / "results.csv").exists()
+        assert {path.name: measured(path) for path in folder.iterdir()} == {
+            "version_0": 3, "version_1": 2, "version_2": 1,
+        }  # fmt: skip
 
     def test_a_song_that_has_changed_meanwhile_is_measured_again(self, songs: Path) -> None:
         folder = Path("logs/run/version_0")
-        stop_midway(command("run"), folder, signal.SIGKILL, chunks=3)
-        soundfile.write(songs / "song 0" / "vocals.wav", noise(4, 2, seed=77, level=0.1).T.numpy(), RATE)
+        forked(command("run"), signal.SIGKILL, chunks=4)
+        soundfile.write(songs / "song 0" / "vocals.wav", noise(1.7, 2, seed=77, level=0.1).T.numpy(), RATE)
 
-        subprocess.run(command("run"), check=True, capture_output=True, timeout=240)
-        subprocess.run(command("fresh"), check=True, capture_output=True, timeout=240)
+        assert forked(command("run")) == 0
+        assert forked(command("fresh")) == 0
 
         assert files(folder) == files(Path("logs/fresh/version_0"))
 

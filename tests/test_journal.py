@@ -12,6 +12,7 @@ from mdx_progressive.errors import MdxError
 from mdx_progressive.journal import Journal, broke_off
 from mdx_progressive.json_lines import JsonLines
 from mdx_progressive.results import Row
+from mdx_progressive.timings import Timing
 
 
 def origin(song: str, chunk: int = 0) -> Origin:
@@ -23,6 +24,10 @@ def rows(song: str, chunk: int = 0, value: float = 1 / 3) -> list[Row]:
     return [Row(song, chunk, name, 0, 1, 0.0, "vocals", "si_sdr", each) for name, each in values.items()]
 
 
+def timings(song: str, chunk: int = 0, seconds: float = 0.25) -> list[Timing]:
+    return [Timing(song, chunk, name, seconds, 1.0, "cpu") for name in ("one-pass", "linear")]
+
+
 def stamp(song: str) -> str:
     return f"files of {song}"
 
@@ -30,7 +35,7 @@ def stamp(song: str) -> str:
 def filled(folder: Path, *places: tuple[str, int], rank: int = 0) -> Journal:
     journal = Journal(folder, rank)
     for song, chunk in places:
-        journal.append(origin(song, chunk), stamp(song), rows(song, chunk))
+        journal.append(origin(song, chunk), stamp(song), rows(song, chunk), timings(song, chunk))
     return journal
 
 
@@ -42,6 +47,8 @@ def test_rows_of_all_processes_come_back_exactly_and_in_the_order_of_songs_and_c
 
     expected = [row for place in [("a", 0), ("b", 1), ("b", 2), ("b", 10)] for row in rows(*place)]
     assert repr(found) == repr(expected)  # NaN does not equal itself.
+    taken = list(journal.timings(journal.chunks(stamp)))
+    assert taken == [timing for place in [("a", 0), ("b", 1), ("b", 2), ("b", 10)] for timing in timings(*place)]
     other.close()
     journal.close()
 
@@ -62,7 +69,7 @@ def test_a_torn_line_does_not_count_and_is_written_anew(tmp_path: Path, torn: in
 
     journal = Journal(tmp_path)
     assert set(journal.chunks(stamp)) == {("a", 0)}
-    journal.append(origin("a", 1), stamp("a"), rows("a", 1))
+    journal.append(origin("a", 1), stamp("a"), rows("a", 1), timings("a", 1))
 
     assert list(journal.rows(journal.chunks(stamp)))[::2] == [*rows("a", 0)[:1], *rows("a", 1)[:1]]
     journal.close()
@@ -75,9 +82,23 @@ def test_a_song_whose_files_have_changed_is_measured_again_and_then_counts(tmp_p
         return "other files" if song == "a" else stamp(song)
 
     assert set(journal.chunks(changed)) == {("b", 0)}
-    journal.append(origin("a"), "other files", rows("a", value=2.0))
+    journal.append(origin("a"), "other files", rows("a", value=2.0), timings("a", seconds=0.5))
 
-    assert [row.value for row in journal.rows(journal.chunks(changed))][::2] == [2.0, 1 / 3]
+    chunks = journal.chunks(changed)
+    assert [row.value for row in journal.rows(chunks)][::2] == [2.0, 1 / 3]
+    assert [timing.seconds for timing in journal.timings(chunks)] == [0.5, 0.5, 0.25, 0.25]
+    journal.close()
+
+
+def test_a_run_of_a_version_that_kept_no_times_is_gone_on_with(tmp_path: Path) -> None:
+    values = [row[2:] for row in rows("a")]
+    JsonLines(tmp_path / "measured.0.jsonl").append({"song": "a", "chunk": 0, "stamp": stamp("a"), "rows": values})
+    journal = filled(tmp_path, ("b", 0))
+
+    chunks = journal.chunks(stamp)
+
+    assert [row.song for row in journal.rows(chunks)] == ["a", "a", "b", "b"]
+    assert list(journal.timings(chunks)) == timings("b")
     journal.close()
 
 

@@ -38,7 +38,7 @@ def test_the_time_is_that_of_all_passes_dealt_out_to_the_processes_that_have_som
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 def test_the_passes_are_those_that_a_run_makes(monkeypatch: pytest.MonkeyPatch) -> None:
-    separator = SpleeterSeparator()
+    separator = SpleeterSeparator(bins=64)
     module = ProgressiveDemixing(separator, Progressive(Linear(), 2), compare=[Progressive(Cosine(), 1)])
     data = SongDataModule(separator.sample_rate, separator.sources, chunk=2.0, all_chunks=True)
     trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
+from mdx_progressive.gains import differences, last_steps
 from mdx_progressive.plots import curves_figure, songs_figure, weights_figure
-from mdx_progressive.results import Comparison, Row, curves, table
+from mdx_progressive.results import Comparison, Row, by_song, curves, table
 from mdx_progressive.scales import Scale
 
 VALUES = {"one": 5.0, "two": 3.0, "three": 10.0}
@@ -27,8 +28,11 @@ def comparison(sources: tuple[str, ...] = ("vocals",), silent: str = "", lower_i
                 rows.append(Row(song, 0, "search", step, 1 + step, math.nan, source, "si_sdr", value + gain / 2))
                 rows.append(Row(song, 0, "oracle", step, 1 + step, weight, source, "si_sdr", value + 4 * step))
     results = table(rows)
+    songs = by_song(results)
+    gains = differences(last_steps(results), "si_sdr", "one-pass", lower_is_better).assign(metric="si_sdr")
     scales = {"si_sdr": Scale("SI-SDR", lower_is_better=lower_is_better)}
-    return Comparison(results, curves(results), scales, "three songs", "one-pass", "oracle", ["linear", "search"])
+    means = curves(songs)
+    return Comparison(songs, gains, means, scales, "three songs", "one-pass", "oracle", ["linear", "search"])
 
 
 def boxes(axis: Axes) -> dict[str, list[float]]:

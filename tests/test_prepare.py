@@ -27,7 +27,7 @@ from mdx_progressive.data.song_journal import SongJournal
 from mdx_progressive.errors import MdxError
 from mdx_progressive.results import read_rows
 from mdx_progressive.safe_names import safe_names
-from tests.conftest import CONFIGS, RATE, SOURCES, noise, run
+from tests.conftest import CONFIGS, NARROW, RATE, SOURCES, noise, run
 
 DEMO = str(CONFIGS / "demo.yaml")
 
@@ -352,8 +352,8 @@ class TestReading:
         shutil.rmtree(songs / "one")
         cut = ("--chunk", "1.5")
         assert prepare("--data.root", songs, "--to", "to", *cut) == 0
-        demo = ("test", "-c", DEMO, "--model.compare", "null", "--model.method.steps", "1", "--model.oracle", "false",
-                "--model.targets", "[vocals]", "--data.batch_size", "2")  # fmt: skip
+        demo = ("test", "-c", DEMO, *NARROW, "--model.compare", "null", "--model.method.steps", "1",
+                "--model.oracle", "false", "--model.targets", "[vocals]", "--data.batch_size", "2")  # fmt: skip
 
         assert main((*demo, "--data.root", str(songs), "--data.chunk", "1.5", "--data.trim", "60")) == 0
         assert main((*demo, "--data.dataset", "PreparedSet", "--data.dataset.root", "to")) == 0

@@ -23,6 +23,7 @@ from mdx_progressive.report.command import page as page_of
 from mdx_progressive.report.findings import Findings
 from mdx_progressive.results import Row, write_rows
 from mdx_progressive.runs import read_run
+from mdx_progressive.timings import Timing, write_timings
 from tests.conftest import CONFIGS, RATE, SOURCES
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge")
@@ -99,6 +100,16 @@ class TestAnswer:
         assert "In its worst case (song 0, vocals) it gains 1.00 dB" in found.caveat
         assert "few" not in found.caveat
         assert "picked" not in found.caveat
+
+    def test_methods_have_their_time_where_it_was_measured(self, write_run: Callable[..., Path]) -> None:
+        run = write_run(rows({"a song": {"one-pass": [5.0], "a": [5.0, 6.0]}}))
+        without = page_of(Findings(read_run(run), "si_sdr"))
+        seconds = {"one-pass": 0.5, "a": 1.5}
+        taken = [Timing("a song", 0, method, each, 1.0, "cpu") for method, each in seconds.items()]
+        write_timings(run / "timings.csv", taken)
+
+        assert "<td>×4.00</td>" in page_of(Findings(read_run(run), "si_sdr"))
+        assert "<td>×" not in without
 
     def test_the_best_of_several_methods_is_said_to_be_picked(self, write_run: Callable[..., Path]) -> None:
         songs = {name: {"one-pass": [5.0], "a": [5.0, 5.5], "b": [5.0, 6.0]} for name in ("one", "two")}

@@ -4,15 +4,19 @@ import json
 import math
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from pandas.testing import assert_frame_equal
 
 from mdx_progressive.results import (
     COLUMNS,
     Comparison,
     Row,
+    by_song,
     curves,
     lines,
     read_rows,
+    read_songs,
     table,
     write_rows,
     write_summary,
@@ -38,10 +42,11 @@ def rows() -> list[Row]:
 
 
 def comparison(of: list[Row], lower_is_better: bool = False) -> Comparison:
-    results = table(of)
+    songs = by_song(table(of))
     return Comparison(
-        results=results,
-        means=curves(results),
+        songs=songs,
+        gains=songs.iloc[:0],
+        means=curves(songs),
         scales={"si_sdr": Scale("SI-SDR", lower_is_better=lower_is_better)},
         caption="some songs",
         floor="one-pass",
@@ -62,8 +67,35 @@ def test_the_file_has_exactly_the_columns_and_gives_the_rows_back(tmp_path: Path
     assert list(tmp_path.iterdir()) == [tmp_path / "results.csv"]
 
 
+@pytest.mark.parametrize("piece", [1, 3, 7, 1000])
+def test_songs_are_read_one_after_the_other_however_many_rows_are_read_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    monkeypatch.setattr("mdx_progressive.results._PIECE", piece)
+    write_rows(tmp_path / "results.csv", [row._replace(song=row.song.replace("three", "NA")) for row in rows()])
+
+    songs = list(read_songs(tmp_path / "results.csv"))
+
+    assert [song["song"].unique().tolist() for song in songs] == [["one"], ["two, with a comma"], ["NA"]]
+    assert_frame_equal(pd.concat(songs), read_rows(tmp_path / "results.csv"))
+
+
+def test_what_is_left_of_a_song_does_not_depend_on_the_others() -> None:
+    every = [
+        *rows(),
+        *(row._replace(metric="sdr", value=math.inf if row.step == 1 else NAN) for row in rows()),
+        *(row._replace(source="bass", value=row.value / 3) for row in rows()),
+    ]
+    results = table(every)
+
+    alone = pd.concat([by_song(of_song) for _, of_song in results.groupby("song", sort=False)])
+
+    keys = ["metric", "method", "source", "step", "song"]
+    assert_frame_equal(alone.set_index(keys).sort_index(), by_song(results).set_index(keys).sort_index())
+
+
 def test_the_mean_is_over_songs_of_the_mean_over_chunks_and_silence_is_left_out_and_counted() -> None:
-    means = curves(table(rows()))
+    means = curves(by_song(table(rows())))
 
     first = means[(means["method"] == "linear") & (means["step"] == 1)].iloc[0]
     assert first["mean"] == pytest.approx((7.0 + 4.0) / 2)
@@ -77,7 +109,7 @@ def test_what_has_no_finite_value_is_left_out_and_counted_by_its_reason() -> Non
     sdr = [row._replace(metric="sdr") for row in without]
     broken = [row._replace(value=-math.inf) if row.song == "one" and row.step == 2 else row for row in rows()]
 
-    means = curves(table([*broken, *sdr]))
+    means = curves(by_song(table([*broken, *sdr])))
 
     ends = means[(means["method"] == "linear") & (means["step"] == 2)]
     of_si_sdr, of_sdr = ends.to_dict(orient="records")
@@ -113,7 +145,7 @@ def test_a_source_that_is_always_silent_has_no_line() -> None:
 def test_the_summary_is_json_with_null_for_what_does_not_exist(tmp_path: Path) -> None:
     some = [*rows(), *(row._replace(source="bass", value=NAN) for row in rows())]
 
-    write_summary(tmp_path / "summary.json", curves(table(some)), {"separator": "S"})
+    write_summary(tmp_path / "summary.json", curves(by_song(table(some))), {"separator": "S"})
 
     summary = json.loads((tmp_path / "summary.json").read_text(), parse_constant=pytest.fail)
     assert summary["separator"] == "S"

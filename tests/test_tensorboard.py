@@ -22,7 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from mdx_progressive.cli import main
 from mdx_progressive.results import read_rows
 from mdx_progressive.spectrograms import band_edges, levels
-from tests.conftest import CONFIGS, RATE, noise
+from tests.conftest import CONFIGS, NARROW, RATE, noise
 
 SONG = "The Easton Ellises - Falcon 69"
 SOURCES = ("vocals", "accompaniment")
@@ -54,7 +54,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         args = [
-            "test", "-c", str(CONFIGS / "demo.yaml"), "--data.chunk", "1.5", "--model.method.steps", "2",
+            "test", "-c", str(CONFIGS / "demo.yaml"), *NARROW, "--data.chunk", "1.5", "--model.method.steps", "2",
             "--model.compare", f"[{CONFIGS / 'method' / 'euler.yaml'}]",
             "--model.metrics", "[SiSdr, Sdr, BssEval, LogSpectralDistance, LogWmse]",
         ]  # fmt: skip

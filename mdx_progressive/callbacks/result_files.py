@@ -1,4 +1,4 @@
-"""What stays of `test`: results.csv, summary.json, curves.png in the run's folder, a table on the terminal."""
+"""What stays of `test`: its tables and means as files, curves.png, and a table on the terminal."""
 
 import logging
 from collections.abc import Sequence
@@ -17,7 +17,9 @@ from mdx_progressive.errors import MdxError
 from mdx_progressive.journal import Journal, forget
 from mdx_progressive.module import ProgressiveDemixing, TestOutput
 from mdx_progressive.plots import curves_figure
-from mdx_progressive.results import LINE_COLUMNS, Line, lines, read_rows, write_rows, write_summary
+from mdx_progressive.results import LINE_COLUMNS, Line, lines, read_songs, write_rows, write_summary
+from mdx_progressive.stopwatch import device_name
+from mdx_progressive.timings import Timing, write_timings
 from mdx_progressive.whole_file import whole_file
 
 log = logging.getLogger(__name__)
@@ -76,7 +78,14 @@ class ResultFiles(Callback):
         output: TestOutput = outputs
         for origin in output["batch"].origins:
             rows = [row for row in output["rows"] if (row.song, row.chunk) == (origin.song, origin.chunk)]
-            self._journal.append(origin, self._stamp(origin.song), rows)
+            timings = [
+                Timing(
+                    origin.song, origin.chunk, method, seconds / len(output["batch"].origins),
+                    origin.length / origin.sample_rate, device_name(pl_module.device),
+                )
+                for method, seconds in output["seconds"].items()
+            ]  # fmt: skip
+            self._journal.append(origin, self._stamp(origin.song), rows, timings)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Bring the rows of all processes together in one table, and let the module compare its methods."""
@@ -91,9 +100,10 @@ class ResultFiles(Callback):
         chunks = journal.chunks(self._stamp)
         if len(chunks) < appended:
             raise MdxError(f"{journal.folder}: not all processes have written to it; put the logs on a shared disk")
+        write_timings(journal.folder / "timings.csv", journal.timings(chunks))
         results = journal.folder / "results.csv"
         write_rows(results, journal.rows(chunks))
-        pl_module.conclude(read_rows(results))
+        pl_module.conclude(read_songs(results))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, ProgressiveDemixing)

@@ -91,7 +91,7 @@ def _word(value: object) -> str:
 def _settings_of(method: Method, comparison: Comparison) -> dict[str, Setting]:
     """TensorBoard shows the first in the alphabet first: what matters less comes after "with"."""
     found: dict[str, Setting] = {"method": method.name, "passes": method.passes, "steps": method.steps}
-    weight = float(comparison.results.query("method == @method.name")["weight"].max())
+    weight = float(comparison.songs.query("method == @method.name")["weight"].max())
     if not math.isnan(weight):
         found["highest weight"] = weight
     if isinstance(method, Progressive):
@@ -108,7 +108,7 @@ def _settings_of(method: Method, comparison: Comparison) -> dict[str, Setting]:
 def _facts(trainer: Trainer, module: ProgressiveDemixing, comparison: Comparison) -> str:
     separator = module.separator
     known = {True: "yes: results on its songs prove nothing", False: "no", None: "not known"}
-    songs = comparison.results.drop_duplicates(["song", "chunk"])
+    chunks = comparison.songs.groupby("song")["chunks"].first()
     facts = {
         "separator": type(separator).__name__,
         "sources": ", ".join(separator.sources),
@@ -116,7 +116,7 @@ def _facts(trainer: Trainer, module: ProgressiveDemixing, comparison: Comparison
         "licence of the weights": separator.licence,
         "trained on MUSDB18's test set": known[separator.musdb_test],
         "targets": ", ".join(module.targets),
-        "songs": f"{songs['song'].nunique()}, in {len(songs)} chunks",
+        "songs": f"{len(chunks)}, in {chunks.sum()} chunks",
         "passes a chunk": module.passes,
         "aggregation": AGGREGATION,
         "precision": trainer.precision,

@@ -8,9 +8,10 @@ import pandas as pd
 
 from mdx_progressive.errors import MdxError
 from mdx_progressive.gains import Gain, differences, last_steps, summary
-from mdx_progressive.results import curves
+from mdx_progressive.results import by_song, curves
 from mdx_progressive.runs import Run
 from mdx_progressive.scales import Scale
+from mdx_progressive.timings import paces
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Findings:
         self.methods = [name for name in others if name not in run.bounds]
         self.told = [name for name in others if name in run.bounds and name != self.ceiling]
         rows = run.rows[run.rows["metric"] == metric]
-        self.means = curves(rows)
+        self.means = curves(by_song(rows))
+        self.paces = paces(run.timings)
         self.songs: list[str] = rows["song"].unique().tolist()
         self.sources: list[str] = rows[rows["value"].notna()]["source"].unique().tolist()
         self.silent = int(rows[(rows["method"] == self.floor)]["value"].isna().sum())
