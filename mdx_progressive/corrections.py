@@ -13,7 +13,7 @@ from torch.nn.functional import avg_pool2d
 from mdx_progressive.errors import MdxError
 from mdx_progressive.passes import Passes
 from mdx_progressive.progressive import Path
-from mdx_progressive.spectra import bands_of_bins, products, spectra_of, waveforms_of
+from mdx_progressive.spectra import bands_of_bins, products, spectra_of, stretches_of, waveforms_of
 from mdx_progressive.torchaudio_import import import_torchaudio
 
 _SMALL = 1e-10
@@ -81,7 +81,7 @@ class VarianceConsistency(Correction):
         self.strength = strength
 
     def __call__(self, passes: Passes, path: Path, estimates: Tensor) -> Tensor:
-        variance = _variance(torch.cat(path.passes)) + _SMALL
+        variance = _variance(path.every) + _SMALL
         weights = variance / variance.sum(dim=1, keepdim=True)
         shared = weights * spectra_of(_residual(passes, estimates))
         return estimates + self.strength * waveforms_of(shared, estimates.shape[-1])
@@ -97,9 +97,8 @@ class VarianceShrinkage(Correction):
     needs_others = False
 
     def __call__(self, passes: Passes, path: Path, estimates: Tensor) -> Tensor:
-        every = torch.cat(path.passes)
         spectra = spectra_of(estimates)
-        power, variance = _smooth(spectra.abs().square()), _variance(every) / len(every)
+        power, variance = _smooth(spectra.abs().square()), _variance(path.every) / len(path.every)
         return waveforms_of(spectra * power / (power + variance + _SMALL), estimates.shape[-1])
 
 
@@ -147,19 +146,20 @@ class CovarianceShrinkage(Correction):
         self.strength, self.bands = strength, bands
 
     def __call__(self, passes: Passes, path: Path, estimates: Tensor) -> Tensor:
-        every = torch.cat(path.passes)
         spectra = spectra_of(estimates)
         band = bands_of_bins(self.bands).to(spectra.device)
         signal = products(spectra, spectra, band)
         noise = torch.zeros_like(signal)
-        for deviation in _deviations(every):
+        for deviation in _deviations(path.every):
             noise += products(deviation, deviation, band)
         energy = signal.diagonal(dim1=-2, dim2=-1)
         signal = signal + torch.diag_embed(1e-3 * energy + _SMALL)  # never singular, even where sources are silent
         kept: Tensor = torch.linalg.solve(signal + self.strength * noise, signal, left=False)[:, band]
         change = kept - torch.eye(kept.shape[-1], device=kept.device)
-        mixed: Tensor = torch.einsum("bfst,btcfn->bscfn", change.to(spectra.dtype), spectra)
-        return estimates + waveforms_of(mixed, estimates.shape[-1])
+        change = change.to(spectra.dtype)
+        for stretch in stretches_of(spectra):
+            stretch.copy_(torch.einsum("bfst,btcfn->bscfn", change, stretch))
+        return estimates + waveforms_of(spectra, estimates.shape[-1])
 
 
 class Stacking(Correction):
@@ -188,7 +188,7 @@ class Stacking(Correction):
         (self.count,) = found
 
     def __call__(self, passes: Passes, path: Path, estimates: Tensor) -> Tensor:
-        every = torch.cat(path.passes)
+        every = path.every
         if missing := [source for source in passes.sources if source not in self.weights]:
             raise MdxError(f"Stacking has no weights for {', '.join(missing)}, only for {', '.join(self.weights)}")
         if len(every) != self.count:
@@ -196,9 +196,9 @@ class Stacking(Correction):
                 f"Stacking was fitted on {self.count} passes, but this method hands {len(every)} to it: use it with the"
                 " method that it was fitted on"
             )
-        weights = torch.tensor([self.weights[source] for source in passes.sources]).to(every)
+        weights = torch.tensor([self.weights[source] for source in passes.sources]).to(estimates)
         of_bins = weights[:, self.band]
-        stacked = torch.zeros((), device=every.device)
+        stacked = torch.zeros((), device=estimates.device)
         for number, each in enumerate(every):
             stacked = stacked + of_bins[:, None, :, None, number] * spectra_of(each)
         return waveforms_of(stacked, estimates.shape[-1])
@@ -275,16 +275,19 @@ def _smooth(power: Tensor) -> Tensor:
     return flat.view(power.shape)
 
 
-def _variance(passes: Tensor) -> Tensor:
-    """Smoothed variance (batch, source, channel, bin, frame) between passes (pass, batch, source, channel, time)."""
-    total = torch.zeros((), device=passes.device)
+def _variance(passes: Sequence[Tensor]) -> Tensor:
+    """Smoothed variance (batch, source, channel, bin, frame) between passes (batch, source, channel, time)."""
+    total = torch.zeros((), device=passes[0].device)
     for deviation in _deviations(passes):
         total = total + deviation.abs().square()
     return _smooth(total)
 
 
-def _deviations(passes: Tensor) -> Iterator[Tensor]:
+def _deviations(passes: Sequence[Tensor]) -> Iterator[Tensor]:
     """Spectra of the passes' deviations from their mean, scaled so that the sum of their powers is the variance."""
-    mean = passes.mean(dim=0)
+    mean = passes[0].clone()
+    for each in passes[1:]:
+        mean += each
+    mean /= len(passes)
     for each in passes:
-        yield spectra_of(each - mean) / max(1, len(passes) - 1) ** 0.5
+        yield spectra_of((each - mean) / max(1, len(passes) - 1) ** 0.5)

@@ -58,6 +58,11 @@ class Path:
         self.estimates = self.add(start)
         """What they make (batch, source, channel, time)."""
 
+    @property
+    def every(self) -> list[Tensor]:
+        """The passes one by one (batch, source, channel, time), in the order in which they were made."""
+        return [each for of_step in self.passes for each in of_step]
+
     def ahead(self, passes: Tensor) -> Tensor:
         """What the estimates would be with these passes of a next step."""
         return self._combine([*self.passes, passes])

@@ -1,9 +1,12 @@
 """The spectra on which corrections work, and their bands."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 _WINDOW = 4096
+_STRETCH = 256
 
 
 def spectra_of(signals: Tensor) -> Tensor:
@@ -14,8 +17,14 @@ def spectra_of(signals: Tensor) -> Tensor:
         - result: (..., bin, frame), complex
     """
     window = torch.hann_window(_WINDOW, device=signals.device, dtype=signals.dtype)
-    flat = signals.reshape(-1, signals.shape[-1])
-    spectra = torch.stft(flat, _WINDOW, _WINDOW // 4, window=window, return_complex=True, pad_mode="constant")
+    flat, hop = signals.reshape(-1, signals.shape[-1]), _WINDOW // 4
+    complex_type = torch.complex128 if signals.dtype == torch.float64 else torch.complex64
+    spectra = torch.empty(
+        len(flat), _WINDOW // 2 + 1, flat.shape[-1] // hop + 1, dtype=complex_type, device=signals.device
+    )
+    # One by one, since the frames of all of them at once would take several times the memory of their spectra.
+    for signal, spectrum in zip(flat, spectra, strict=True):
+        spectrum.copy_(torch.stft(signal, _WINDOW, hop, window=window, return_complex=True, pad_mode="constant"))
     return spectra.view(*signals.shape[:-1], *spectra.shape[-2:])
 
 
@@ -37,7 +46,8 @@ def waveforms_of(spectra: Tensor, length: int) -> Tensor:
     """
     window = torch.hann_window(_WINDOW, device=spectra.device, dtype=spectra.real.dtype)
     flat = spectra.reshape(-1, *spectra.shape[-2:])
-    return torch.istft(flat, _WINDOW, _WINDOW // 4, window=window, length=length).view(*spectra.shape[:-2], length)
+    signals = [torch.istft(each, _WINDOW, _WINDOW // 4, window=window, length=length) for each in flat]
+    return torch.stack(signals).view(*spectra.shape[:-2], length)
 
 
 def bands_of_bins(count: int, bins: int = _WINDOW // 2 + 1) -> Tensor:
@@ -71,7 +81,14 @@ def products(left: Tensor, right: Tensor, band: Tensor) -> Tensor:
         - band: (bin,)
         - result: (batch, band, one, other)
     """
-    of_bins: Tensor = torch.einsum("bscfn,btcfn->bfst", left, right.conj()).real
+    stretches = zip(stretches_of(left), stretches_of(right), strict=True)
+    of_bins = sum(torch.einsum("bscfn,btcfn->bfst", one, other.conj()).real for one, other in stretches)
+    assert isinstance(of_bins, Tensor)
     total = of_bins.new_zeros(len(of_bins), int(band[-1]) + 1, *of_bins.shape[2:])
     total.index_add_(1, band, of_bins)
     return total
+
+
+def stretches_of(spectra: Tensor) -> Sequence[Tensor]:
+    """Spectra (..., bin, frame) in stretches of some frames, so that what is made of them meanwhile stays small."""
+    return torch.split(spectra, _STRETCH, dim=-1)

@@ -47,8 +47,8 @@ class SongDataModule(LightningDataModule):
         mixture: "shipped" takes a song's mixture file where there is one, else the sum of its stems; "sum"
             takes the uniform sum always.
         chunk: Length of a chunk in seconds, for `test`; null for all there is.
-        block: Seconds that are separated at once, which bounds the memory; null for all there is. A song up to a few
-            seconds longer than a block is one. The least is the separator's segment.
+        block: Seconds that are separated at once, which bounds the memory; null for all there is. Longer ones take a
+            little less time, since each hears a segment or two of what belongs to its neighbours.
         all_chunks: Whether `test` goes on after the first chunk to the end of the song.
         trim: How many dB below its loudest frame a stem counts as not sounding yet; null starts at the very
             beginning.
@@ -67,7 +67,7 @@ class SongDataModule(LightningDataModule):
         input: Path | list[Path] | None = None,  # noqa: A002  # The option is called --data.input.
         mixture: MixtureChoice = "shipped",
         chunk: float | None = 30.0,
-        block: float | None = 120.0,
+        block: float | None = 60.0,
         all_chunks: bool = False,
         trim: float | None = 60.0,
         normalisation: Normalisation | None = None,
