@@ -26,7 +26,7 @@ _SMALL = 1e-10
 class Region:
     """Over what a score is taken, and so on what a choice is made.
 
-    A chunk is the whole song where `data.chunk` is null, as it is in `predict`.
+    A chunk that is longer than `data.block`, as most songs are in `predict`, chooses for each block.
 
     Args:
         seconds: Length of the stretches that choose for themselves, faded into each other; by default the whole chunk.

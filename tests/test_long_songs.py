@@ -19,7 +19,7 @@ from mdx_progressive.data.song_stream import SongStream
 from mdx_progressive.data.songs import Song
 from mdx_progressive.parts import Parts
 from mdx_progressive.results import read_rows
-from tests.conftest import CONFIGS, RATE, noise, run
+from tests.conftest import CONFIGS, NARROW, RATE, noise, run
 
 HTDEMUCS = ("-c", str(CONFIGS / "htdemucs.yaml"), "--model.separator.weights", "small.safetensors")
 ONE_PASS = ("--model.method.steps", "0")
@@ -159,6 +159,28 @@ class TestPredict:
         for source, stem in stems.items():
             expected = floats[source] / highest if chosen == "rescale" else floats[source].clip(-1, 1)
             np.testing.assert_allclose(stem, expected, atol=2**-22)
+
+    def test_the_memory_does_not_grow_with_the_length(self, song: Path, clip: dict[str, Tensor]) -> None:
+        peaks = {}
+        for times in (10, 80):
+            soundfile.write("long.wav", clip["mixture"].repeat(1, times).T.numpy(), RATE)
+            measured = (
+                "import sys, torch\n"
+                "from mdx_progressive.cli import main\n"
+                "from mdx_progressive.memory import peak_memory\n"
+                "assert main(sys.argv[1:]) == 0\n"
+                "print(peak_memory(torch.device('cpu')))\n"
+            )
+            arguments = ["predict", "-c", str(CONFIGS / "demo.yaml"), *ONE_PASS, *NARROW, "--data.block", "12"]
+            more = ["--data.input", "long.wav", "--out", str(times), "--model.targets", "[vocals]"]
+            process = subprocess.run(
+                [sys.executable, "-c", measured, *arguments, *more], check=True, capture_output=True, text=True
+            )
+            peaks[times] = int(process.stdout.split()[-1]) / 2**20
+            assert soundfile.info(f"{times}/long/vocals.wav").frames == times * clip["mixture"].shape[-1]
+
+        # Eight minutes and one: the song alone would take 150 MiB more, and what is made of it several times that.
+        assert peaks[80] - peaks[10] < 100
 
 
 class TestTest:
