@@ -239,7 +239,7 @@ class ProgressiveDemixing(LightningModule):
                 for step, passes in self._run(method, part.batch, part.first, part.batch.references):
                     Parts(Path(folder, str(step.step))).put(part.block.number, part.kept(step.estimates))
                     weights[step.step].append(step.weights)
-                    counts[step.step] = passes
+                    counts[step.step] = max(counts[step.step], passes)
             for number, of_blocks in enumerate(weights):
                 stored = Parts(Path(folder, str(number)))
                 estimates = torch.cat(list(stored.joined(len(parts), self.separator.fade)), dim=-1)

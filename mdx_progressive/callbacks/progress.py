@@ -6,7 +6,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
-from mdx_progressive.batch import ChunkBatch
+from mdx_progressive.batch import ChunkBatch, Origin
 from mdx_progressive.module import ProgressiveDemixing
 
 
@@ -30,7 +30,7 @@ class StepProgressBar(TQDMProgressBar):
     ) -> None:
         super().on_test_batch_start(trainer, pl_module, batch, batch_idx, dataloader_idx)
         assert isinstance(pl_module, ProgressiveDemixing)
-        self._begin(batch, pl_module.passes)
+        self._begin(batch, pl_module.passes * len(batch.blocks))
 
     def on_predict_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -56,7 +56,7 @@ class StepProgressBar(TQDMProgressBar):
             module.watchers.append(self._show)
 
     def _begin(self, batch: ChunkBatch, passes: int) -> None:
-        songs = ", ".join(dict.fromkeys(origin.song for origin in batch.origins))
+        songs = ", ".join(dict.fromkeys(_name(origin) for origin in batch.origins))
         # None shows it on a terminal only: in a log file every refresh would be a line.
         disable = True if self.is_disabled else None
         self._passes = Tqdm(desc=songs, total=passes, unit="pass", leave=False, disable=disable, position=1)
@@ -70,3 +70,8 @@ class StepProgressBar(TQDMProgressBar):
         if self._passes is not None:
             self._passes.close()
             self._passes = None
+
+
+def _name(origin: Origin) -> str:
+    """The song, and which of its blocks it is if there are several."""
+    return origin.song if origin.blocks == 1 else f"{origin.song} {origin.chunk + 1}/{origin.blocks}"
