@@ -1,6 +1,6 @@
 """Cutting what is too long to be separated at once into blocks, so that their joins can't be told from the rest."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -44,6 +44,10 @@ class Block(NamedTuple):
     def kept(self, estimates: Tensor) -> Tensor:
         """What it stands for, out of its estimates (..., time)."""
         return estimates[..., self.begin - self.start : self.end - self.start]
+
+
+Cut = Callable[[int], list[Block]]
+"""The blocks of a chunk of so many samples."""
 
 
 def blocks(length: int, size: int | None, reach: Reach) -> list[Block]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 
 from mdx_progressive.batch import ChunkBatch, Origin
-from mdx_progressive.blocks import Reach, blocks
+from mdx_progressive.blocks import Cut
 from mdx_progressive.data.normalisation import Normalisation
 from mdx_progressive.data.reading import MixtureChoice
 from mdx_progressive.data.song_stream import SongStream
@@ -37,8 +37,7 @@ class BlockReader:
         sample_rate: The separator's sample rate in Hz.
         mixture: As `reading.load` has it.
         normalisation: The level of the blocks; None keeps it.
-        size: Seconds from one block to the next; None for whole songs.
-        reach: How far the separator listens around a block.
+        cut: How a song is cut into blocks.
     """
 
     def __init__(
@@ -46,14 +45,12 @@ class BlockReader:
         sample_rate: int,
         mixture: MixtureChoice,
         normalisation: Normalisation | None,
-        size: float | None,
-        reach: Reach,
+        cut: Cut,
     ) -> None:
         self.sample_rate = sample_rate
         self.mixture: MixtureChoice = mixture
         self.normalisation = normalisation
-        self.size = size
-        self.reach = reach
+        self.cut = cut
         self._stream: SongStream | None = None
         self._faults: dict[str, str] = {}
 
@@ -64,8 +61,7 @@ class BlockReader:
             MdxError: If it can't be read.
         """
         stream = SongStream(song, self.sample_rate, self.mixture)
-        size = None if self.size is None else int(self.size * self.sample_rate)
-        planned = blocks(stream.length, size, self.reach)
+        planned = self.cut(stream.length)
         own = stream.own
         return [
             SongBlock(song, Origin(song.name, block.number, own.sample_rate, own.length, block, len(planned)))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from mdx_progressive.batch import ChunkBatch, Origin
-from mdx_progressive.blocks import Reach, blocks
+from mdx_progressive.blocks import Cut
 from mdx_progressive.data.grouping import group
 from mdx_progressive.data.normalisation import Normalisation
 from mdx_progressive.data.places import Place
@@ -20,8 +20,7 @@ class Chunker:
         reader: Reads the song.
         sources: The separator's sources.
         normalisation: The level of the chunks; None keeps it.
-        block: Seconds that are separated at once; None for all there is.
-        reach: How far the separator listens around a block.
+        cut: How a long chunk is cut into blocks.
     """
 
     def __init__(
@@ -29,14 +28,12 @@ class Chunker:
         reader: SongReader,
         sources: Sequence[str],
         normalisation: Normalisation | None,
-        block: float | None,
-        reach: Reach,
+        cut: Cut,
     ) -> None:
         self.reader = reader
         self.sources = sources
         self.normalisation = normalisation
-        self.block = block
-        self.reach = reach
+        self.cut = cut
 
     def __call__(self, place: Place) -> ChunkBatch:
         """A batch of one chunk.
@@ -55,12 +52,11 @@ class Chunker:
         stems = [[song.stems[stem][:, place.start : end] for stem in grouped[source]] for source in self.sources]
         references = gain * torch.stack([torch.stack(parts).sum(dim=0) for parts in stems]).unsqueeze(0)
         heard = gain * mixture.unsqueeze(0)
-        size = None if self.block is None else int(self.block * rate)
         return ChunkBatch(
             [origin],
             heard,
             torch.tensor([gain]),
             references,
             silent(references, heard),
-            blocks=blocks(heard.shape[-1], size, self.reach),
+            blocks=self.cut(heard.shape[-1]),
         )

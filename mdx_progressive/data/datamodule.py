@@ -1,6 +1,7 @@
 """The LightningDataModule: which songs there are, how they are cut, and which process gets which batch."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -9,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from tqdm.auto import tqdm
 
 from mdx_progressive.batch import ChunkBatch, Failure, Origin
-from mdx_progressive.blocks import Reach
+from mdx_progressive.blocks import Block, Cut, Reach, blocks
 from mdx_progressive.data.block_reader import BlockReader, SongBlock
 from mdx_progressive.data.chunker import Chunker
 from mdx_progressive.data.grouping import group
@@ -23,7 +24,7 @@ from mdx_progressive.errors import MdxError
 
 
 class Extent(NamedTuple):
-    """How much there is to separate of a song, or of a chunk of it: its name and length in seconds."""
+    """How much there is to separate of a song, or of a chunk of it: its name, and what its blocks hear in seconds."""
 
     song: str
     seconds: float
@@ -85,12 +86,13 @@ class SongDataModule(LightningDataModule):
             raise MdxError(f"data.batch_size must be 1 or more, not {batch_size}")
         self.sample_rate = sample_rate
         self.sources = list(sources)
-        self.reach = reach or Reach(grid=1, before=0, fade=0, after=0)
         self.dataset = song_set(dataset, root)
         self.inputs = [input] if isinstance(input, Path) else input
         self.mixture: MixtureChoice = mixture
         self.chunk = chunk
-        self.block = None if reach is None else block
+        size = None if reach is None or block is None else int(block * sample_rate)
+        self.cut: Cut = partial(blocks, size=size, reach=reach or Reach(grid=1, before=0, fade=0, after=0))
+        """The blocks of a chunk."""
         self.all_chunks = all_chunks
         self.trim = trim
         self.normalisation = normalisation
@@ -122,14 +124,16 @@ class SongDataModule(LightningDataModule):
             raise MdxError("\n".join(failure.reason for failure in self.failures))
 
     def extents(self) -> list[Extent]:
-        """How long the chunks are that `test` measures, or the blocks of `predict` with what each hears."""
+        """What there is to separate of the chunks that `test` measures, or of the blocks of `predict`."""
         if self._predict is not None:
-            return [
-                Extent(block.song.name, (place.stop - place.start) / self.sample_rate)
-                for (block,) in self._predict
-                if (place := block.origin.block)
-            ]
-        return [Extent(place.song.name, place.length / self.sample_rate) for batch in self._test for place in batch]
+            heard = [(block.song, [block.origin.block]) for (block,) in self._predict]
+            return [Extent(song.name, self._seconds(parts)) for song, parts in heard]
+        return [
+            Extent(place.song.name, self._seconds(self.cut(place.length))) for batch in self._test for place in batch
+        ]
+
+    def _seconds(self, parts: Sequence[Block | None]) -> float:
+        return sum(block.stop - block.start for block in parts if block) / self.sample_rate
 
     def keep(self, wanted: Callable[[str], bool]) -> None:
         """Leave out the songs whose name is not wanted, before `plan`; for callbacks that know what is done already."""
@@ -172,10 +176,10 @@ class SongDataModule(LightningDataModule):
 
     def _chunker(self) -> Chunker:
         reader = SongReader(self.sample_rate, self.mixture)
-        return Chunker(reader, self.sources, self.normalisation, self.block, self.reach)
+        return Chunker(reader, self.sources, self.normalisation, self.cut)
 
     def _block_reader(self) -> BlockReader:
-        return BlockReader(self.sample_rate, self.mixture, self.normalisation, self.block, self.reach)
+        return BlockReader(self.sample_rate, self.mixture, self.normalisation, self.cut)
 
     def _places(self) -> Iterator[tuple[int, Place]]:
         """The chunks of all songs that can be read, each with its number of channels."""
