@@ -23,7 +23,26 @@ from mdx_progressive.errors import MdxError
 log = logging.getLogger(__name__)
 
 AUDIO_SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac", ".aif", ".aiff", ".w64", ".rf64"}
+    {
+        *(".wav", ".w64", ".rf64", ".flac", ".aif", ".aiff", ".aifc", ".caf", ".au", ".snd", ".voc"),
+        *(
+            ".ogg",
+            ".oga",
+            ".opus",
+            ".mp2",
+            ".mp3",
+            ".aac",
+            ".m4a",
+            ".m4b",
+            ".ac3",
+            ".wma",
+            ".wv",
+            ".ape",
+            ".tta",
+            ".mka",
+        ),
+        *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"),
+    }
 )
 """What a folder is searched for; a file that is named itself may end in anything."""
 
@@ -170,9 +189,10 @@ class AudioStream:
         if sound and done < sound.frames:
             if sound.subtype in _COUNTED:
                 raise MdxError(f"{self.path}: breaks off at {done / rate:.2f} s of {sound.frames / rate:.2f} s")
-            log.warning(
-                "%s: ends at %.2f s, where its header tells %.2f s", self.path, done / rate, sound.frames / rate
-            )
+            if sound.frames - done >= _LONGEST_FRAME:
+                log.warning(
+                    "%s: ends at %.2f s, where its header tells %.2f s", self.path, done / rate, sound.frames / rate
+                )
 
     def _opened(self) -> soundfile.SoundFile | None:
         if self.stream == 0:

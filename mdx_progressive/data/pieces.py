@@ -26,14 +26,18 @@ def resampled(pieces: Iterable[Tensor], before: int, after: int) -> Iterator[Ten
     if before == after:
         yield from pieces
         return
-    stream, channels = None, 0
+    stream, channels, taken, given = None, 0, 0, 0
     for piece in pieces:
         if stream is None:
             channels = len(piece)
             stream = soxr.ResampleStream(before, after, channels, dtype="float32", quality="VHQ")
-        yield _of_frames(stream.resample_chunk(np.ascontiguousarray(piece.T.numpy())))
+        made = _of_frames(stream.resample_chunk(np.ascontiguousarray(piece.T.numpy())))
+        taken, given = taken + piece.shape[-1], given + made.shape[-1]
+        yield made
     if stream is not None:
-        yield _of_frames(stream.resample_chunk(np.zeros((0, channels), np.float32), last=True))
+        made = _of_frames(stream.resample_chunk(np.zeros((0, channels), np.float32), last=True))
+        # Where the length ends in half a sample, soxr rounds it now up, now down.
+        yield functional.pad(made, (0, resampled_length(taken, before, after) - given - made.shape[-1]))
 
 
 def resampled_length(length: int, before: int, after: int) -> int:
