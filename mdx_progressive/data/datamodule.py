@@ -23,7 +23,7 @@ from mdx_progressive.errors import MdxError
 
 
 class Extent(NamedTuple):
-    """How much there is to separate of a song, or of a chunk of it: its name and length in seconds."""
+    """How much there is to separate of a song, or of a chunk of it: its name and seconds, of all its pairs."""
 
     song: str
     seconds: float
@@ -125,7 +125,10 @@ class SongDataModule(LightningDataModule):
         """How long the chunks are that `test` measures, or the blocks of `predict` with what each hears."""
         if self._predict is not None:
             return [
-                Extent(block.song.name, (place.stop - place.start) / self.sample_rate)
+                Extent(
+                    block.song.name,
+                    len(block.origin.pairs.groups) * (place.stop - place.start) / self.sample_rate,
+                )
                 for (block,) in self._predict
                 if (place := block.origin.block)
             ]

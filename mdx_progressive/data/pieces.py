@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from mdx_progressive.errors import MdxError
+
 
 def resampled(pieces: Iterable[Tensor], before: int, after: int) -> Iterator[Tensor]:
     """Change the sample rate with soxr's very-high-quality filter.
@@ -65,6 +67,9 @@ def summed(signals: Sequence[Iterable[Tensor]], channels: int) -> Iterator[Tenso
         - pieces: (1 or channel, time)
         - results: (channel, time)
 
+    Raises:
+        MdxError: If a signal has another number of channels.
+
     Example:
         >>> one, other = [torch.ones(1, 2), torch.ones(1, 2)], [torch.ones(1, 1)]
         >>> [piece.tolist() for piece in summed([one, other], channels=1)]
@@ -75,6 +80,8 @@ def summed(signals: Sequence[Iterable[Tensor]], channels: int) -> Iterator[Tenso
     while True:
         for number, source in enumerate(sources):
             while heads[number].shape[-1] == 0 and (piece := next(source, None)) is not None:
+                if len(piece) not in (1, channels):
+                    raise MdxError(f"stems of {len(piece)} and of {channels} channels can't be summed")
                 heads[number] = piece.expand(channels, -1)
         there = [head.shape[-1] for head in heads if head.shape[-1]]
         if not there:
