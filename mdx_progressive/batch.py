@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mdx_progressive.blocks import Block
+from mdx_progressive.pairs import STEREO, Pairs
 
 
 class Failure(NamedTuple):
@@ -28,6 +29,7 @@ class Origin:
         length: Length of the chunk in samples at that rate; in `predict` that of the whole song.
         block: In `predict`, what is separated of the song at once; the chunk has its number.
         blocks: How many of these there are.
+        pairs: In `predict`, the channels that are separated together, each an item of the batch with this origin.
     """
 
     song: str
@@ -36,6 +38,7 @@ class Origin:
     length: int
     block: Block | None = None
     blocks: int = 1
+    pairs: Pairs = STEREO
 
 
 class ChunkBatch:
@@ -124,7 +127,7 @@ class ChunkBatch:
 
 
 class Prediction(NamedTuple):
-    """What `predict_step` returns.
+    """What `predict_step` returns: an item for each pair of channels.
 
     Shape:
         - estimates: (batch, target, channel, time), at the mixture's original level, float32
@@ -134,3 +137,12 @@ class Prediction(NamedTuple):
     targets: list[str]
     sample_rate: int
     estimates: Tensor
+
+    def chunks(self) -> Iterator[tuple[Origin, Tensor]]:
+        """The estimates of each chunk (target, channel, time), all of its channels in their order."""
+        first = 0
+        while first < len(self.origins):
+            origin = self.origins[first]
+            items = self.estimates[first : first + len(origin.pairs.groups)]
+            yield origin, origin.pairs.together(items)
+            first += len(items)

@@ -106,7 +106,7 @@ class EstimateWriter(Callback):
         assert isinstance(pl_module, ProgressiveDemixing)
         if not isinstance(outputs, Prediction):
             return
-        for origin, estimates in zip(outputs.origins, outputs.estimates, strict=True):
+        for origin, estimates in outputs.chunks():
             parts = self._parts(origin.song)
             try:
                 parts.put(origin.chunk, origin.block.kept(estimates) if origin.block else estimates)

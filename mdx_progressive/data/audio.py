@@ -23,13 +23,41 @@ from mdx_progressive.errors import MdxError
 log = logging.getLogger(__name__)
 
 AUDIO_SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac", ".aif", ".aiff", ".w64", ".rf64"}
+    {
+        *(".wav", ".w64", ".rf64", ".flac", ".aif", ".aiff", ".aifc", ".caf", ".au", ".snd", ".voc"),
+        *(
+            ".ogg",
+            ".oga",
+            ".opus",
+            ".mp2",
+            ".mp3",
+            ".aac",
+            ".m4a",
+            ".m4b",
+            ".ac3",
+            ".wma",
+            ".wv",
+            ".ape",
+            ".tta",
+            ".mka",
+        ),
+        *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"),
+    }
 )
 """What a folder is searched for; a file that is named itself may end in anything."""
 
 _LONGEST_FRAME = 4096
 _PIECE = 1 << 17
 """Samples that are decoded at a time."""
+_XIPH_ORDER = {
+    3: [0, 2, 1],
+    5: [0, 2, 1, 3, 4],
+    6: [0, 2, 1, 5, 3, 4],
+    7: [0, 2, 1, 6, 5, 3, 4],
+    8: [0, 2, 1, 7, 5, 6, 3, 4],
+}
+"""Where Vorbis and Opus have what is the first, second, ... channel elsewhere (Vorbis I specification, 4.3.9);
+libsndfile leaves it there."""
 _COUNTED = frozenset(soundfile.available_subtypes()) - {"MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
 """Encodings of files whose number of samples is certain; that of an MP3 may be a guess, by its size."""
 
@@ -116,12 +144,18 @@ class AudioStream:
         except (av.FFmpegError, IndexError) as error:
             raise self._unreadable(error) from error
 
+    def layout(self) -> tuple[str, ...] | None:
+        """FFmpeg's names of the channels (FL, FR, FC, LFE, ...), in their order; None where the file does not tell."""
+        with suppress(av.FFmpegError, IndexError), av.open(str(self.path)) as container:
+            names = tuple(channel.name for channel in container.streams.audio[self.stream].layout.channels)
+            return names if len(set(names)) == len(names) else None
+        return None
+
     def read(self) -> tuple[Tensor, int]:
         """Waveform (channel, time), float32 with full scale at 1, and the sample rate in Hz.
 
         Raises:
-            MdxError: If the file is missing, holds no audio, no samples, more than two channels, NaN or infinity, or
-                breaks off before its end.
+            MdxError: If the file is missing, holds no audio, no samples, NaN or infinity, or breaks off before its end.
         """
         return torch.cat(list(self.pieces()), dim=-1), self.header().sample_rate
 
@@ -148,8 +182,6 @@ class AudioStream:
         done = 0
         try:
             for samples in decoded:
-                if samples.shape[0] > 2:
-                    raise MdxError(f"{self.path}: has {samples.shape[0]} channels; mono and stereo can be separated")
                 piece = torch.from_numpy(np.ascontiguousarray(samples))
                 if not torch.isfinite(piece).all():
                     place = done + int((~torch.isfinite(piece).all(dim=0)).nonzero()[0])
@@ -170,9 +202,10 @@ class AudioStream:
         if sound and done < sound.frames:
             if sound.subtype in _COUNTED:
                 raise MdxError(f"{self.path}: breaks off at {done / rate:.2f} s of {sound.frames / rate:.2f} s")
-            log.warning(
-                "%s: ends at %.2f s, where its header tells %.2f s", self.path, done / rate, sound.frames / rate
-            )
+            if sound.frames - done >= _LONGEST_FRAME:
+                log.warning(
+                    "%s: ends at %.2f s, where its header tells %.2f s", self.path, done / rate, sound.frames / rate
+                )
 
     def _opened(self) -> soundfile.SoundFile | None:
         if self.stream == 0:
@@ -212,8 +245,9 @@ class AudioStream:
 
 def _frames_of(sound: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
     """What libsndfile decodes, (channel, time)."""
+    order = _XIPH_ORDER.get(sound.channels) if sound.subtype in ("VORBIS", "OPUS") else None
     while len(samples := sound.read(_PIECE, dtype="float32", always_2d=True)):
-        yield samples.T
+        yield samples.T if order is None else samples.T[order]
 
 
 def _length(stream: av.AudioStream) -> int | None:

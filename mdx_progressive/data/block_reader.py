@@ -62,14 +62,14 @@ class BlockReader:
         """
         stream = SongStream(song, self.sample_rate, self.mixture)
         planned = self.cut(stream.length)
-        own = stream.own
+        own, pairs = stream.own, stream.pairs()
         return [
-            SongBlock(song, Origin(song.name, block.number, own.sample_rate, own.length, block, len(planned)))
+            SongBlock(song, Origin(song.name, block.number, own.sample_rate, own.length, block, len(planned), pairs))
             for block in planned
         ]
 
     def __call__(self, place: SongBlock) -> ChunkBatch:
-        """A batch of one block.
+        """A batch of one block, with an item for each of its pairs of channels.
 
         Raises:
             MdxError: If the song can't be read up to there.
@@ -87,8 +87,11 @@ class BlockReader:
         except (MdxError, OSError) as error:
             self._faults[song.name] = str(error)
             raise
-        gain = self.normalisation.gain(mixture, self.sample_rate) if self.normalisation else 1.0
-        return ChunkBatch([place.origin], gain * mixture.unsqueeze(0), torch.tensor([gain]))
+        items = place.origin.pairs.split(mixture)
+        gain = torch.ones(len(items))
+        if self.normalisation:
+            gain = torch.tensor([self.normalisation.gain(item, self.sample_rate) for item in items])
+        return ChunkBatch([place.origin] * len(items), gain[:, None, None] * items, gain)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_stream": None}  # What is half read is not sent to the worker processes.

@@ -24,7 +24,9 @@ from mdx_progressive.errors import MdxError
 
 
 class Extent(NamedTuple):
-    """How much there is to separate of a song, or of a chunk of it: its name, and what its blocks hear in seconds."""
+    """How much there is to separate of a song, or of a chunk of it: its name and seconds, with what its blocks hear around
+    them, of all its pairs of channels.
+    """
 
     song: str
     seconds: float
@@ -126,14 +128,18 @@ class SongDataModule(LightningDataModule):
     def extents(self) -> list[Extent]:
         """What there is to separate of the chunks that `test` measures, or of the blocks of `predict`."""
         if self._predict is not None:
-            heard = [(block.song, [block.origin.block]) for (block,) in self._predict]
-            return [Extent(song.name, self._seconds(parts)) for song, parts in heard]
+            return [Extent(block.song.name, self._seconds(block.origin)) for (block,) in self._predict]
         return [
-            Extent(place.song.name, self._seconds(self.cut(place.length))) for batch in self._test for place in batch
+            Extent(
+                place.song.name, sum(block.stop - block.start for block in self.cut(place.length)) / self.sample_rate
+            )
+            for batch in self._test
+            for place in batch
         ]
 
-    def _seconds(self, parts: Sequence[Block | None]) -> float:
-        return sum(block.stop - block.start for block in parts if block) / self.sample_rate
+    def _seconds(self, origin: Origin) -> float:
+        assert origin.block is not None
+        return len(origin.pairs.groups) * (origin.block.stop - origin.block.start) / self.sample_rate
 
     def keep(self, wanted: Callable[[str], bool]) -> None:
         """Leave out the songs whose name is not wanted, before `plan`; for callbacks that know what is done already."""

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from mdx_progressive.errors import MdxError
+
 
 def resampled(pieces: Iterable[Tensor], before: int, after: int) -> Iterator[Tensor]:
     """Change the sample rate with soxr's very-high-quality filter.
@@ -26,14 +28,18 @@ def resampled(pieces: Iterable[Tensor], before: int, after: int) -> Iterator[Ten
     if before == after:
         yield from pieces
         return
-    stream, channels = None, 0
+    stream, channels, taken, given = None, 0, 0, 0
     for piece in pieces:
         if stream is None:
             channels = len(piece)
             stream = soxr.ResampleStream(before, after, channels, dtype="float32", quality="VHQ")
-        yield _of_frames(stream.resample_chunk(np.ascontiguousarray(piece.T.numpy())))
+        made = _of_frames(stream.resample_chunk(np.ascontiguousarray(piece.T.numpy())))
+        taken, given = taken + piece.shape[-1], given + made.shape[-1]
+        yield made
     if stream is not None:
-        yield _of_frames(stream.resample_chunk(np.zeros((0, channels), np.float32), last=True))
+        made = _of_frames(stream.resample_chunk(np.zeros((0, channels), np.float32), last=True))
+        # Where the length ends in half a sample, soxr rounds it now up, now down.
+        yield functional.pad(made, (0, resampled_length(taken, before, after) - given - made.shape[-1]))
 
 
 def resampled_length(length: int, before: int, after: int) -> int:
@@ -61,6 +67,9 @@ def summed(signals: Sequence[Iterable[Tensor]], channels: int) -> Iterator[Tenso
         - pieces: (1 or channel, time)
         - results: (channel, time)
 
+    Raises:
+        MdxError: If a signal has another number of channels.
+
     Example:
         >>> one, other = [torch.ones(1, 2), torch.ones(1, 2)], [torch.ones(1, 1)]
         >>> [piece.tolist() for piece in summed([one, other], channels=1)]
@@ -71,6 +80,8 @@ def summed(signals: Sequence[Iterable[Tensor]], channels: int) -> Iterator[Tenso
     while True:
         for number, source in enumerate(sources):
             while heads[number].shape[-1] == 0 and (piece := next(source, None)) is not None:
+                if len(piece) not in (1, channels):
+                    raise MdxError(f"stems of {len(piece)} and of {channels} channels can't be summed")
                 heads[number] = piece.expand(channels, -1)
         there = [head.shape[-1] for head in heads if head.shape[-1]]
         if not there:

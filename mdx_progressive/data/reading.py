@@ -45,7 +45,7 @@ def load(song: Song, sample_rate: int | None, mixture: MixtureChoice) -> LoadedS
             the uniform sum.
 
     Raises:
-        MdxError: If a file can't be read, or there is neither a mixture nor a stem.
+        MdxError: If a file can't be read, has more than two channels, or there is neither a mixture nor a stem.
     """
     song.check()
     shipped = song.mixture.read() if song.mixture and mixture == "shipped" else None
@@ -55,6 +55,8 @@ def load(song: Song, sample_rate: int | None, mixture: MixtureChoice) -> LoadedS
     waveform, own_rate = shipped or next(iter(read.values()))
 
     before = [*read.values(), *([shipped] if shipped else [])]
+    if (most := max(len(signal) for signal, _ in before)) > 2:
+        raise MdxError(f"{song.place}: has {most} channels; mono and stereo can be measured, `predict` takes more")
     resampled = [resample(signal, rate, sample_rate or own_rate) for signal, rate in before]
     signals = align(resampled)
     uneven = any(signal.shape[-1] != signals[0].shape[-1] for signal in resampled)

@@ -11,6 +11,7 @@ from mdx_progressive.data.pieces import resampled, resampled_length, summed
 from mdx_progressive.data.reading import MixtureChoice
 from mdx_progressive.data.songs import Song
 from mdx_progressive.errors import MdxError
+from mdx_progressive.pairs import Pairs
 
 
 class SongStream:
@@ -42,6 +43,18 @@ class SongStream:
         self._begin: int
         self._held: Tensor
         self._restart()
+
+    def pairs(self) -> Pairs:
+        """Which of its channels are separated together.
+
+        Raises:
+            MdxError: If a file can't be read.
+        """
+        channels, signal = max(
+            ((each.channels, signal) for each, signal in zip(self._extents, self._signals, strict=True)),
+            key=lambda known: known[0],
+        )
+        return Pairs.of(channels, signal.streams[0].layout() if channels > 2 else None)
 
     def stretch(self, start: int, stop: int) -> Tensor:
         """The samples from `start` to `stop`; going on is cheap, going back begins anew.
