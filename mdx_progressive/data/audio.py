@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mdx_progressive.data.pieces import resampled, resampled_length, summed
+from mdx_progressive.data.truncation import counts_frames, missing_bytes, torn_page
 from mdx_progressive.errors import MdxError
 
 log = logging.getLogger(__name__)
@@ -47,8 +47,14 @@ AUDIO_SUFFIXES = frozenset(
 """What a folder is searched for; a file that is named itself may end in anything."""
 
 _LONGEST_FRAME = 4096
-_PIECE = 1 << 17
-"""Samples that are decoded at a time."""
+_PIECE = 1 << 18
+"""Samples that are decoded at a time, in all channels."""
+_RATES = range(1_000, 1_000_001)
+"""Sample rates in Hz that are believed: a song at 1 Hz would come out 44100 times as long."""
+_DENSEST = 1 << 13
+"""Samples of a channel in a byte that are believed: a frame of FLAC has 65535 of silence in 12 bytes."""
+_ROUNDING = 2 * _LONGEST_FRAME
+"""By how many samples a header of MP3 or MP4 may be off without the file being cut."""
 _XIPH_ORDER = {
     3: [0, 2, 1],
     5: [0, 2, 1, 3, 4],
@@ -131,16 +137,13 @@ class AudioStream:
             MdxError: If the file is missing or holds no such audio.
         """
         self._check_file()
-        if self.stream == 0:
-            try:
-                info = soundfile.info(self.path)
-                return Header(int(info.samplerate), int(info.channels), int(info.frames), str(info.subtype))
-            except soundfile.LibsndfileError:
-                pass  # Not a format of libsndfile: FFmpeg may know it.
+        if sound := self._opened():
+            with sound:
+                return self._believed(Header(sound.samplerate, sound.channels, sound.frames, sound.subtype))
         try:
-            with av.open(str(self.path)) as container:
+            with _ffmpeg(self.path) as container:
                 stream = container.streams.audio[self.stream]
-                return Header(int(stream.rate), stream.channels, _length(stream), stream.codec_context.name)
+                return self._believed(Header(stream.rate, stream.channels, _length(stream), stream.codec_context.name))
         except (av.FFmpegError, IndexError) as error:
             raise self._unreadable(error) from error
 
@@ -200,7 +203,8 @@ class AudioStream:
         if not done:
             raise MdxError(f"{self.path}: holds no samples")
         if sound and done < sound.frames:
-            if sound.subtype in _COUNTED:
+            cut = sound.frames - done > _ROUNDING and counts_frames(self.path)
+            if cut or sound.subtype in _COUNTED:
                 raise MdxError(f"{self.path}: breaks off at {done / rate:.2f} s of {sound.frames / rate:.2f} s")
             if sound.frames - done >= _LONGEST_FRAME:
                 log.warning(
@@ -208,14 +212,34 @@ class AudioStream:
                 )
 
     def _opened(self) -> soundfile.SoundFile | None:
-        if self.stream == 0:
-            with suppress(soundfile.LibsndfileError):  # Not a format of libsndfile: FFmpeg may know it.
-                return soundfile.SoundFile(self.path)
-        return None
+        if self.stream != 0:
+            return None
+        # As a string, soundfile would want a name to be UTF-8.
+        name = os.fsencode(self.path) if os.name == "posix" else str(self.path)
+        try:
+            sound = soundfile.SoundFile(name)
+        except soundfile.LibsndfileError:
+            return None  # Not a format of libsndfile: FFmpeg may know it.
+        if missing := missing_bytes(sound.extra_info):
+            sound.close()
+            raise MdxError(f"{self.path}: breaks off, its header tells of {missing} bytes more")
+        return sound
 
     def _check_file(self) -> None:
-        if not self.path.is_file():
-            raise MdxError(f"{self.path}: {'not a file' if self.path.exists() else 'no such file'}")
+        try:
+            if not self.path.is_file():
+                raise MdxError(f"{self.path}: {'not a file' if self.path.exists() else 'no such file'}")
+            if torn_page(self.path):
+                raise MdxError(f"{self.path}: breaks off within a page of Ogg")
+        except OSError as error:
+            raise MdxError(f"{self.path}: can't be read ({error.strerror})") from error
+
+    def _believed(self, header: Header) -> Header:
+        if header.sample_rate not in _RATES:
+            raise MdxError(f"{self.path}: its header tells of a sample rate of {header.sample_rate} Hz")
+        if header.length is not None and header.length > self.path.stat().st_size * _DENSEST:
+            raise MdxError(f"{self.path}: its header tells of {header.length} samples, more than the file can hold")
+        return header
 
     def _unreadable(self, error: av.FFmpegError | IndexError) -> MdxError:
         reason = "it has no such audio stream" if isinstance(error, IndexError) else error.strerror
@@ -223,7 +247,7 @@ class AudioStream:
 
     def _packets(self) -> Iterator[NDArray[np.float32]]:
         """What FFmpeg decodes, (channel, time)."""
-        with av.open(str(self.path)) as container:
+        with _ffmpeg(self.path) as container:
             stream = container.streams.audio[self.stream]
             planar = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
             length, done = _length(stream), 0
@@ -241,12 +265,20 @@ class AudioStream:
                 if length is not None and done - length >= _LONGEST_FRAME:
                     yield np.concatenate(beyond, axis=1)
                     beyond.clear()
+            if length is not None and "mp4" in container.format.name and length - done > _ROUNDING:
+                raise MdxError(f"{self.path}: breaks off at {done / stream.rate:.2f} s of {length / stream.rate:.2f} s")
+
+
+def _ffmpeg(path: Path) -> av.container.InputContainer:
+    """A file opened by FFmpeg, and by it alone: `http:a.mp3` is a name like others, and no playlist leads elsewhere."""
+    return av.open(f"file:{path}", options={"protocol_whitelist": "file"})
 
 
 def _frames_of(sound: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
     """What libsndfile decodes, (channel, time)."""
     order = _XIPH_ORDER.get(sound.channels) if sound.subtype in ("VORBIS", "OPUS") else None
-    while len(samples := sound.read(_PIECE, dtype="float32", always_2d=True)):
+    size = max(1, _PIECE // sound.channels)
+    while len(samples := sound.read(size, dtype="float32", always_2d=True)):
         yield samples.T if order is None else samples.T[order]
 
 

@@ -142,8 +142,11 @@ class SongDataModule(LightningDataModule):
         return len(origin.pairs.groups) * (origin.block.stop - origin.block.start) / self.sample_rate
 
     def keep(self, wanted: Callable[[str], bool]) -> None:
-        """Leave out the songs whose name is not wanted, before `plan`; for callbacks that know what is done already."""
-        self.songs = [song for song in self.songs if wanted(song.name)]
+        """Leave out the songs whose name is not wanted, before `plan`; for callbacks that know what is done already.
+
+        Those with a fault stay, to be told of.
+        """
+        self.songs = [song for song in self.songs if song.fault or wanted(song.name)]
 
     def plan(self) -> list[Origin]:
         """The blocks that `predict` separates, in order. A song that can't be read is among the `failures`."""

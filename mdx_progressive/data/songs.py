@@ -34,6 +34,8 @@ class Cut:
 class Song:
     """A song on disk.
 
+    One whose name leads out of the output folder can't be used.
+
     Args:
         name: Name in tables and of its output folder; may hold slashes where it lies in a sub-folder.
         mixture: The mixture as shipped, if there is one.
@@ -47,6 +49,12 @@ class Song:
     stems: dict[str, Signal] = field(default_factory=dict)
     cut: Cut | None = None
     fault: str | None = None
+
+    def __post_init__(self) -> None:
+        folder = Path(self.name)
+        if self.fault is None and (folder.anchor or not folder.parts or ".." in folder.parts or "\0" in self.name):
+            reason = f"{self.place}: its name, {self.name!r}, leads out of the output folder; rename it"
+            object.__setattr__(self, "fault", reason)
 
     @property
     def streams(self) -> list[AudioStream]:
@@ -100,31 +108,42 @@ def builtin_clip() -> Song:
 
 
 def audio_files(inputs: Iterable[Path]) -> list[Song]:
-    """The given files, and all audio files below the given folders.
+    """The given files, and all audio files below the given folders; what can't be used is a song with a fault.
 
-    A song is called as its file without the suffix, within a folder by its path from there.
-
-    Raises:
-        MdxError: If a path does not exist, a folder holds no audio, or two files have one name.
+    A song is called as its file without the suffix, within a folder by its path from there. Of several files with one
+    name none is used: whose estimates would be found there could not be told.
     """
-    songs: dict[str, Song] = {}
-    for given in inputs:
-        if given.is_dir():
-            found = [path for path in sorted(given.rglob("*")) if is_audio(path)]
-            if not found:
-                raise MdxError(f"{given}: holds no audio file ({', '.join(sorted(AUDIO_SUFFIXES))})")
-            named = [(path.relative_to(given).with_suffix("").as_posix(), path) for path in found]
-        elif given.is_file():
-            named = [(given.stem, given)]
-        else:
-            raise MdxError(f"{given}: no such file or folder")
-        for name, path in named:
-            if name in songs:
-                raise MdxError(f"{songs[name].place} and {path} would be written to one folder, {name}; rename one")
-            songs[name] = Song(name, AudioStream(path))
-    return list(songs.values())
+    found = [song for given in inputs for song in (_below(given) if os.path.isdir(given) else [_plain(given)])]
+    namesakes: dict[str, list[Song]] = {}
+    for song in found:
+        namesakes.setdefault(song.name, []).append(song)
+    return [_only(songs) for songs in namesakes.values()]
+
+
+def _plain(path: Path, folder: Path | None = None) -> Song:
+    return Song(path.relative_to(folder or path.parent).with_suffix("").as_posix(), AudioStream(path))
+
+
+def _only(namesakes: list[Song]) -> Song:
+    song, places = namesakes[0], sorted({str(song.place) for song in namesakes})
+    if len(places) == 1:
+        return song
+    return replace(song, fault=f"{' and '.join(places)}: would be written to one folder, {song.name}; rename one")
+
+
+def _below(folder: Path) -> list[Song]:
+    """The audio files below a folder, and what keeps it, or one in it, from being searched."""
+    unreadable: list[OSError] = []
+    found: list[Song] = []
+    for place, folders, files in os.walk(folder, onerror=unreadable.append):
+        folders.sort()
+        found += [_plain(path, folder) for path in (Path(place, file) for file in sorted(files)) if is_audio(path)]
+    faults = {str(error.filename): f"can't be read ({error.strerror})" for error in unreadable}
+    if not found and not faults:
+        faults[str(folder)] = f"holds no audio file ({', '.join(sorted(AUDIO_SUFFIXES))})"
+    return [*found, *(Song(place, None, fault=f"{place}: {reason}") for place, reason in faults.items())]
 
 
 def is_audio(path: Path) -> bool:
     """Whether a path is a file that a search for audio takes in."""
-    return path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    return path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and not os.path.isdir(path)
