@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from tqdm.auto import tqdm
 
 from mdx_progressive.batch import ChunkBatch, Failure, Origin
-from mdx_progressive.blocks import Block, Cut, Reach, blocks
+from mdx_progressive.blocks import Cut, Reach, blocks
 from mdx_progressive.data.block_reader import BlockReader, SongBlock
 from mdx_progressive.data.chunker import Chunker
 from mdx_progressive.data.grouping import group
@@ -24,9 +24,7 @@ from mdx_progressive.errors import MdxError
 
 
 class Extent(NamedTuple):
-    """How much there is to separate of a song, or of a chunk of it: its name and seconds, with what its blocks hear around
-    them, of all its pairs of channels.
-    """
+    """How much there is to separate of a song, or of a chunk of it: its name, and what is heard of it in seconds."""
 
     song: str
     seconds: float
@@ -129,12 +127,9 @@ class SongDataModule(LightningDataModule):
         """What there is to separate of the chunks that `test` measures, or of the blocks of `predict`."""
         if self._predict is not None:
             return [Extent(block.song.name, self._seconds(block.origin)) for (block,) in self._predict]
+        chunks = [(place.song.name, self.cut(place.length)) for batch in self._test for place in batch]
         return [
-            Extent(
-                place.song.name, sum(block.stop - block.start for block in self.cut(place.length)) / self.sample_rate
-            )
-            for batch in self._test
-            for place in batch
+            Extent(name, sum(block.stop - block.start for block in parts) / self.sample_rate) for name, parts in chunks
         ]
 
     def _seconds(self, origin: Origin) -> float:
