@@ -106,6 +106,7 @@ class ProgressiveCLI(LightningCLI):
         parser.add_lightning_class_args(SoundFiles, "sound")
         parser.add_lightning_class_args(Failures, "failures")
         parser.add_lightning_class_args(ResultFiles, "results")
+        parser.add_argument("--targets", type=str, help="Short for model.targets: vocals,drums.")
         parser.add_argument("--out", type=Path, default=Path("separated"), help="Folder that `predict` writes to.")
         parser.link_arguments("out", "writer.out")
         parser.add_argument("--fail-fast", action="store_true", help="Stop at the first song that can't be read.")
@@ -125,6 +126,8 @@ class ProgressiveCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Let the logger go on in the folder of a run that broke off."""
         config = self.config.get(str(self.subcommand))
+        if config.targets is not None:
+            config.model.targets = [name.strip() for name in config.targets.split(",")]
         if self.subcommand != "test" or not config.resume or getattr(rank_zero_only, "rank", 0) != 0:
             return
         version = unfinished_version(self._settings())
@@ -135,7 +138,7 @@ class ProgressiveCLI(LightningCLI):
         """Separate without keeping the estimates in memory: the writer has them."""
         writer: EstimateWriter = self._chosen.writer
         if self._chosen.dry_run:
-            plan_predict(self.trainer, self.model, self.datamodule, writer.files.bytes_a_sample).tell(writer.out)
+            plan_predict(self.trainer, self.model, self.datamodule, writer.files.format.bytes_a_sample).tell(writer.out)
         else:
             writer.settings = json.dumps(relevant(self._settings()))
             self.trainer.predict(return_predictions=False, **kwargs)

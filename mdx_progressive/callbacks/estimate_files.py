@@ -1,114 +1,123 @@
-"""How estimates are stored: format, encoding, and what becomes of peaks above full scale."""
+"""How the estimates of a song become files: piece by piece, within full scale, on the steps of the encoding."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import soundfile
 from torch import Tensor
 
+from mdx_progressive.callbacks.file_formats import FORMATS, Encoding, Format
+from mdx_progressive.callbacks.outputs import Outputs, Steps
+from mdx_progressive.callbacks.tags import write_tags
 from mdx_progressive.errors import MdxError
 from mdx_progressive.whole_file import whole_file
 
 log = logging.getLogger(__name__)
 
-Format = Literal["wav", "flac"]
-Encoding = Literal["float32", "int24", "int16"]
 Clip = Literal["rescale", "clamp", "keep"]
-Pieces = Callable[[], Iterator[Tensor]]
-"""Begins anew with the first of consecutive pieces (target, channel, time)."""
 
-_SUBTYPES: dict[Encoding, str] = {"float32": "FLOAT", "int24": "PCM_24", "int16": "PCM_16"}
-_LARGEST_WAV = 2**32 - 2**16
-"""Bytes of samples that a plain wav holds; RF64 is the wav for more."""
+
+class Piece(NamedTuple):
+    """A piece of a song: estimates (target, channel, time), and where it is needed the input (channel, time)."""
+
+    estimates: Tensor
+    mixture: Tensor | None
+
+
+Pieces = Callable[[], Iterator[Piece]]
+"""Begins anew with the first of consecutive pieces."""
 
 
 class EstimateFiles:
-    """Writes the estimates of a song piece by piece, each to a file that gets its name when all of them are whole.
+    """Writes the outputs of a song piece by piece, each to a file that gets its name when all of them are whole.
 
     Args:
-        format: wav, or flac, which holds integers only.
-        encoding: float32, int24 or int16; by default float32 for wav and int24 for flac.
-        clip: What to do with estimates above full scale, as in `EstimateWriter`.
+        format: The kind of file.
+        encoding: How samples are stored; by default as the format has it.
+        clip: What to do with outputs above full scale, as in `EstimateWriter`.
+        dither: Whether estimates are dithered; by default where they are stored in 16 bits.
 
     Raises:
         MdxError: If the settings contradict one another.
     """
 
-    def __init__(self, format: Format, encoding: Encoding | None, clip: Clip | None) -> None:  # noqa: A002
-        self.format = format
-        self.encoding: Encoding = encoding or ("float32" if format == "wav" else "int24")
-        self.clip: Clip = clip or ("keep" if self.encoding == "float32" else "rescale")
-        if format == "flac" and self.encoding == "float32":
-            raise MdxError("flac can't hold float32: set writer.encoding to int24 or int16, or writer.format to wav")
-        if self.clip == "keep" and self.encoding != "float32":
-            raise MdxError(f"{self.encoding} can't hold samples above full scale: set writer.clip to rescale or clamp")
+    def __init__(self, format: Format, encoding: Encoding | None, clip: Clip | None, dither: bool | None) -> None:  # noqa: A002
+        self.format = FORMATS[format](encoding)
+        floats = self.format.encoding == "float32"
+        self.clip: Clip = clip or ("keep" if floats else "rescale")
+        self.dither = self.format.bits == 16 if dither is None else dither
+        if self.clip == "keep" and not floats:
+            stored = self.format.encoding or format
+            raise MdxError(f"{stored} can't hold samples above full scale: set writer.clip to rescale or clamp")
+        if self.dither and self.format.bits is None:
+            stored = self.format.encoding or format
+            raise MdxError(f"{stored} is not rounded to steps: writer.dither is for int16 and int24")
 
-    @property
-    def bytes_a_sample(self) -> int:
-        """Bytes that a sample takes in the files, before flac makes them smaller."""
-        return int(self.encoding[-2:]) // 8
-
-    def write(self, song: str, paths: Mapping[int, Path], pieces: Pieces, sample_rate: int, length: int) -> None:
-        """Write some of the targets of a song.
+    def write(
+        self,
+        song: str,
+        paths: Mapping[int, Path],
+        outputs: Outputs,
+        pieces: Pieces,
+        sample_rate: int,
+        length: int,
+        tags: Mapping[str, str],
+    ) -> None:
+        """Write some of the outputs of a song.
 
         Args:
             song: Its name, for messages.
-            paths: The files, by the number of the target.
-            pieces: What is written.
+            paths: The files, by the number of the output.
+            outputs: What is made of the pieces.
+            pieces: Estimates and input.
             sample_rate: Sample rate in Hz.
             length: Samples in all pieces.
+            tags: What the files tell of the song.
 
         Raises:
             MdxError: If a file can't be written.
         """
-        change = self._within_full_scale(song, pieces)
+        level = self._level(song, outputs, pieces)
+        exact = self.format.encoding == "float32" and outputs.need_the_input
+        steps = Steps(self.format.bits, self.dither) if self.format.bits or exact else None
         try:
             with ExitStack() as stack:
+                for path in paths.values():
+                    path.parent.mkdir(parents=True, exist_ok=True)
                 files: dict[int, soundfile.SoundFile] = {}
                 temporary = {number: stack.enter_context(whole_file(path)) for number, path in paths.items()}
-                for piece in pieces():
-                    _, channels, _ = piece.shape
-                    size = length * channels * self.bytes_a_sample
-                    kind = "RF64" if self.format == "wav" and size > _LARGEST_WAV else self.format.upper()
+                for estimates, mixture in pieces():
+                    made = outputs.of(estimates / level, None if mixture is None else mixture / level, steps)
+                    if self.clip != "keep":  # Dither and codes may go a step above the peak.
+                        made = made.clamp(-1, 1)
                     for number in paths:
                         if number not in files:
-                            files[number] = stack.enter_context(
-                                soundfile.SoundFile(
-                                    temporary[number], "w", sample_rate, channels, _SUBTYPES[self.encoding], format=kind
-                                )
-                            )
-                        files[number].write(change(piece[number]).T.numpy())
+                            file = self.format.open(temporary[number], sample_rate, made.shape[1], length)
+                            files[number] = stack.enter_context(file)
+                            write_tags(file, tags)
+                        self.format.write(files[number], made[number])
                 for number, file in files.items():
-                    file.close()
-                    _forget_the_time(temporary[number])
+                    self.format.close(file, temporary[number])
         except (OSError, soundfile.SoundFileError) as error:
             raise MdxError(f"{', '.join(map(str, paths.values()))}: could not be written ({error})") from error
 
-    def _within_full_scale(self, song: str, pieces: Pieces) -> Callable[[Tensor], Tensor]:
-        """What is done to the pieces, given all of them."""
+    def _level(self, song: str, outputs: Outputs, pieces: Pieces) -> float:
+        """What all outputs are divided by, given all of them."""
         peak, above = 0.0, 0
-        for piece in pieces():
-            peak = max(peak, float(piece.abs().max()))
-            above += int((piece.abs() > 1).sum())
+        for estimates, mixture in pieces():
+            made = outputs.of(estimates, mixture).abs()
+            peak = max(peak, float(made.max()))
+            above += int((made > 1).sum())
         if peak <= 1:
-            return lambda piece: piece
+            return 1.0
         if self.clip == "rescale":
             log.warning("%s: peak %.3f, all of its estimates were divided by it", song, peak)
-            return lambda piece: piece / peak
+            return peak
         if self.clip == "clamp":
             log.warning("%s: peak %.3f, %d samples were cut off", song, peak, above)
-            return lambda piece: piece.clamp(-1, 1)
-        log.warning("%s: peak %.3f, kept above full scale", song, peak)
-        return lambda piece: piece
-
-
-def _forget_the_time(path: Path) -> None:
-    """Beside the peak of a float file libsndfile writes the time of day; equal estimates should make equal files."""
-    with path.open("r+b") as file:
-        place = file.read(4096).find(b"PEAK")
-        if place >= 0:
-            file.seek(place + 12)
-            file.write(bytes(4))
+        else:
+            log.warning("%s: peak %.3f, kept above full scale", song, peak)
+        return 1.0

@@ -1,8 +1,8 @@
-"""The files that `predict` leaves: <out>/<song>/<source>.wav or .flac."""
+"""The files that `predict` leaves: <out>/<song>/<source>.wav, or as they are asked for."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -13,18 +13,27 @@ from filelock import FileLock
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from mdx_progressive.batch import Origin, Prediction
-from mdx_progressive.callbacks.estimate_files import Clip, Encoding, EstimateFiles, Format
+from mdx_progressive.batch import Failure, Origin, Prediction
+from mdx_progressive.callbacks.estimate_files import Clip, EstimateFiles, Piece
+from mdx_progressive.callbacks.file_formats import Encoding, Format
+from mdx_progressive.callbacks.file_names import NamePattern
+from mdx_progressive.callbacks.outputs import Outputs
 from mdx_progressive.callbacks.surroundings import songs_of
+from mdx_progressive.callbacks.tags import tags_of
+from mdx_progressive.data import SongDataModule
 from mdx_progressive.data.pieces import resampled
+from mdx_progressive.data.song_stream import SongStream
 from mdx_progressive.errors import MdxError
 from mdx_progressive.module import ProgressiveDemixing
 from mdx_progressive.parts import Parts
+from mdx_progressive.safe_names import safe_names
 
 log = logging.getLogger(__name__)
 
 _PARTS = ".blocks-"
 _LOCK = ".lock"
+_PIECE = 1 << 18
+"""Samples that are written at a time."""
 
 
 class EstimateWriter(Callback):
@@ -35,11 +44,19 @@ class EstimateWriter(Callback):
 
     Args:
         out: The folder to write to; taken from --out.
-        format: wav, or flac, which holds integers only.
-        encoding: float32, int24 or int16; by default float32 for wav and int24 for flac.
+        format: wav; flac, which holds integers only; mp3 (V0) or ogg (Vorbis, quality 8), of one or two channels.
+        encoding: float32, int24 or int16; by default float32 for wav and int24 for flac. None for mp3 and ogg.
         clip: What to do with estimates above full scale: "rescale" turns all of a song's down alike, "clamp"
             cuts the peaks off, "keep" writes them as they are, which only float32 can. By default "keep" for
             float32, else "rescale". The log says when it was done.
+        dither: Noise of triangular density beneath integers, the same at each run; by default for int16.
+        name: Names of the files below `out`, without their suffix, of song, source, separator and method in braces.
+        tags: Whether title, artist, album, track, date, genre, comment and copyright are copied from the song's file.
+        complement: Sources of which `no_<source>` is written too: the song's file minus the estimate as it is written.
+            The two add up to the file, to the last bit if that has up to 24 bits and the estimates no fewer;
+            else to half a step of the larger of the three. "clamp", and the codes of mp3 and ogg, break the sum.
+        exact_sum: Share out equally what is left of the song's file after all estimates, so that they add up to it, as
+            exactly as complements do. It needs all sources.
         overwrite: Replace files that exist.
 
     Raises:
@@ -52,10 +69,19 @@ class EstimateWriter(Callback):
         format: Format = "wav",  # noqa: A002  # The option is called --writer.format.
         encoding: Encoding | None = None,
         clip: Clip | None = None,
+        dither: bool | None = None,
+        name: str = "{song}/{source}",
+        tags: bool = False,
+        complement: list[str] | str | None = None,
+        exact_sum: bool = False,
         overwrite: bool = False,
     ) -> None:
         self.out = out
-        self.files = EstimateFiles(format, encoding, clip)
+        self.files = EstimateFiles(format, encoding, clip, dither)
+        self.name = NamePattern(name)
+        self.tags = tags
+        self.complement = complement.split(",") if isinstance(complement, str) else complement or []
+        self.exact_sum = exact_sum
         self.overwrite = overwrite
         self.settings: str | None = None
         """What decides on the estimates, if blocks of a run that broke off are to be used where it is the same."""
@@ -67,9 +93,12 @@ class EstimateWriter(Callback):
         if stage != "predict" or datamodule is None:
             return
         assert isinstance(pl_module, ProgressiveDemixing)
+        if self.exact_sum and set(pl_module.targets) != set(pl_module.separator.sources):
+            raise MdxError("writer.exact_sum needs all sources: leave the targets out")
+        self._check_paths([song.name for song in datamodule.songs], pl_module)
         if not self.overwrite:
-            targets, before = pl_module.targets, len(datamodule.songs)
-            datamodule.keep(lambda song: not all(self.path(song, target).exists() for target in targets))
+            before = len(datamodule.songs)
+            datamodule.keep(lambda song: not all(path.exists() for path in self.paths(song, pl_module)))
             if done := before - len(datamodule.songs):
                 log.info("%d of %d songs are separated already in %s; --writer.overwrite true does them again",
                          done, before, self.out)  # fmt: skip
@@ -77,22 +106,56 @@ class EstimateWriter(Callback):
             song.name: sha256(f"{self.settings} {song.stamp}".encode()).hexdigest()[:16] for song in datamodule.songs
         }
         origins = datamodule.plan()
+        refused = self._refused(datamodule, origins)
         if trainer.is_global_zero:
             self._clear(keep=self.settings is not None and not self.overwrite)
         # Whoever begins first must not be seen by the others, or they would deal out the rest otherwise.
         trainer.strategy.barrier()
         there = {(origin.song, origin.chunk) for origin in origins if self._parts(origin.song).has(origin.chunk)}
         trainer.strategy.barrier()
-        if there:
-            remaining = datamodule.leave_out(there)
-            log.info("%d blocks are there from a run that broke off, %d are to be separated", len(there), remaining)
+        left_out = {(origin.song, origin.chunk) for origin in origins if origin.song in refused}
+        if there or left_out:
+            remaining = datamodule.leave_out(there | left_out)
+            if there:
+                log.info("%d blocks are there from a run that broke off, %d are to be separated", len(there), remaining)
         if trainer.is_global_zero:
-            for origin in {origin.song: origin for origin in origins}.values():
+            for origin in {origin.song: origin for origin in origins if origin.song not in refused}.values():
                 self._join(trainer, pl_module, origin)
 
-    def path(self, song: str, target: str) -> Path:
-        """The file of an estimate."""
-        return self.out / song / f"{target}.{self.files.format}"
+    def outputs(self, module: ProgressiveDemixing) -> Outputs:
+        """What is made of the estimates.
+
+        Raises:
+            MdxError: If a complement is of no target.
+        """
+        return Outputs(module.targets, self.complement, self.exact_sum)
+
+    def paths(self, song: str, module: ProgressiveDemixing) -> list[Path]:
+        """The files of a song."""
+        method = safe_names([module.method.name])[module.method.name]
+        separator, suffix = type(module.separator).__name__, self.files.format.suffix
+        sources = self.outputs(module).names
+        return [self.out / f"{self.name.name(song, source, separator, method)}.{suffix}" for source in sources]
+
+    def _check_paths(self, songs: Sequence[str], module: ProgressiveDemixing) -> None:
+        """Refuse a pattern that gives one file to two estimates."""
+        users: dict[Path, str] = {}
+        for song in songs:
+            for path in self.paths(song, module):
+                if path in users:
+                    raise MdxError(f"writer.name: {path} would be two estimates, of {users[path]} and of {song}")
+                users[path] = song
+
+    def _refused(self, datamodule: SongDataModule, origins: Sequence[Origin]) -> set[str]:
+        """Songs that the format can't hold; they are among the failures then."""
+        refused: set[str] = set()
+        for origin in {origin.song: origin for origin in origins}.values():
+            try:
+                self.files.format.check(origin.song, origin.sample_rate, sum(map(len, origin.pairs.groups)))
+            except MdxError as error:
+                datamodule.failures.append(Failure(origin.song, str(error)))
+                refused.add(origin.song)
+        return refused
 
     def on_predict_batch_end(
         self,
@@ -131,6 +194,11 @@ class EstimateWriter(Callback):
                 if not keep or parts != self._parts(song).folder:
                     Parts(parts).remove()
             (folder / _LOCK).unlink(missing_ok=True)
+            # With a pattern of its own names, or of a song that could not be read, nothing else is in there.
+            with suppress(OSError):
+                while folder != self.out:
+                    folder.rmdir()
+                    folder = folder.parent
 
     def _join(self, trainer: Trainer, module: ProgressiveDemixing, origin: Origin) -> None:
         """Write the files of a song if all of its blocks are there."""
@@ -139,12 +207,34 @@ class EstimateWriter(Callback):
         several = trainer.world_size > 1 and parts.folder.exists()
         with FileLock(parts.folder.with_name(_LOCK)) if several else nullcontext():
             if all(parts.has(number) for number in range(origin.blocks)):
-                paths = [self.path(origin.song, target) for target in module.targets]
+                paths = self.paths(origin.song, module)
                 wanted = {number: path for number, path in enumerate(paths) if self.overwrite or not path.exists()}
                 if wanted:
-                    pieces = partial(_pieces, parts, origin, module)
-                    self.files.write(origin.song, wanted, pieces, origin.sample_rate, origin.length)
+                    self._write(trainer, module, origin, wanted)
                 parts.remove()
+
+    def _write(self, trainer: Trainer, module: ProgressiveDemixing, origin: Origin, paths: dict[int, Path]) -> None:
+        datamodule, outputs = songs_of(trainer), self.outputs(module)
+        pieces = partial(_pieces, self._parts(origin.song), origin, module)
+        mixture: SongStream | None = None
+        tags: dict[str, str] = {}
+        if datamodule is not None:
+            song = next(song for song in datamodule.songs if song.name == origin.song)
+            if outputs.need_the_input:
+                mixture = SongStream(song, origin.sample_rate, datamodule.mixture)
+            if self.tags and song.mixture is not None:
+                tags = tags_of(song.mixture.path)
+        both = partial(_with_input, pieces, mixture)
+        self.files.write(origin.song, paths, outputs, both, origin.sample_rate, origin.length, tags)
+
+
+def _with_input(pieces: Callable[[], Iterator[Tensor]], song: SongStream | None) -> Iterator[Piece]:
+    """The pieces, each with the same stretch of the input."""
+    start = 0
+    for piece in pieces():
+        stop = start + piece.shape[-1]
+        yield Piece(piece, song.stretch(start, stop) if song else None)
+        start = stop
 
 
 def _pieces(parts: Parts, origin: Origin, module: ProgressiveDemixing) -> Iterator[Tensor]:
@@ -156,6 +246,6 @@ def _pieces(parts: Parts, origin: Origin, module: ProgressiveDemixing) -> Iterat
         within = piece[:, :missing]
         signals, missing = len(piece), missing - within.shape[-1]
         if within.shape[-1]:
-            yield within.unflatten(0, (targets, -1))
+            yield from within.unflatten(0, (targets, -1)).split(_PIECE, dim=-1)
     if missing:  # The resampled length may be off by a sample.
         yield torch.zeros(targets, signals // targets, missing)
