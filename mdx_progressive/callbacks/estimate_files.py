@@ -1,6 +1,7 @@
 """How estimates are stored: format, encoding, and what becomes of peaks above full scale."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -77,7 +78,12 @@ class EstimateFiles:
                         if number not in files:
                             files[number] = stack.enter_context(
                                 soundfile.SoundFile(
-                                    temporary[number], "w", sample_rate, channels, _SUBTYPES[self.encoding], format=kind
+                                    _name(temporary[number]),
+                                    "w",
+                                    sample_rate,
+                                    channels,
+                                    _SUBTYPES[self.encoding],
+                                    format=kind,
                                 )
                             )
                         files[number].write(change(piece[number]).T.numpy())
@@ -103,6 +109,11 @@ class EstimateFiles:
             return lambda piece: piece.clamp(-1, 1)
         log.warning("%s: peak %.3f, kept above full scale", song, peak)
         return lambda piece: piece
+
+
+def _name(path: Path) -> str | bytes:
+    """As a string, soundfile would want a name to be UTF-8."""
+    return os.fsencode(path) if os.name == "posix" else str(path)
 
 
 def _forget_the_time(path: Path) -> None:

@@ -233,9 +233,7 @@ class AudioStream:
                     yield np.concatenate(beyond, axis=1)
                     beyond.clear()
             if length is not None and "mp4" in container.format.name and length - done > _ROUNDING:
-                raise MdxError(
-                    f"{self.path}: breaks off at {done / stream.rate:.2f} s of {length / stream.rate:.2f} s"
-                )
+                raise MdxError(f"{self.path}: breaks off at {done / stream.rate:.2f} s of {length / stream.rate:.2f} s")
 
 
 def _ffmpeg(path: Path) -> av.container.InputContainer:

@@ -11,13 +11,13 @@ _PAGE = 1 << 17
 
 
 def missing_bytes(log: str) -> int:
-    """How many bytes a header of WAV, W64, RF64, AIFF or AU promises beyond the end of the file.
+    r"""How many bytes a header of WAV, W64, RF64, AIFF or AU promises beyond the end of the file.
 
     Args:
         log: What libsndfile noted of the file (`SoundFile.extra_info`).
 
     Example:
-        >>> missing_bytes("RIFF : 2036 (should be 1036)\\ndata : 2000 (should be 1000)")
+        >>> missing_bytes("RIFF : 2036 (should be 1036)\ndata : 2000 (should be 1000)")
         1000
         >>> missing_bytes("data : 4294967295 (should be 1000)")
         0
