@@ -114,7 +114,7 @@ class AudioStream:
                 return self._believed(Header(sound.samplerate, sound.channels, sound.frames, sound.subtype))
         try:
             with _ffmpeg(self.path) as container:
-                stream = container.streams.audio[self.stream]
+                stream = self._within(container)
                 return self._believed(Header(stream.rate, stream.channels, _length(stream), stream.codec_context.name))
         except (av.FFmpegError, IndexError) as error:
             raise self._unreadable(error) from error
@@ -212,10 +212,16 @@ class AudioStream:
         reason = "it has no such audio stream" if isinstance(error, IndexError) else error.strerror
         return MdxError(f"{self.path}: no audio could be read from it ({reason})")
 
+    def _within(self, container: av.container.InputContainer) -> av.AudioStream:
+        stream = container.streams.audio[self.stream]
+        if stream.codec_context is None:
+            raise MdxError(f"{self.path}: no audio could be read from it (its codec is not known)")
+        return stream
+
     def _packets(self) -> Iterator[NDArray[np.float32]]:
         """What FFmpeg decodes, (channel, time)."""
         with _ffmpeg(self.path) as container:
-            stream = container.streams.audio[self.stream]
+            stream = self._within(container)
             planar = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
             length, done = _length(stream), 0
             beyond: list[NDArray[np.float32]] = []
@@ -249,7 +255,7 @@ def _frames_of(sound: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
 
 
 def _length(stream: av.AudioStream) -> int | None:
-    if stream.duration and stream.time_base:
+    if stream.duration and stream.time_base and stream.rate:
         return round(stream.duration * stream.time_base * stream.rate)
     return None
 
