@@ -204,6 +204,8 @@ class AudioStream:
     def _believed(self, header: Header) -> Header:
         if header.sample_rate not in _RATES:
             raise MdxError(f"{self.path}: its header tells of a sample rate of {header.sample_rate} Hz")
+        if header.length == 0:
+            raise MdxError(f"{self.path}: holds no samples")
         if header.length is not None and header.length > self.path.stat().st_size * _DENSEST:
             raise MdxError(f"{self.path}: its header tells of {header.length} samples, more than the file can hold")
         return header
@@ -244,7 +246,7 @@ class AudioStream:
 
 def _ffmpeg(path: Path) -> av.container.InputContainer:
     """A file opened by FFmpeg, and by it alone: `http:a.mp3` is a name like others, and no playlist leads elsewhere."""
-    return av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+    return av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
 
 
 def _frames_of(sound: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
