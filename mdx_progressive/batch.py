@@ -12,10 +12,22 @@ from mdx_progressive.pairs import STEREO, Pairs
 
 
 class Failure(NamedTuple):
-    """A song that could not be read, and why."""
+    """A song that could not be read, or its estimates not written, and why."""
 
     song: str
     reason: str
+
+    @property
+    def line(self) -> str:
+        r"""The reason in one line of what can be printed, whatever there is in the names of files.
+
+        Example:
+            >>> print(Failure("a", "a\n\x1b[31m\udcff.wav: no such file").line)
+            a\n\x1b[31m\udcff.wav: no such file
+        """
+        return "".join(
+            letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in self.reason
+        )
 
 
 @dataclass(frozen=True)

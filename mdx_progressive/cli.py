@@ -166,9 +166,9 @@ class ProgressiveCLI(LightningCLI):
     def _name_failures(self) -> None:
         failures = self.datamodule.failures
         if failures and self.trainer.is_global_zero:
-            reasons = "\n  ".join(failure.reason for failure in failures)
+            reasons = "\n  ".join(failure.line for failure in failures)
             others = "" if self._chosen.dry_run else ", all others are done"
-            raise MdxError(f"{len(failures)} of the songs could not be read{others}:\n  {reasons}")
+            raise MdxError(f"{len(failures)} of the songs could not be done{others}:\n  {reasons}")
 
 
 # The commands that need no network: all others are LightningCLI's.
@@ -199,6 +199,12 @@ def main(args: Sequence[str] | None = None) -> int:
         if TRACEBACK in given:
             raise
         complain(str(error))
+        return 1
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker") or TRACEBACK in given:
+            raise
+        complain("a process that reads ahead was ended from outside, for want of memory perhaps: run the command again,"
+                 " with fewer data.num_workers; it goes on where it stopped")  # fmt: skip
         return 1
     return 0
 

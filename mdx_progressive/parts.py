@@ -1,5 +1,7 @@
 """Estimates of blocks on disk, until all blocks of a chunk are there to be joined."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,7 +36,7 @@ class Parts:
 
     def has(self, number: int) -> bool:
         """Whether a block is there."""
-        return self._file(number).exists()
+        return os.path.exists(self._file(number))
 
     def joined(self, count: int, fade: int) -> Iterator[Tensor]:
         """All blocks made one, piece by piece (..., time); one block at a time is in memory.
@@ -46,14 +48,16 @@ class Parts:
         return joined((self._get(number) for number in range(count)), fade)
 
     def remove(self) -> None:
-        """Remove the files."""
-        for path in self.folder.glob("*.npy"):
-            path.unlink()
-        if self.folder.exists():
-            self.folder.rmdir()
+        """Remove the files, and what a process that was killed has left of one."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _get(self, number: int) -> Tensor:
-        return torch.from_numpy(np.load(self._file(number), allow_pickle=False))
+        path = self._file(number)
+        try:
+            return torch.from_numpy(np.load(path, allow_pickle=False))
+        except (ValueError, EOFError) as error:
+            path.unlink()
+            raise OSError(f"{path}: was damaged ({error}); the same command makes it again") from error
 
     def _file(self, number: int) -> Path:
         return self.folder / f"{number:06}.npy"

@@ -12,6 +12,7 @@ from torch import Tensor
 from mdx_progressive.callbacks.file_formats import FORMATS, Encoding, Format
 from mdx_progressive.callbacks.outputs import Outputs, Steps
 from mdx_progressive.callbacks.tags import write_tags
+from mdx_progressive.data.audio import soundfile_name
 from mdx_progressive.errors import MdxError
 from mdx_progressive.whole_file import whole_file
 
@@ -95,7 +96,9 @@ class EstimateFiles:
                         made = made.clamp(-1, 1)
                     for number in paths:
                         if number not in files:
-                            file = self.format.open(temporary[number], sample_rate, made.shape[1], length)
+                            file = self.format.open(
+                                soundfile_name(temporary[number]), sample_rate, made.shape[1], length
+                            )
                             files[number] = stack.enter_context(file)
                             write_tags(file, tags)
                         self.format.write(files[number], made[number])

@@ -1,11 +1,13 @@
 """The files that `predict` leaves: <out>/<song>/<source>.wav, or as they are asked for."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import torch
@@ -34,6 +36,8 @@ _PARTS = ".blocks-"
 _LOCK = ".lock"
 _PIECE = 1 << 18
 """Samples that are written at a time."""
+_LEAST = 1 << 20
+"""Bytes that the folder has to take, or the other songs are not tried."""
 
 
 class EstimateWriter(Callback):
@@ -60,7 +64,7 @@ class EstimateWriter(Callback):
         overwrite: Replace files that exist.
 
     Raises:
-        MdxError: If the settings contradict one another.
+        MdxError: If the settings contradict one another, or nothing can be written to `out`.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class EstimateWriter(Callback):
         self.settings: str | None = None
         """What decides on the estimates, if blocks of a run that broke off are to be used where it is the same."""
         self._stamps: dict[str, str] = {}
+        self._unreadable: set[str] = set()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave out the songs that are finished, before any of them is read, and the blocks that are there."""
@@ -95,15 +100,19 @@ class EstimateWriter(Callback):
         assert isinstance(pl_module, ProgressiveDemixing)
         if self.exact_sum and set(pl_module.targets) != set(pl_module.separator.sources):
             raise MdxError("writer.exact_sum needs all sources: leave the targets out")
-        self._check_paths([song.name for song in datamodule.songs], pl_module)
+        self._check_paths([song.name for song in datamodule.songs if song.fault is None], pl_module)
+        self._unreadable = set()
+        self._see_that_it_takes_more()
         if not self.overwrite:
             before = len(datamodule.songs)
-            datamodule.keep(lambda song: not all(path.exists() for path in self.paths(song, pl_module)))
+            datamodule.keep(lambda song: not all(os.path.isfile(path) for path in self.paths(song, pl_module)))
             if done := before - len(datamodule.songs):
                 log.info("%d of %d songs are separated already in %s; --writer.overwrite true does them again",
                          done, before, self.out)  # fmt: skip
         self._stamps = {
-            song.name: sha256(f"{self.settings} {song.stamp}".encode()).hexdigest()[:16] for song in datamodule.songs
+            song.name: sha256(f"{self.settings} {song.stamp}".encode()).hexdigest()[:16]
+            for song in datamodule.songs
+            if song.fault is None
         }
         origins = datamodule.plan()
         refused = self._refused(datamodule, origins)
@@ -120,7 +129,7 @@ class EstimateWriter(Callback):
                 log.info("%d blocks are there from a run that broke off, %d are to be separated", len(there), remaining)
         if trainer.is_global_zero:
             for origin in {origin.song: origin for origin in origins if origin.song not in refused}.values():
-                self._join(trainer, pl_module, origin)
+                self._keep(trainer, pl_module, origin)
 
     def outputs(self, module: ProgressiveDemixing) -> Outputs:
         """What is made of the estimates.
@@ -169,19 +178,45 @@ class EstimateWriter(Callback):
         assert isinstance(pl_module, ProgressiveDemixing)
         if not isinstance(outputs, Prediction):
             return
+        self._unreadable |= {failure.song for failure in batch.failures}
         for origin, estimates in outputs.chunks():
-            parts = self._parts(origin.song)
-            try:
-                parts.put(origin.chunk, origin.block.kept(estimates) if origin.block else estimates)
-            except OSError as error:
-                raise MdxError(f"{self.out / origin.song}: could not be written to ({error})") from error
-            self._join(trainer, pl_module, origin)
+            self._keep(trainer, pl_module, origin, origin.block.kept(estimates) if origin.block else estimates)
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remove what is left of songs that could not be read to their end."""
         trainer.strategy.barrier()
+        for song in self._unreadable & set(self._stamps):
+            self._parts(song).remove()
         if trainer.is_global_zero:
-            self._clear(keep=False)
+            for song in self._stamps:
+                (self.out / song / _LOCK).unlink(missing_ok=True)
+                self._remove_empty(self.out / song)
+
+    def _see_that_it_takes_more(self) -> None:
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=self.out) as file:
+                file.write(bytes(_LEAST))
+                file.flush()
+        except OSError as error:
+            raise MdxError(
+                f"{self.out}: nothing more can be written there ({error.strerror}); what is done stays, and the same"
+                " command goes on with it"
+            ) from error
+
+    def _keep(self, trainer: Trainer, module: ProgressiveDemixing, origin: Origin, part: Tensor | None = None) -> None:
+        """Keep a block of a song, and write the files of the song if it was the last one."""
+        try:
+            if part is not None:
+                self._parts(origin.song).put(origin.chunk, part)
+            self._join(trainer, module, origin)
+        except (MdxError, OSError) as error:
+            self._see_that_it_takes_more()
+            datamodule = songs_of(trainer)
+            if datamodule is None:
+                raise
+            place = "" if isinstance(error, MdxError) else f"{self.out / origin.song}: could not be written to: "
+            datamodule.failures.append(Failure(origin.song, f"{place}{error}"))
 
     def _parts(self, song: str) -> Parts:
         return Parts(self.out / song / f"{_PARTS}{self._stamps.get(song, '')}")
@@ -193,12 +228,17 @@ class EstimateWriter(Callback):
             for parts in folder.glob(f"{_PARTS}*"):
                 if not keep or parts != self._parts(song).folder:
                     Parts(parts).remove()
+            for part in folder.glob(".*.part"):  # Of a process that was killed.
+                part.unlink(missing_ok=True)
             (folder / _LOCK).unlink(missing_ok=True)
-            # With a pattern of its own names, or of a song that could not be read, nothing else is in there.
-            with suppress(OSError):
-                while folder != self.out:
-                    folder.rmdir()
-                    folder = folder.parent
+            self._remove_empty(folder)
+
+    def _remove_empty(self, folder: Path) -> None:
+        """With a pattern of its own names, or of a song that could not be read, nothing else was in there."""
+        with suppress(OSError):
+            while folder != self.out:
+                folder.rmdir()
+                folder = folder.parent
 
     def _join(self, trainer: Trainer, module: ProgressiveDemixing, origin: Origin) -> None:
         """Write the files of a song if all of its blocks are there."""
@@ -208,7 +248,9 @@ class EstimateWriter(Callback):
         with FileLock(parts.folder.with_name(_LOCK)) if several else nullcontext():
             if all(parts.has(number) for number in range(origin.blocks)):
                 paths = self.paths(origin.song, module)
-                wanted = {number: path for number, path in enumerate(paths) if self.overwrite or not path.exists()}
+                wanted = {
+                    number: path for number, path in enumerate(paths) if self.overwrite or not os.path.isfile(path)
+                }
                 if wanted:
                     self._write(trainer, module, origin, wanted)
                 parts.remove()

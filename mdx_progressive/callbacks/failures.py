@@ -1,4 +1,4 @@
-"""Songs that could not be read: brought together, so that the others go on and nothing is forgotten at the end."""
+"""Songs that could not be done: brought together, so that the others go on and nothing is forgotten at the end."""
 
 import logging
 from typing import Any
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class Failures(Callback):
-    """Collects the songs that could not be read, of all processes, in the data module's `failures`.
+    """Collects the songs that could not be read or written, of all processes, in the data module's `failures`.
 
     Args:
         fail_fast: Stop at the first of them.
@@ -42,6 +42,10 @@ class Failures(Callback):
     ) -> None:
         self._collect(batch.failures)
 
+    def on_predict_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        if datamodule := songs_of(trainer):
+            self._collect(datamodule.failures)
+
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._bring_together(trainer)
 
@@ -51,9 +55,9 @@ class Failures(Callback):
     def _collect(self, failures: list[Failure]) -> None:
         for failure in failures:
             if self.fail_fast:
-                raise MdxError(failure.reason)
+                raise MdxError(failure.line)
             if failure.song not in self._found:
-                log.warning("left out: %s", failure.reason)
+                log.warning("left out: %s", failure.line)
             self._found.setdefault(failure.song, failure)
 
     def _bring_together(self, trainer: Trainer) -> None:

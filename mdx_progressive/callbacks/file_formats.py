@@ -71,7 +71,7 @@ class FileFormat(ABC):
         return True
 
     @abstractmethod
-    def open(self, path: Path, sample_rate: int, channels: int, length: int) -> soundfile.SoundFile:
+    def open(self, path: str | bytes, sample_rate: int, channels: int, length: int) -> soundfile.SoundFile:
         """A file to write `length` samples of each channel to."""
 
     def write(self, file: soundfile.SoundFile, piece: Tensor) -> None:
@@ -94,7 +94,7 @@ class Wav(FileFormat):
     encodings = ("float32", "int24", "int16")
     most_channels = 1024
 
-    def open(self, path: Path, sample_rate: int, channels: int, length: int) -> soundfile.SoundFile:
+    def open(self, path: str | bytes, sample_rate: int, channels: int, length: int) -> soundfile.SoundFile:
         assert self.encoding is not None
         kind = "RF64" if length * channels * self.bytes_a_sample > _LARGEST_WAV else "WAV"
         return soundfile.SoundFile(path, "w", sample_rate, channels, _SUBTYPES[self.encoding], format=kind)
@@ -120,7 +120,7 @@ class Flac(FileFormat):
     encodings = ("int24", "int16")
     most_channels = 8
 
-    def open(self, path: Path, sample_rate: int, channels: int, length: int) -> soundfile.SoundFile:
+    def open(self, path: str | bytes, sample_rate: int, channels: int, length: int) -> soundfile.SoundFile:
         assert self.encoding is not None
         return soundfile.SoundFile(path, "w", sample_rate, channels, _SUBTYPES[self.encoding], format="FLAC")
 
@@ -132,7 +132,7 @@ class Mp3(FileFormat):
     most_channels = 2
     rates = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
 
-    def open(self, path: Path, sample_rate: int, channels: int, length: int) -> soundfile.SoundFile:
+    def open(self, path: str | bytes, sample_rate: int, channels: int, length: int) -> soundfile.SoundFile:
         return soundfile.SoundFile(
             path, "w", sample_rate, channels, "MPEG_LAYER_III", format="MP3",
             bitrate_mode="VARIABLE", compression_level=0.0,
@@ -148,7 +148,7 @@ class Ogg(FileFormat):
     suffix = "ogg"
     most_channels = 2
 
-    def open(self, path: Path, sample_rate: int, channels: int, length: int) -> soundfile.SoundFile:
+    def open(self, path: str | bytes, sample_rate: int, channels: int, length: int) -> soundfile.SoundFile:
         return soundfile.SoundFile(path, "w", sample_rate, channels, "VORBIS", format="OGG", compression_level=0.2)
 
     def _knows(self, sample_rate: int) -> bool:

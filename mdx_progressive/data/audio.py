@@ -143,7 +143,7 @@ class AudioStream:
                 return self._believed(Header(sound.samplerate, sound.channels, sound.frames, sound.subtype))
         try:
             with _ffmpeg(self.path) as container:
-                stream = container.streams.audio[self.stream]
+                stream = self._within(container)
                 return self._believed(Header(stream.rate, stream.channels, _length(stream), stream.codec_context.name))
         except (av.FFmpegError, IndexError) as error:
             raise self._unreadable(error) from error
@@ -215,10 +215,8 @@ class AudioStream:
     def _opened(self) -> soundfile.SoundFile | None:
         if self.stream != 0:
             return None
-        # As a string, soundfile would want a name to be UTF-8.
-        name = os.fsencode(self.path) if os.name == "posix" else str(self.path)
         try:
-            sound = soundfile.SoundFile(name)
+            sound = soundfile.SoundFile(soundfile_name(self.path))
         except soundfile.LibsndfileError:
             return None  # Not a format of libsndfile: FFmpeg may know it.
         if missing := missing_bytes(sound.extra_info):
@@ -238,6 +236,8 @@ class AudioStream:
     def _believed(self, header: Header) -> Header:
         if header.sample_rate not in _RATES:
             raise MdxError(f"{self.path}: its header tells of a sample rate of {header.sample_rate} Hz")
+        if header.length == 0:
+            raise MdxError(f"{self.path}: holds no samples")
         if header.length is not None and header.length > self.path.stat().st_size * _DENSEST:
             raise MdxError(f"{self.path}: its header tells of {header.length} samples, more than the file can hold")
         return header
@@ -246,10 +246,16 @@ class AudioStream:
         reason = "it has no such audio stream" if isinstance(error, IndexError) else error.strerror
         return MdxError(f"{self.path}: no audio could be read from it ({reason})")
 
+    def _within(self, container: av.container.InputContainer) -> av.AudioStream:
+        stream = container.streams.audio[self.stream]
+        if stream.codec_context is None:
+            raise MdxError(f"{self.path}: no audio could be read from it (its codec is not known)")
+        return stream
+
     def _packets(self) -> Iterator[NDArray[np.float32]]:
         """What FFmpeg decodes, (channel, time)."""
         with _ffmpeg(self.path) as container:
-            stream = container.streams.audio[self.stream]
+            stream = self._within(container)
             planar = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
             length, done = _length(stream), 0
             beyond: list[NDArray[np.float32]] = []
@@ -272,7 +278,12 @@ class AudioStream:
 
 def _ffmpeg(path: Path) -> av.container.InputContainer:
     """A file opened by FFmpeg, and by it alone: `http:a.mp3` is a name like others, and no playlist leads elsewhere."""
-    return av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+    return av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+
+
+def soundfile_name(path: Path) -> str | bytes:
+    """What soundfile is to be told: as a string it would want a name to be UTF-8."""
+    return os.fsencode(path) if os.name == "posix" else str(path)
 
 
 def _frames_of(sound: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
@@ -284,7 +295,7 @@ def _frames_of(sound: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
 
 
 def _length(stream: av.AudioStream) -> int | None:
-    if stream.duration and stream.time_base:
+    if stream.duration and stream.time_base and stream.rate:
         return round(stream.duration * stream.time_base * stream.rate)
     return None
 

@@ -100,7 +100,7 @@ class SongDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.songs: list[Song] = []
         self.failures: list[Failure] = []
-        """Songs that could not be read; what is found out while they are separated comes with the batches."""
+        """Songs that could not be done; what is found out while they are separated comes with the batches."""
         self.done: set[tuple[str, int]] = set()
         """What is done already, song and number of chunk."""
         self._test: list[list[Place]] = []
@@ -117,6 +117,8 @@ class SongDataModule(LightningDataModule):
         self.failures, self.done, self._predict = [], set(), None
         if stage == "predict":
             self.songs = audio_files(self.inputs) if self.inputs else self._apart()
+            if all(song.fault for song in self.songs):
+                raise MdxError("\n".join(song.fault for song in self.songs if song.fault))
             return
         self.songs = self.dataset.songs()
         self._test = _alike(self._places(), self.batch_size)

@@ -1,6 +1,7 @@
 """Folders of songs: one audio file a stem, or any multitrack with patterns that say what belongs to which stem."""
 
 import logging
+import os
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -55,9 +56,15 @@ class SongFolders(SongSet):
                 raise MdxError(
                     f"{root}: holds no song (expected {root / '<song>' / '<stem>'}.wav, .flac, .ogg, .mp3 or .m4a)"
                 )
-        for folder in (folder for folder, files in found.items() if not files):
-            log.warning("%s: left out, it holds no audio file", folder)
-        return [self._song(folder, files) for folder, files in found.items() if files]
+        songs = []
+        for folder, files in found.items():
+            if files:
+                songs.append(self._song(folder, files))
+            elif not os.access(folder, os.R_OK | os.X_OK):
+                songs.append(Song(folder.name, None, fault=f"{folder}: can't be read (no permission)"))
+            else:
+                log.warning("%s: left out, it holds no audio file", folder)
+        return songs
 
     def _files(self, folder: Path) -> list[Path]:
         """The audio files of a song; those in its folders too, where patterns say what they are."""

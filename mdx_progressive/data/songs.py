@@ -121,6 +121,8 @@ def audio_files(inputs: Iterable[Path]) -> list[Song]:
 
 
 def _plain(path: Path, folder: Path | None = None) -> Song:
+    if not os.path.lexists(path):
+        return Song(str(path), None, fault=f"{path}: no such file or folder")
     return Song(path.relative_to(folder or path.parent).with_suffix("").as_posix(), AudioStream(path))
 
 

@@ -1,0 +1,312 @@
+"""Faults of files, disks and processes, caused for real: the others go on, nothing that is done is lost."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from tests.conftest import CONFIGS, RATE, noise, run
+
+SPLEETER = ("-c", str(CONFIGS / "demo.yaml"), "--model.method.steps", "0")
+NOBODY = 65534
+
+
+def write(path: Path, seconds: float = 0.3, level: float = 0.1, rate: int = RATE) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, noise(seconds, 2, rate=rate, level=level).T.numpy(), rate)
+    return path
+
+
+@pytest.fixture
+def songs(own_folder: Path) -> Path:
+    """A folder with a good song."""
+    write(own_folder / "in" / "good.wav")
+    return own_folder / "in"
+
+
+def predict(*more: object) -> int:
+    return run("predict", *SPLEETER, "--data.input", "in", "--out", "out", *more)
+
+
+def command(*more: str) -> list[str]:
+    return [sys.executable, "-m", "mdx_progressive", "predict", *SPLEETER, "--data.input", "in", "--out", "out", *more]
+
+
+def stems(song: str) -> list[str]:
+    return sorted(path.name for path in Path("out", song).iterdir())
+
+
+BOTH = ["accompaniment.wav", "vocals.wav"]
+
+
+def cut(path: Path) -> Path:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+    return path
+
+
+def not_finite(path: Path, value: float) -> None:
+    samples = np.zeros((9000, 2), np.float32)
+    samples[4000] = value
+    soundfile.write(path, samples, RATE, subtype="FLOAT")
+
+
+BAD: dict[str, Callable[[Path], object]] = {
+    "cut.wav": lambda path: cut(write(path)),
+    "cut.flac": lambda path: cut(write(path)),
+    "cut.ogg": lambda path: cut(write(path)),
+    "cut.mp3": lambda path: cut(write(path, 2)),
+    "cut.aiff": lambda path: cut(write(path)),
+    "empty.wav": lambda path: path.write_bytes(b""),
+    "text.mp3": lambda path: path.write_text("no audio at all"),
+    "nothing.wav": lambda path: soundfile.write(path, np.zeros((0, 2)), RATE),
+    "nan.wav": lambda path: not_finite(path, np.nan),
+    "inf.wav": lambda path: not_finite(path, np.inf),
+    "dangling.wav": lambda path: path.symlink_to("nowhere.wav"),
+    "loop.wav": lambda path: path.symlink_to("loop.wav"),
+    "pipe.wav": os.mkfifo,
+    "slow.wav": lambda path: write(path, rate=1, seconds=9),
+}
+
+
+class TestFiles:
+    def test_bad_ones_are_named_and_the_good_one_is_done(self, songs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        for name, make in BAD.items():
+            (songs / name.split(".")[1]).mkdir(exist_ok=True)
+            make(songs / name.split(".")[1] / name)
+
+        assert predict() == 1
+
+        said = capsys.readouterr().err
+        last = said.split("error: ")[-1]
+        assert last.startswith(f"{len(BAD)} of the songs could not be done, all others are done:\n")
+        assert [line for line in last.splitlines()[1:] if not any(name in line for name in BAD)] == []
+        assert "Traceback" not in said
+        assert stems("good") == BOTH
+        assert [path.name for path in Path("out").iterdir()] == ["good"]
+
+    def test_silence_and_a_single_sample_are_separated(self, songs: Path) -> None:
+        soundfile.write(songs / "silence.wav", np.zeros((5000, 2)), RATE)
+        soundfile.write(songs / "one.wav", np.full((1, 2), 0.5), RATE)
+
+        assert predict() == 0
+
+        for name, length in (("silence", 5000), ("one", 1)):
+            for stem in BOTH:
+                samples, rate = soundfile.read(f"out/{name}/{stem}")
+                assert (samples.shape, rate) == ((length, 2), RATE)
+                assert np.isfinite(samples).all()
+
+    def test_two_that_would_be_written_to_one_folder_are_named_and_the_others_done(
+        self, songs: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write(songs / "a.wav")
+        write(songs / "a.flac")
+
+        assert predict() == 1
+
+        assert "a.flac and in/a.wav: would be written to one folder, a; rename one" in capsys.readouterr().err
+        assert [path.name for path in Path("out").iterdir()] == ["good"]
+
+    def test_a_loop_of_folders_is_walked_once(self, songs: Path) -> None:
+        (songs / "again").symlink_to(".")
+
+        assert predict() == 0
+
+        assert [path.name for path in Path("out").iterdir()] == ["good"]
+
+    @pytest.mark.skipif(os.name != "posix", reason="names are not bytes here")
+    def test_any_legal_name_is_a_song(self, songs: Path) -> None:
+        legal = bytes(sorted(set(range(1, 256)) - set(b"/.")))
+        names = [b"x" + legal[:120], b"x" + legal[120:], b"-c", b"ends with space ", b"x" * 251]
+        names += ["é".encode(), "e\u0301".encode(), b"Case", b"case", b"http:x", b"concat:x", b"two\nlines"]
+        source = write(songs / "good.wav", 0.05)
+        for name in names:
+            shutil.copy(os.fsencode(source), os.path.join(os.fsencode(songs), name + b".wav"))
+
+        assert predict() == 0
+
+        assert {os.fsencode(path.name) for path in Path("out").iterdir()} == {*names, b"good"}
+        assert all(stems(path.name) == BOTH for path in Path("out").iterdir())
+
+    def test_a_name_that_leads_out_of_the_folder_is_refused(
+        self, songs: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shutil.copy(songs / "good.wav", songs / "...wav")
+
+        assert run("predict", *SPLEETER, "--data.input", "[in/...wav, in/good.wav]", "--out", "out") == 1
+
+        assert "leads out of the output folder" in capsys.readouterr().err
+        assert not Path("vocals.wav").exists()
+        assert stems("good") == BOTH
+
+    def test_a_second_run_does_what_was_missing(self, songs: Path) -> None:
+        bad = cut(write(songs / "bad.wav"))
+        assert predict() == 1
+        before = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.wav")}
+        write(bad)
+
+        assert predict() == 0
+
+        assert stems("bad") == BOTH
+        assert all(path.stat().st_mtime_ns == date for path, date in before.items())
+
+
+@pytest.fixture
+def full_disk(own_folder: Path) -> Iterator[Path]:
+    """A file system of two megabytes."""
+    place = own_folder / "out"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(place)],  # noqa: S607
+                             check=False, capture_output=True)  # fmt: skip
+    if mounted.returncode != 0:
+        pytest.skip("a small file system can't be mounted here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)  # noqa: S607
+
+
+class TestDisks:
+    def test_a_full_disk_keeps_what_is_done(
+        self, songs: Path, full_disk: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write(songs / "long.wav", 4)
+
+        assert predict() == 1
+
+        said = capsys.readouterr().err.split("error: ")[-1]
+        assert "out" in said
+        assert "long" in said or "nothing more can be written" in said
+        assert stems("good") == BOTH
+        assert soundfile.read("out/good/vocals.wav")[0].shape[0] == int(0.3 * RATE)
+        assert not list(full_disk.rglob("*.part"))
+        assert not list(full_disk.glob("long/*.wav"))
+
+    def test_a_file_that_may_not_grow_is_named_and_the_others_are_done(self, songs: Path) -> None:
+        write(songs / "long.wav", 10)
+
+        def limited() -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2_500_000, 2_500_000))
+
+        done = subprocess.run(command(), check=False, capture_output=True, text=True, preexec_fn=limited, timeout=120)
+
+        assert done.returncode == 1
+        assert "long" in done.stderr.split("error: ")[-1]
+        assert "Traceback" not in done.stderr
+        assert stems("good") == BOTH
+        assert not list(Path("out").rglob("*.part"))
+        assert not list(Path("out/long").glob("*.wav"))
+
+    @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can become another user")
+    def test_what_may_not_be_read_or_written_is_named(self) -> None:
+        with tempfile.TemporaryDirectory() as name:  # A folder of pytest's may be read by its owner alone.
+            folder = Path(name)
+            folder.chmod(0o777)
+            write(folder / "in" / "good.wav")
+            write(folder / "in" / "secret.wav").chmod(0)
+            write(folder / "in" / "closed" / "song.wav").parent.chmod(0)
+            more = ["--trainer.logger", "false"]
+            surroundings = {**os.environ, "HOME": name, "PYTHONPATH": str(Path(__file__).parents[1])}
+
+            def started(words: list[str]) -> "subprocess.CompletedProcess[str]":
+                return subprocess.run(
+                    words, check=False, capture_output=True, text=True, timeout=120, cwd=folder, user=NOBODY,
+                    env=surroundings,
+                )  # fmt: skip
+
+            done = started(command(*more))
+            (folder / "fixed").mkdir(mode=0o555)
+            refused = started([word if word != "out" else "fixed" for word in command(*more)])
+
+            assert done.returncode == refused.returncode == 1
+            last = done.stderr.split("error: ")[-1]
+            assert "secret.wav" in last
+            assert "closed: can't be read" in last
+            assert (folder / "out/good/vocals.wav").exists()
+            assert "fixed: nothing more can be written there" in refused.stderr
+            assert "Traceback" not in done.stderr + refused.stderr
+
+
+class TestProcesses:
+    @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+    def test_killed_at_any_moment_it_goes_on_to_the_same_files(self, songs: Path, how: signal.Signals) -> None:
+        for number in range(3):
+            write(songs / f"{number}.wav", 1)
+        assert predict("--out", "whole") == 0
+        for passed in (0.0, 0.1):
+            process = subprocess.Popen(command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            deadline = time.monotonic() + 120
+            while process.poll() is None and not list(Path("out").rglob("*.npy")) and time.monotonic() < deadline:
+                time.sleep(0.005)
+            time.sleep(passed)
+            process.send_signal(how)
+            process.wait(60)
+            for path in Path("out").glob("*/*.wav"):
+                assert path.read_bytes() == Path("whole", path.parent.name, path.name).read_bytes()
+
+        assert predict() == 0
+
+        for path in Path("whole").rglob("*.wav"):
+            assert Path("out", *path.parts[1:]).read_bytes() == path.read_bytes()
+        assert not list(Path("out").rglob(".*"))
+
+    def test_a_reading_process_that_is_killed_is_one_line(self, songs: Path) -> None:
+        killing = (
+            "import os, signal, sys\n"
+            "from mdx_progressive.cli import main\n"
+            "from mdx_progressive.data.block_reader import BlockReader\n"
+            "def killed(self, place):\n"
+            "    os.kill(os.getpid(), signal.SIGKILL)\n"
+            "BlockReader.__call__ = killed\n"
+            "sys.exit(main(sys.argv[1:]))\n"
+        )
+        words = [sys.executable, "-c", killing, *command()[3:], "--data.num_workers", "1"]
+
+        done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=120)
+
+        assert done.returncode == 1
+        assert "a process that reads ahead was ended from outside" in done.stderr.splitlines()[-1]
+        assert predict() == 0
+
+
+class TestAnySong:
+    @given(
+        length=some.integers(1, 9000),
+        rate=some.sampled_from([8000, 22050, 32000, 44100, 48000, 96000]),
+        channels=some.sampled_from([1, 2]),
+        level=some.sampled_from([0.0, 1e-30, 1e-3, 1.0, 1e6]),
+        constant=some.booleans(),
+    )
+    @settings(max_examples=6, deadline=None)
+    def test_its_estimates_have_its_rate_length_and_channels(
+        self,
+        tmp_path_factory: pytest.TempPathFactory,
+        length: int,
+        rate: int,
+        channels: int,
+        level: float,
+        constant: bool,
+    ) -> None:
+        folder, shape = tmp_path_factory.mktemp("any"), (length, channels)
+        samples = np.ones(shape) if constant else np.random.default_rng(length).normal(size=shape)
+        soundfile.write(folder / "a.wav", (level * samples).astype(np.float32), rate, subtype="FLOAT")
+
+        places = ("--data.input", folder / "a.wav", "--out", folder / "out")
+        assert run("predict", *SPLEETER, *places, "--trainer.logger", "false") == 0
+
+        for stem in BOTH:
+            estimate, own = soundfile.read(folder / "out" / "a" / stem, always_2d=True)
+            assert own == rate
+            assert estimate.shape[0] == length
+            assert np.isfinite(estimate).all()
