@@ -31,6 +31,7 @@ def encode(path: Path, samples: np.ndarray) -> None:
     codec, rate = ("aac", RATE) if path.suffix == ".m4a" else ("libopus", 48000)
     with av.open(str(path), "w", format="mp4" if path.suffix == ".m4a" else "ogg") as container:
         stream = container.add_stream(codec, rate=rate, layout="stereo")
+        assert isinstance(stream, av.AudioStream)
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T, np.float32), format="fltp", layout="stereo")
         frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
         container.mux(stream.encode(frame))
