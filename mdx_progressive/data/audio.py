@@ -150,7 +150,7 @@ class AudioStream:
 
     def layout(self) -> tuple[str, ...] | None:
         """FFmpeg's names of the channels (FL, FR, FC, LFE, ...), in their order; None where the file does not tell."""
-        with suppress(av.FFmpegError, IndexError), av.open(str(self.path)) as container:
+        with suppress(av.FFmpegError, IndexError), _ffmpeg(self.path) as container:
             names = tuple(channel.name for channel in container.streams.audio[self.stream].layout.channels)
             return names if len(set(names)) == len(names) else None
         return None
