@@ -175,7 +175,7 @@ class ProgressiveDemixing(LightningModule):
         watches = {method.name: Stopwatch(self.device) for method in self.methods}
         with watches[PLAIN].running():
             parts = [_Part(block, heard, self._plain_pass(heard, self.methods)) for block, heard in batch.parts()]
-        plain = self._joined([part.kept(part.first.of(self.targets)) for part in parts])
+        plain = self._joined([part.block.kept(part.first.of(self.targets)) for part in parts])
         best = _Best(plain)
         last: dict[str, Tensor] = {}
         known = Known(batch.mixture, batch.references, batch.silent, self.indices, self.separator.sample_rate)
@@ -237,7 +237,7 @@ class ProgressiveDemixing(LightningModule):
             counts = [0] * (method.steps + 1)
             for part in parts:
                 for step, passes in self._run(method, part.batch, part.first, part.batch.references):
-                    Parts(Path(folder, str(step.step))).put(part.block.number, part.kept(step.estimates))
+                    Parts(Path(folder, str(step.step))).put(part.block.number, part.block.kept(step.estimates))
                     weights[step.step].append(step.weights)
                     counts[step.step] = max(counts[step.step], passes)
             for number, of_blocks in enumerate(weights):
@@ -308,10 +308,6 @@ class _Part(NamedTuple):
     block: Block
     batch: ChunkBatch
     first: _PlainPass
-
-    def kept(self, estimates: Tensor) -> Tensor:
-        """What the block stands for, out of its estimates (..., time)."""
-        return self.block.kept(estimates)
 
 
 class _Best:

@@ -44,6 +44,11 @@ class Pairs:
             groups.setdefault(frozenset({name, name.translate(_MIRROR)}), []).append(number)
         return cls(tuple(tuple(group) for group in groups.values()))
 
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return sum(map(len, self.groups))
+
     def split(self, waveform: Tensor) -> Tensor:
         """Each group as an item of a batch; one channel beside pairs goes to both sides.
 
@@ -68,8 +73,7 @@ class Pairs:
         """
         if len(self.groups) == 1:
             return items[0]
-        channels = sum(map(len, self.groups))
-        result = items.new_empty(*items.shape[1:-2], channels, items.shape[-1])
+        result = items.new_empty(*items.shape[1:-2], self.channels, items.shape[-1])
         for item, group in zip(items, self.groups, strict=True):
             result[..., list(group), :] = item if len(group) == item.shape[-2] else item.mean(dim=-2, keepdim=True)
         return result

@@ -92,8 +92,8 @@ def plan_predict(trainer: Trainer, model: ProgressiveDemixing, datamodule: SongD
     """
     datamodule.setup("predict")
     songs = {origin.song: origin for origin in datamodule.plan()}
-    samples = sum(origin.length for origin in songs.values())
-    disk = samples * model.separator.channels * bytes_a_sample * len(model.targets)
+    samples = sum(origin.length * origin.pairs.channels for origin in songs.values())
+    disk = samples * bytes_a_sample * len(model.targets)
     return _plan(trainer, model, datamodule.extents(), [model.method], disk)
 
 

@@ -17,6 +17,7 @@ from mdx_progressive.data.audio import AudioStream, StreamSum
 from mdx_progressive.data.reading import load
 from mdx_progressive.data.song_stream import SongStream
 from mdx_progressive.data.songs import Song
+from mdx_progressive.errors import MdxError
 from mdx_progressive.parts import Parts
 from mdx_progressive.results import read_rows
 from tests.conftest import CONFIGS, NARROW, RATE, noise, run
@@ -236,10 +237,10 @@ class TestReading:
         assert stream.own.sample_rate == 48000
         torch.testing.assert_close(stream.stretch(0, stream.length), whole)
 
-    def test_a_file_that_breaks_off_is_named_with_the_place(self, own_folder: Path, capsys: object) -> None:
+    def test_a_file_that_breaks_off_is_named_with_the_place(self, own_folder: Path) -> None:
         soundfile.write("a.flac", noise(3, 2).T.numpy(), RATE)
         content = Path("a.flac").read_bytes()
         Path("a.flac").write_bytes(content[: len(content) // 2])
 
-        with pytest.raises(Exception, match=r"a.flac: breaks off at \d+\.\d+ s"):
+        with pytest.raises(MdxError, match=r"a.flac: breaks off at \d+\.\d+ s"):
             AudioStream(Path("a.flac")).read()

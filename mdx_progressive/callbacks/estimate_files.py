@@ -81,7 +81,7 @@ class EstimateFiles:
         Raises:
             MdxError: If a file can't be written.
         """
-        level = self._level(song, outputs, pieces)
+        level, peak = 1.0 if self.clip == "keep" else self._level(song, outputs, pieces), 0.0
         exact = self.format.encoding == "float32" and outputs.need_the_input
         steps = Steps(self.format.bits, self.dither) if self.format.bits or exact else None
         try:
@@ -92,7 +92,9 @@ class EstimateFiles:
                 temporary = {number: stack.enter_context(whole_file(path)) for number, path in paths.items()}
                 for estimates, mixture in pieces():
                     made = outputs.of(estimates / level, None if mixture is None else mixture / level, steps)
-                    if self.clip != "keep":  # Dither and codes may go a step above the peak.
+                    if self.clip == "keep":
+                        peak = max(peak, float(made.abs().max()))
+                    else:  # Dither and codes may go a step above the peak.
                         made = made.clamp(-1, 1)
                     for number in paths:
                         if number not in files:
@@ -106,6 +108,8 @@ class EstimateFiles:
                     self.format.close(file, temporary[number])
         except (OSError, soundfile.SoundFileError) as error:
             raise MdxError(f"{', '.join(map(str, paths.values()))}: could not be written ({error})") from error
+        if peak > 1:
+            log.warning("%s: peak %.3f, kept above full scale", song, peak)
 
     def _level(self, song: str, outputs: Outputs, pieces: Pieces) -> float:
         """What all outputs are divided by, given all of them."""
@@ -119,8 +123,5 @@ class EstimateFiles:
         if self.clip == "rescale":
             log.warning("%s: peak %.3f, all of its estimates were divided by it", song, peak)
             return peak
-        if self.clip == "clamp":
-            log.warning("%s: peak %.3f, %d samples were cut off", song, peak, above)
-        else:
-            log.warning("%s: peak %.3f, kept above full scale", song, peak)
+        log.warning("%s: peak %.3f, %d samples were cut off", song, peak, above)
         return 1.0

@@ -160,7 +160,7 @@ class EstimateWriter(Callback):
         refused: set[str] = set()
         for origin in {origin.song: origin for origin in origins}.values():
             try:
-                self.files.format.check(origin.song, origin.sample_rate, sum(map(len, origin.pairs.groups)))
+                self.files.format.check(origin.song, origin.sample_rate, origin.pairs.channels)
             except MdxError as error:
                 datamodule.failures.append(Failure(origin.song, str(error)))
                 refused.add(origin.song)

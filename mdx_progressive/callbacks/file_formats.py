@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import numpy as np
 import soundfile
 from torch import Tensor
 
+from mdx_progressive.data.exact_audio import exact_integers
 from mdx_progressive.errors import MdxError
 
 Encoding = Literal["float32", "int24", "int16"]
@@ -79,8 +79,8 @@ class FileFormat(ABC):
         for part in piece.split(_AT_ONCE, dim=-1):
             if self.bits is None:
                 file.write(part.T.numpy())
-            else:  # As 32 bits, of which libsndfile takes the upper ones: its own scaling of floats is not exact.
-                file.write((part.double() * 2**31).numpy().T.astype(np.int32))
+            else:
+                file.write(exact_integers(part))
 
     def close(self, file: soundfile.SoundFile, path: Path) -> None:
         """End a file that lies at a path."""
@@ -130,7 +130,7 @@ class Mp3(FileFormat):
 
     suffix = "mp3"
     most_channels = 2
-    rates = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
+    rates: ClassVar = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
 
     def open(self, path: str | bytes, sample_rate: int, channels: int, length: int) -> soundfile.SoundFile:
         return soundfile.SoundFile(

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from mdx_progressive.batch import Origin
+from mdx_progressive.callbacks.file_formats import Mp3
 from mdx_progressive.callbacks.first_songs import FirstSongs
 from mdx_progressive.callbacks.surroundings import run_folder, songs_of
 from mdx_progressive.data.audio import resample
@@ -18,8 +19,6 @@ from mdx_progressive.safe_names import safe_names
 from mdx_progressive.takes import FOLDER, Excerpt, Kind, Take, read_index, remove_index, write_index
 from mdx_progressive.whole_file import whole_file
 
-_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
-"""The sample rates that MP3 knows."""
 _OTHER_RATE = 44100
 _PEAK = 0.9
 """What the loudest take may reach: coding adds a little to peaks, and beyond full scale they would be cut off."""
@@ -99,7 +98,7 @@ class SoundFiles(FirstSongs):
 
 
 def _write_mp3(path: Path, waveform: Tensor, rate: int) -> None:
-    if rate not in _RATES:
+    if rate not in Mp3.rates:
         waveform, rate = resample(waveform, rate, _OTHER_RATE), _OTHER_RATE
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,8 @@ from pathlib import Path
 import av
 import soundfile
 
+from mdx_progressive.data.audio import open_with_ffmpeg
+
 _TAGS = {
     "title": "title", "artist": "artist", "album": "album", "tracknumber": "track", "date": "date", "genre": "genre",
     "comment": "comment", "copyright": "copyright",
@@ -17,7 +19,7 @@ _TAGS = {
 def tags_of(path: Path) -> dict[str, str]:
     """The tags of a file, by libsndfile's names; none if it has none."""
     found: dict[str, str] = {}
-    with suppress(av.FFmpegError), av.open(str(path)) as container:
+    with suppress(av.FFmpegError), open_with_ffmpeg(path) as container:
         # Ogg has them with the stream, the others with the file.
         streams = [stream.metadata for stream in container.streams.audio[:1]]
         for metadata in [*streams, container.metadata]:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -142,7 +143,7 @@ class AudioStream:
             with sound:
                 return self._believed(Header(sound.samplerate, sound.channels, sound.frames, sound.subtype))
         try:
-            with _ffmpeg(self.path) as container:
+            with open_with_ffmpeg(self.path) as container:
                 stream = self._within(container)
                 return self._believed(Header(stream.rate, stream.channels, _length(stream), stream.codec_context.name))
         except (av.FFmpegError, IndexError) as error:
@@ -150,7 +151,7 @@ class AudioStream:
 
     def layout(self) -> tuple[str, ...] | None:
         """FFmpeg's names of the channels (FL, FR, FC, LFE, ...), in their order; None where the file does not tell."""
-        with suppress(av.FFmpegError, IndexError), _ffmpeg(self.path) as container:
+        with suppress(av.FFmpegError, IndexError), open_with_ffmpeg(self.path) as container:
             names = tuple(channel.name for channel in container.streams.audio[self.stream].layout.channels)
             return names if len(set(names)) == len(names) else None
         return None
@@ -171,8 +172,10 @@ class AudioStream:
         """
         header = self.header()
         known = header.length if header.encoding in _COUNTED else None
-        length = sum(piece.shape[-1] for piece in self.pieces()) if known is None else known
-        return Extent(header.sample_rate, header.channels, length)
+        if known is None:
+            facts = self.path.stat()
+            known = _counted(self, facts.st_size, facts.st_mtime_ns)
+        return Extent(header.sample_rate, header.channels, known)
 
     def pieces(self) -> Iterator[Tensor]:
         """The waveform in consecutive pieces (channel, time), none of them empty.
@@ -254,7 +257,7 @@ class AudioStream:
 
     def _packets(self) -> Iterator[NDArray[np.float32]]:
         """What FFmpeg decodes, (channel, time)."""
-        with _ffmpeg(self.path) as container:
+        with open_with_ffmpeg(self.path) as container:
             stream = self._within(container)
             planar = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
             length, done = _length(stream), 0
@@ -276,7 +279,13 @@ class AudioStream:
                 raise MdxError(f"{self.path}: breaks off at {done / stream.rate:.2f} s of {length / stream.rate:.2f} s")
 
 
-def _ffmpeg(path: Path) -> av.container.InputContainer:
+@lru_cache
+def _counted(stream: AudioStream, size: int, modified: int) -> int:
+    """Samples of a stream, which is decoded for that; once, unless the file's size or date has changed."""
+    return sum(piece.shape[-1] for piece in stream.pieces())
+
+
+def open_with_ffmpeg(path: Path) -> av.container.InputContainer:
     """A file opened by FFmpeg, and by it alone: `http:a.mp3` is a name like others, and no playlist leads elsewhere."""
     return av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
 

@@ -148,10 +148,10 @@ class SongDataModule(LightningDataModule):
     def plan(self) -> list[Origin]:
         """The blocks that `predict` separates, in order. A song that can't be read is among the `failures`."""
         if self._predict is None:
-            self._predict = []
+            self._predict, reader = [], self._block_reader()
             for song in tqdm(self.songs, desc="Reading songs", unit="song", leave=False, disable=len(self.songs) < 2):
                 try:
-                    self._predict += [[block] for block in self._block_reader().plan(song)]
+                    self._predict += [[block] for block in reader.plan(song)]
                 except (MdxError, OSError) as error:
                     self.failures.append(Failure(song.name, str(error)))
         return [block.origin for (block,) in self._predict]

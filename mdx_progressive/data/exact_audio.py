@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 from scipy.io import wavfile
 from torch import Tensor
 
@@ -57,11 +58,20 @@ def _holds(bits: int, waveform: Tensor) -> bool:
 
 def _integers(bits: int, audio_format: AudioFormat) -> Callable[[Path, Tensor, int], None]:
     def write(path: Path, waveform: Tensor, sample_rate: int) -> None:
-        # As integers of 32 bits, of which libsndfile takes the upper ones: its own scaling of floats is not exact.
-        samples = (waveform.double() * 2**31).numpy().T.astype(np.int32)
-        soundfile.write(path, samples, sample_rate, format=audio_format.upper(), subtype=f"PCM_{bits}")
+        soundfile.write(path, exact_integers(waveform), sample_rate, format=audio_format.upper(), subtype=f"PCM_{bits}")
 
     return write
+
+
+def exact_integers(waveform: Tensor) -> NDArray[np.int32]:
+    """Samples that lie on the steps of fewer bits, for soundfile to write: its own scaling of floats is not exact.
+
+    Shape:
+        - waveform: (channel, time), full scale at 1
+        - result: (time, channel), integers of 32 bits, of which libsndfile takes the upper ones
+    """
+    integers: NDArray[np.int32] = (waveform.double() * 2**31).numpy().T.astype(np.int32)
+    return integers
 
 
 def _floats(path: Path, waveform: Tensor, sample_rate: int) -> None:

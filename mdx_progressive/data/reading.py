@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mdx_progressive.data.audio import align, resample
+from mdx_progressive.data.audio import Signal, align, resample
 from mdx_progressive.data.grouping import elementary
 from mdx_progressive.data.songs import Song
 from mdx_progressive.errors import MdxError
@@ -29,8 +29,6 @@ class LoadedSong:
     stems: dict[str, Tensor]
     sample_rate: int
     """The song's own sample rate in Hz."""
-    length: int
-    """Length in samples at that rate."""
     uneven: bool
     """Whether its files differed in length, and the shorter ones are filled up with silence."""
 
@@ -47,12 +45,10 @@ def load(song: Song, sample_rate: int | None, mixture: MixtureChoice) -> LoadedS
     Raises:
         MdxError: If a file can't be read, has more than two channels, or there is neither a mixture nor a stem.
     """
-    song.check()
-    shipped = song.mixture.read() if song.mixture and mixture == "shipped" else None
-    read = {name: song.stems[name].read() for name in elementary(song.stems)}
-    if shipped is None and not read:
-        raise MdxError(f"{song.place}: has no stems whose sum could be the mixture; set data.mixture to shipped")
-    waveform, own_rate = shipped or next(iter(read.values()))
+    given, stems = parts_of(song, mixture)
+    shipped = given.read() if given else None
+    read = {name: stem.read() for name, stem in stems.items()}
+    _, own_rate = shipped or next(iter(read.values()))
 
     before = [*read.values(), *([shipped] if shipped else [])]
     if (most := max(len(signal) for signal, _ in before)) > 2:
@@ -60,8 +56,26 @@ def load(song: Song, sample_rate: int | None, mixture: MixtureChoice) -> LoadedS
     resampled = [resample(signal, rate, sample_rate or own_rate) for signal, rate in before]
     signals = align(resampled)
     uneven = any(signal.shape[-1] != signals[0].shape[-1] for signal in resampled)
-    stems = dict(zip(read, signals, strict=False))  # What has no name is the mixture, at the end.
-    return LoadedSong(signals[-1] if shipped else uniform(stems), stems, own_rate, waveform.shape[-1], uneven)
+    aligned = dict(zip(read, signals, strict=False))  # What has no name is the mixture, at the end.
+    return LoadedSong(signals[-1] if shipped else uniform(aligned), aligned, own_rate, uneven)
+
+
+def parts_of(song: Song, mixture: MixtureChoice) -> tuple[Signal | None, dict[str, Signal]]:
+    """The mixture file that is to be taken, None where it is the sum of the stems, and the stems.
+
+    Args:
+        song: The song.
+        mixture: As `load` has it.
+
+    Raises:
+        MdxError: If something is known against the song, or it has neither.
+    """
+    song.check()
+    shipped = song.mixture if mixture == "shipped" else None
+    stems = {name: song.stems[name] for name in elementary(song.stems)}
+    if shipped is None and not stems:
+        raise MdxError(f"{song.place}: has no stems whose sum could be the mixture; set data.mixture to shipped")
+    return shipped, stems
 
 
 def uniform(stems: dict[str, Tensor]) -> Tensor:

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from mdx_progressive.data.audio import Extent, Signal
-from mdx_progressive.data.grouping import elementary
 from mdx_progressive.data.pieces import resampled, resampled_length, summed
-from mdx_progressive.data.reading import MixtureChoice
+from mdx_progressive.data.reading import MixtureChoice, parts_of
 from mdx_progressive.data.songs import Song
 from mdx_progressive.errors import MdxError
 from mdx_progressive.pairs import Pairs
@@ -27,18 +26,16 @@ class SongStream:
     """
 
     def __init__(self, song: Song, sample_rate: int, mixture: MixtureChoice) -> None:
-        song.check()
-        shipped = [song.mixture] if song.mixture and mixture == "shipped" else []
         self.song = song
         self.sample_rate = sample_rate
-        self._signals: list[Signal] = shipped or [song.stems[name] for name in elementary(song.stems)]
-        if not self._signals:
-            raise MdxError(f"{song.place}: has no stems whose sum could be the mixture; set data.mixture to shipped")
+        shipped, stems = parts_of(song, mixture)
+        self._signals: list[Signal] = [shipped] if shipped else list(stems.values())
         self._extents = [signal.extent() for signal in self._signals]
         self.own: Extent = self._extents[0]
         """How much there is of the song at its own sample rate."""
         self.length = max(resampled_length(each.length, each.sample_rate, sample_rate) for each in self._extents)
         """Samples at the separator's sample rate."""
+        self._channels = max(each.channels for each in self._extents)
         self._pieces: Iterator[Tensor]
         self._begin: int
         self._held: Tensor
@@ -50,11 +47,8 @@ class SongStream:
         Raises:
             MdxError: If a file can't be read.
         """
-        channels, signal = max(
-            ((each.channels, signal) for each, signal in zip(self._extents, self._signals, strict=True)),
-            key=lambda known: known[0],
-        )
-        return Pairs.of(channels, signal.streams[0].layout() if channels > 2 else None)
+        widest = self._signals[[each.channels for each in self._extents].index(self._channels)]
+        return Pairs.of(self._channels, widest.streams[0].layout() if self._channels > 2 else None)
 
     def stretch(self, start: int, stop: int) -> Tensor:
         """The samples from `start` to `stop`; going on is cheap, going back begins anew.
@@ -84,12 +78,11 @@ class SongStream:
     def _restart(self) -> None:
         self._pieces = self._from_the_beginning()
         self._begin = 0
-        self._held = torch.zeros(max(each.channels for each in self._extents), 0)
+        self._held = torch.zeros(self._channels, 0)
 
     def _from_the_beginning(self) -> Iterator[Tensor]:
-        channels = max(each.channels for each in self._extents)
         signals = [
             resampled(signal.pieces(), each.sample_rate, self.sample_rate)
             for signal, each in zip(self._signals, self._extents, strict=True)
         ]
-        return summed(signals, channels)
+        return summed(signals, self._channels)
