@@ -190,6 +190,17 @@ class TestTags:
             found = {name: value for name, value in file.copy_metadata().items() if value}
         assert found == {**{key: tags[key] for key in ("title", "artist", "album")}, "tracknumber": "7"}
 
+    def test_what_is_no_utf_8_in_them_is_replaced(self, program: tuple[str, ...]) -> None:
+        with soundfile.SoundFile("a.flac", "w", RATE, 2) as file:
+            file.title = "NiXo"
+            file.write(noise(SECONDS).T.numpy())
+        Path("a.flac").write_bytes(Path("a.flac").read_bytes().replace(b"NiXo", b"Ni\xf1o"))
+
+        predict(program, "--writer.tags", "true", given="a.flac")
+
+        with soundfile.SoundFile("out/a/low.wav") as file:
+            assert file.title == "Ni\ufffdo"
+
     def test_a_song_without_any_is_no_fault(self, program: tuple[str, ...]) -> None:
         song()
 
