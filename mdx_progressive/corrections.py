@@ -4,7 +4,7 @@ Let `x_j` be the estimates, `y` the mixture and `r = y - sum_j x_j` the residual
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch.nn.functional import avg_pool2d
 from mdx_progressive.errors import MdxError
 from mdx_progressive.passes import Passes
 from mdx_progressive.progressive import Path
-from mdx_progressive.spectra import bands_of_bins, products, spectra_of, stretches_of, waveforms_of
+from mdx_progressive.spectra import bands_of_bins, deviations, products, spectra_of, stretches_of, waveforms_of
 from mdx_progressive.torchaudio_import import import_torchaudio
 
 _SMALL = 1e-10
@@ -125,9 +125,10 @@ class CovarianceShrinkage(Correction):
     """What the passes disagree on is taken back, across sources: a Wiener filter over the estimates, in each band.
 
     `x' = M (M + strength V)^-1 x` with the energies `M_jk = sum x_j x_k*` of the estimates and the covariance `V` of
-    the passes around their mean, over all frames and channels of a band. On its diagonal `V` turns a source down that
-    the passes disagree on; off it, it moves what one source gains wherever another one loses it, which is how a leak
-    between two sources shows. Needs more than one pass to look at.
+    the passes around their mean, over all frames of a band; `j` and `k` are the channels of all sources. On its
+    diagonal `V` turns a source down that the passes disagree on; off it, it moves what one source gains wherever
+    another one loses it, which is how a leak between two sources shows, and it keeps a source where it is in the
+    stereo image. Needs more than one pass to look at.
 
     Args:
         strength: Weight of the covariance, 0 or more. The mean of `K` passes has `1 / K` of it left by chance; but
@@ -146,11 +147,11 @@ class CovarianceShrinkage(Correction):
         self.strength, self.bands = strength, bands
 
     def __call__(self, passes: Passes, path: Path, estimates: Tensor) -> Tensor:
-        spectra = spectra_of(estimates)
+        spectra = _channels_apart(spectra_of(estimates))
         band = bands_of_bins(self.bands).to(spectra.device)
         signal = products(spectra, spectra, band)
         noise = torch.zeros_like(signal)
-        for deviation in _deviations(path.every):
+        for deviation in map(_channels_apart, deviations(path.every)):
             noise += products(deviation, deviation, band)
         energy = signal.diagonal(dim1=-2, dim2=-1)
         signal = signal + torch.diag_embed(1e-3 * energy + _SMALL)  # never singular, even where sources are silent
@@ -159,7 +160,7 @@ class CovarianceShrinkage(Correction):
         change = change.to(spectra.dtype)
         for stretch in stretches_of(spectra):
             stretch.copy_(torch.einsum("bfst,btcfn->bscfn", change, stretch))
-        return estimates + waveforms_of(spectra, estimates.shape[-1])
+        return estimates + waveforms_of(spectra, estimates.shape[-1]).view(estimates.shape)
 
 
 class Stacking(Correction):
@@ -265,6 +266,11 @@ class Wiener(Correction):
         return torch.lerp(estimates, waveforms_of(torch.stack(filtered), estimates.shape[-1]), self.strength)
 
 
+def _channels_apart(spectra: Tensor) -> Tensor:
+    """Spectra (batch, source, channel, bin, frame) with each channel a source of its own."""
+    return spectra.flatten(1, 2).unsqueeze(2)
+
+
 def _residual(passes: Passes, estimates: Tensor) -> Tensor:
     return passes.mixture.unsqueeze(1) - estimates.sum(dim=1, keepdim=True)
 
@@ -278,16 +284,6 @@ def _smooth(power: Tensor) -> Tensor:
 def _variance(passes: Sequence[Tensor]) -> Tensor:
     """Smoothed variance (batch, source, channel, bin, frame) between passes (batch, source, channel, time)."""
     total = torch.zeros((), device=passes[0].device)
-    for deviation in _deviations(passes):
+    for deviation in deviations(passes):
         total = total + deviation.abs().square()
     return _smooth(total)
-
-
-def _deviations(passes: Sequence[Tensor]) -> Iterator[Tensor]:
-    """Spectra of the passes' deviations from their mean, scaled so that the sum of their powers is the variance."""
-    mean = passes[0].clone()
-    for each in passes[1:]:
-        mean += each
-    mean /= len(passes)
-    for each in passes:
-        yield spectra_of((each - mean) / max(1, len(passes) - 1) ** 0.5)

@@ -1,12 +1,14 @@
 """The spectra on which corrections work, and their bands."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 _WINDOW = 4096
 _STRETCH = 256
+HOP = _WINDOW // 4
+"""Samples between two frames."""
 
 
 def spectra_of(signals: Tensor) -> Tensor:
@@ -17,14 +19,14 @@ def spectra_of(signals: Tensor) -> Tensor:
         - result: (..., bin, frame), complex
     """
     window = torch.hann_window(_WINDOW, device=signals.device, dtype=signals.dtype)
-    flat, hop = signals.reshape(-1, signals.shape[-1]), _WINDOW // 4
+    flat = signals.reshape(-1, signals.shape[-1])
     complex_type = torch.complex128 if signals.dtype == torch.float64 else torch.complex64
     spectra = torch.empty(
-        len(flat), _WINDOW // 2 + 1, flat.shape[-1] // hop + 1, dtype=complex_type, device=signals.device
+        len(flat), _WINDOW // 2 + 1, flat.shape[-1] // HOP + 1, dtype=complex_type, device=signals.device
     )
     # One by one, since the frames of all of them at once would take several times the memory of their spectra.
     for signal, spectrum in zip(flat, spectra, strict=True):
-        spectrum.copy_(torch.stft(signal, _WINDOW, hop, window=window, return_complex=True, pad_mode="constant"))
+        spectrum.copy_(torch.stft(signal, _WINDOW, HOP, window=window, return_complex=True, pad_mode="constant"))
     return spectra.view(*signals.shape[:-1], *spectra.shape[-2:])
 
 
@@ -46,7 +48,7 @@ def waveforms_of(spectra: Tensor, length: int) -> Tensor:
     """
     window = torch.hann_window(_WINDOW, device=spectra.device, dtype=spectra.real.dtype)
     flat = spectra.reshape(-1, *spectra.shape[-2:])
-    signals = [torch.istft(each, _WINDOW, _WINDOW // 4, window=window, length=length) for each in flat]
+    signals = [torch.istft(each, _WINDOW, HOP, window=window, length=length) for each in flat]
     return torch.stack(signals).view(*spectra.shape[:-2], length)
 
 
@@ -92,3 +94,18 @@ def products(left: Tensor, right: Tensor, band: Tensor) -> Tensor:
 def stretches_of(spectra: Tensor) -> Sequence[Tensor]:
     """Spectra (..., bin, frame) in stretches of some frames, so that what is made of them meanwhile stays small."""
     return torch.split(spectra, _STRETCH, dim=-1)
+
+
+def deviations(passes: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Spectra of the passes' deviations from their mean, scaled so that the sum of their powers is the variance.
+
+    Shape:
+        - passes: (batch, source, channel, time) each
+        - each result: (batch, source, channel, bin, frame)
+    """
+    mean = passes[0].clone()
+    for each in passes[1:]:
+        mean += each
+    mean /= len(passes)
+    for each in passes:
+        yield spectra_of((each - mean) / max(1, len(passes) - 1) ** 0.5)
