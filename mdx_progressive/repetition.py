@@ -17,7 +17,7 @@ from mdx_progressive.passes import Passes
 from mdx_progressive.progressive import Path
 from mdx_progressive.spectra import HOP, bands_of_bins, deviations, spectra_of, stretches_of, waveforms_of
 
-_SMALL = 1e-9
+_SMALL = 1e-12
 _TILE = 16
 """Frames of a tile, in which signals are taken to be stationary; the next one begins at its middle."""
 _UNLIKE = 0.2

@@ -20,6 +20,7 @@ from mdx_progressive.errors import MdxError
 from mdx_progressive.methods import Progressive
 from mdx_progressive.passes import Passes
 from mdx_progressive.progressive import Path
+from mdx_progressive.repetition import Repetition
 from mdx_progressive.schedules import Linear
 from mdx_progressive.views import Rotation
 from tests.known_separators import LinearSeparator, passes_of, path_of, run
@@ -32,6 +33,7 @@ EVERY = [
     VarianceShrinkage(),
     Complement("accompaniment"),
     CovarianceShrinkage(),
+    Repetition(),
     ResidualSeparation(),
     CleanUp(),
     Wiener(),
