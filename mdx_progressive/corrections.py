@@ -66,7 +66,7 @@ class VarianceConsistency(Correction):
     """Mixture consistency with weights of each time-frequency bin: `w_j` is the share of source `j` in the variance.
 
     The variance is that between the passes, smoothed over five bins and five frames: where the passes disagree on a
-    source, its estimate is the one that may move. Needs more than one pass to look at.
+    source, its estimate is the one that may move. Needs a step with more than one view.
 
     Args:
         strength: Part of the residual that is handed out, within [0, 1].
@@ -81,7 +81,7 @@ class VarianceConsistency(Correction):
         self.strength = strength
 
     def __call__(self, passes: Passes, path: Path, estimates: Tensor) -> Tensor:
-        variance = _variance(path.every) + _SMALL
+        variance = _variance(path) + _SMALL
         weights = variance / variance.sum(dim=1, keepdim=True)
         shared = weights * spectra_of(_residual(passes, estimates))
         return estimates + self.strength * waveforms_of(shared, estimates.shape[-1])
@@ -90,15 +90,15 @@ class VarianceConsistency(Correction):
 class VarianceShrinkage(Correction):
     """Bins on which the passes disagree are turned down: `x P / (P + V / K)`, as a Wiener filter would.
 
-    `P` is the power of the estimate and `V` the variance between the `K` passes, both smoothed over five bins and
-    five frames. Needs more than one pass to look at.
+    `P` is the power of the estimate and `V` the variance between the passes of a step, both smoothed over five bins and
+    five frames, and `K` the number of all passes. Needs a step with more than one view.
     """
 
     needs_others = False
 
     def __call__(self, passes: Passes, path: Path, estimates: Tensor) -> Tensor:
         spectra = spectra_of(estimates)
-        power, variance = _smooth(spectra.abs().square()), _variance(path.every) / len(path.every)
+        power, variance = _smooth(spectra.abs().square()), _variance(path) / len(path.every)
         return waveforms_of(spectra * power / (power + variance + _SMALL), estimates.shape[-1])
 
 
@@ -125,10 +125,10 @@ class CovarianceShrinkage(Correction):
     """What the passes disagree on is taken back, across sources: a Wiener filter over the estimates, in each band.
 
     `x' = M (M + strength V)^-1 x` with the energies `M_jk = sum x_j x_k*` of the estimates and the covariance `V` of
-    the passes around their mean, over all frames of a band; `j` and `k` are the channels of all sources. On its
-    diagonal `V` turns a source down that the passes disagree on; off it, it moves what one source gains wherever
-    another one loses it, which is how a leak between two sources shows, and it keeps a source where it is in the
-    stereo image. Needs more than one pass to look at.
+    the passes around the mean of their step, over all frames of a band; `j` and `k` are the channels of all sources.
+    On its diagonal `V` turns a source down that the passes disagree on; off it, it moves what one source gains
+    wherever another one loses it, which is how a leak between two sources shows, and it keeps a source where it is in
+    the stereo image. Needs a step with more than one view.
 
     Args:
         strength: Weight of the covariance, 0 or more. The mean of `K` passes has `1 / K` of it left by chance; but
@@ -151,7 +151,7 @@ class CovarianceShrinkage(Correction):
         band = bands_of_bins(self.bands).to(spectra.device)
         signal = products(spectra, spectra, band)
         noise = torch.zeros_like(signal)
-        for deviation in map(_channels_apart, deviations(path.every)):
+        for deviation in map(_channels_apart, deviations(path.passes)):
             noise += products(deviation, deviation, band)
         energy = signal.diagonal(dim1=-2, dim2=-1)
         signal = signal + torch.diag_embed(1e-3 * energy + _SMALL)  # never singular, even where sources are silent
@@ -281,9 +281,9 @@ def _smooth(power: Tensor) -> Tensor:
     return flat.view(power.shape)
 
 
-def _variance(passes: Sequence[Tensor]) -> Tensor:
-    """Smoothed variance (batch, source, channel, bin, frame) between passes (batch, source, channel, time)."""
-    total = torch.zeros((), device=passes[0].device)
-    for deviation in deviations(passes):
+def _variance(path: Path) -> Tensor:
+    """Smoothed variance (batch, source, channel, bin, frame) between the passes of a step."""
+    total = torch.zeros((*path.estimates.shape[:-1], 1, 1), device=path.estimates.device)
+    for deviation in deviations(path.passes):
         total = total + deviation.abs().square()
     return _smooth(total)

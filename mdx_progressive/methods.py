@@ -3,6 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -103,6 +104,7 @@ class Progressive(Method):
         views: The views of its input that each step takes; by default one, the input as it is.
         combine: How the passes so far become the estimate that is handed out and blended in; by default the last.
         corrections: What is done to the estimate of the last step, one after the other.
+        every_step: Whether it is done at every step, so that corrected estimates are blended in.
         name: Name in tables, charts and files; by default the schedule's.
 
     Raises:
@@ -117,6 +119,7 @@ class Progressive(Method):
         views: Views | None = None,
         combine: Combination | None = None,
         corrections: Sequence[Correction] | None = None,
+        every_step: bool = False,
         name: str | None = None,
     ) -> None:
         super().__init__(name or _name_of(schedule))
@@ -126,7 +129,7 @@ class Progressive(Method):
         self.sampler = sampler or FromMixture()
         self.views = views or OneView()
         self.combine = combine or Last()
-        self.corrections = list(corrections or [])
+        self.corrections, self.every_step = list(corrections or []), every_step
         self.needs_others = self.sampler.needs_others or any(each.needs_others for each in self.corrections)
 
     @property
@@ -137,25 +140,29 @@ class Progressive(Method):
     def passes(self) -> int:
         later = sum(len(self.views.at(step)) for step in range(1, self.steps + 1))
         corrected = sum(each.passes for each in self.corrections)
-        return len(self.views.at(0)) + self.sampler.passes_a_view * later + corrected
+        times = self.steps + 1 if self.every_step else 1
+        return len(self.views.at(0)) + self.sampler.passes_a_view * later + times * corrected
 
     def start(self, passes: Passes, first: Tensor) -> Path:
         """The passes over the mixture itself, of which the plain one is made already."""
         plain = first.unsqueeze(0)
         _, *further = self.views.at(0)
         mixture = passes.mixture.unsqueeze(1)
-        return Path(torch.cat([plain, passes.over(mixture, further)]) if further else plain, self.combine)
+        passes_over = torch.cat([plain, passes.over(mixture, further)]) if further else plain
+        return Path(passes_over, self.combine, partial(self._corrected, passes) if self.every_step else None)
 
     def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
         path = self.start(passes, first)
         of_sources = [self.schedule.weights(self.steps, source) for source in passes.sources]
         weights = torch.stack(of_sources, dim=1)
         for step in self.sampler.run(passes, path, weights, self.views, references):
-            estimates = step.estimates
-            if step.step == self.steps:
-                for correct in self.corrections:
-                    estimates = correct(passes, path, estimates)
-            yield step._replace(estimates=estimates)
+            last = step.step == self.steps and not self.every_step
+            yield step._replace(estimates=self._corrected(passes, path, step.estimates)) if last else step
+
+    def _corrected(self, passes: Passes, path: Path, estimates: Tensor) -> Tensor:
+        for correct in self.corrections:
+            estimates = correct(passes, path, estimates)
+        return estimates
 
     def over(self, schedule: Schedule, name: str) -> "Progressive":
         """The same method over another schedule, in as many steps.

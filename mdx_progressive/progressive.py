@@ -13,14 +13,15 @@ The rest of the mixture plays the part of the noise in a diffusion sampler: what
 into it. `Euler` and `Heun` start from the input of the step before, as samplers of diffusion models do.
 
 A step may take several passes, each through its own view of the input (`views`), and what is handed out and
-blended in may be made of all passes so far (`combine`): then the estimate that is blended in is itself denoised.
+blended in may be made of all passes so far (`combine`) and corrected (`corrections`): then the estimate that is
+blended in is itself denoised.
 
 With the true stem in place of the estimate the same lines are the **oracle**, the upper bound of all that a
 re-weighting of the input can give. It needs the references, so it belongs to evaluation alone.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from torch import Tensor
@@ -49,10 +50,13 @@ class Path:
     Args:
         start: All passes over the mixture itself, (view, batch, source, channel, time).
         combine: How the passes become one estimate.
+        correct: What is done to that estimate at every step; by default nothing.
     """
 
-    def __init__(self, start: Tensor, combine: Combination) -> None:
-        self._combine = combine
+    def __init__(
+        self, start: Tensor, combine: Combination, correct: Callable[["Path", Tensor], Tensor] | None = None
+    ) -> None:
+        self._combine, self._correct = combine, correct
         self.passes: list[Tensor] = []
         """For each step that `combine` looks at, its passes (view, batch, source, channel, time)."""
         self.estimates = self.add(start)
@@ -64,7 +68,7 @@ class Path:
         return [each for of_step in self.passes for each in of_step]
 
     def ahead(self, passes: Tensor) -> Tensor:
-        """What the estimates would be with these passes of a next step."""
+        """What the estimates would be with these passes of a next step, before they are corrected."""
         return self._combine([*self.passes, passes])
 
     def add(self, passes: Tensor) -> Tensor:
@@ -73,6 +77,8 @@ class Path:
         self.passes.append(passes)
         if self._combine.steps is not None:
             del self.passes[: -self._combine.steps]
+        if self._correct is not None:
+            self.estimates = self._correct(self, self.estimates)
         return self.estimates
 
 

@@ -28,14 +28,14 @@ class Repetition(Correction):
     """Where a source repeats, its estimates are averaged over the repeats, and the others give up what it gains.
 
     Let `x` be the estimates (source,) of a tile of time and frequency, `z` those a lag later, `V` the covariance of the
-    passes around their mean and `C = strength V`, which stands for the covariance of the errors. What is new in source
-    `j` has the power `n_j = max(|z_j - x_j|^2 - C_jj - C'_jj, 0.2 |z_j - x_j|^2)`. Then, lag after lag, forwards and
-    backwards, as in a Kalman filter,
+    passes around the mean of their step and `C = strength V`, which stands for the covariance of the errors. What is
+    new in source `j` has the power `n_j = max(|z_j - x_j|^2 - C_jj - C'_jj, 0.2 |z_j - x_j|^2)`. Then, lag after lag,
+    forwards and backwards, as in a Kalman filter,
 
         K = C (C + C' + diag n)^-1,    x <- x + K (z - x),    C <- C - K C
 
     Errors of sources that a network confuses are of opposite sign in `C`: so a loop that gets clearer takes out of the
-    vocals what is its own. Needs more than one pass to look at.
+    vocals what is its own. Needs a step with more than one view.
 
     Args:
         strength: Weight of the covariance of the passes, 0 or more: their errors have more in common than between them.
@@ -74,7 +74,7 @@ class Repetition(Correction):
             return estimates
         tiles = _Tiles(self.bands, estimates.device)
         covariance = [torch.zeros((), device=estimates.device)] * len(estimates)
-        for deviation in deviations(path.every):
+        for deviation in deviations(path.passes):
             covariance = [
                 total + self.strength * tiles.covariance(each) if lags else total
                 for total, each, lags in zip(covariance, deviation, found, strict=True)

@@ -96,16 +96,22 @@ def stretches_of(spectra: Tensor) -> Sequence[Tensor]:
     return torch.split(spectra, _STRETCH, dim=-1)
 
 
-def deviations(passes: Sequence[Tensor]) -> Iterator[Tensor]:
-    """Spectra of the passes' deviations from their mean, scaled so that the sum of their powers is the variance.
+def deviations(steps: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Spectra of the passes' deviations from the mean of their step, scaled so that the sum of powers is the variance.
+
+    Only passes of one step hear the same input: what differs between steps is what was blended in, not chance. A step
+    of one pass tells nothing.
+
+    Args:
+        steps: The passes of each step.
 
     Shape:
-        - passes: (batch, source, channel, time) each
+        - steps: (view, batch, source, channel, time) each
         - each result: (batch, source, channel, bin, frame)
     """
-    mean = passes[0].clone()
-    for each in passes[1:]:
-        mean += each
-    mean /= len(passes)
-    for each in passes:
-        yield spectra_of((each - mean) / max(1, len(passes) - 1) ** 0.5)
+    freedom = max(1, sum(len(passes) - 1 for passes in steps))
+    for passes in steps:
+        if len(passes) > 1:
+            mean = passes.mean(dim=0)
+            for each in passes:
+                yield spectra_of((each - mean) / freedom**0.5)

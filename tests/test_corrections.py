@@ -21,7 +21,7 @@ from mdx_progressive.methods import Progressive
 from mdx_progressive.passes import Passes
 from mdx_progressive.progressive import Path
 from mdx_progressive.repetition import Repetition
-from mdx_progressive.schedules import Linear
+from mdx_progressive.schedules import Constant, Linear
 from mdx_progressive.views import Rotation
 from tests.known_separators import LinearSeparator, passes_of, path_of, run
 
@@ -224,6 +224,33 @@ def test_only_the_last_step_is_corrected_and_its_passes_are_counted(correction: 
     assert method.needs_others == correction.needs_others
     for step, before in zip(steps[:-1], uncorrected, strict=False):
         assert torch.equal(step.estimates, before.estimates)
+
+
+def test_corrected_estimates_are_blended_in_where_every_step_is_corrected() -> None:
+    y, halving = loud(0)[:, 0], LinearSeparator(0.5, 0.5)
+    method = Progressive(Constant(0.5), 2, corrections=[CleanUp(strength=1.0)], every_step=True)
+
+    steps, made = run(method, halving, y)
+
+    # x = y / 2, cleaned up y / 4; blended in, y (1 + 1/4) / 2 gives 5/16 y, cleaned up 5/32 y; and so on.
+    factors = [1 / 4]
+    for _ in range(2):
+        factors.append((1 + factors[-1]) / 8)
+    for step, factor in zip(steps, factors, strict=True):
+        torch.testing.assert_close(step.estimates, factor * y[:, None].expand(-1, 2, -1, -1))
+    assert made == method.passes == 6
+
+
+def test_what_steps_have_blended_in_is_no_disagreement() -> None:
+    """Views of one step differ by nothing here, its steps by much."""
+    y = loud(0)[:, 0]
+    views = Rotation(first=2, each=1, span=0.0, flip=False, swap=False)
+    plain = Progressive(Constant(0.6), 1, views=views, combine=Mean())
+    corrected = Progressive(Constant(0.6), 1, views=views, combine=Mean(), corrections=[CovarianceShrinkage()])
+
+    (before, _), (after, _) = (run(method, LinearSeparator(0.5, 0.3), y) for method in (plain, corrected))
+
+    torch.testing.assert_close(after[-1].estimates, before[-1].estimates, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(
