@@ -1,5 +1,6 @@
 """Songs longer than a block: read, separated, joined and written piece by piece."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -139,12 +140,21 @@ class TestPredict:
         monkeypatch.setenv("OMP_NUM_THREADS", "1")
         command = [sys.executable, "-m", "mdx_progressive", "predict", *HTDEMUCS, *ONE_PASS, *BLOCKS]
         for out, devices in (("one", "1"), ("two", "2")):
-            more = ["--data.input", "song.wav", "--out", out, "--trainer.devices", devices]
-            subprocess.run([*command, *more, "--trainer.accelerator", "cpu"], check=True, capture_output=True)
+            more = ["--data.input", "song.wav", "--out", out, "--log-json", f"{out}.jsonl"]
+            more += ["--trainer.accelerator", "cpu", "--trainer.devices", devices]
+            subprocess.run([*command, *more], check=True, capture_output=True)
 
         for path in Path("one/song").iterdir():
             assert Path("two/song", path.name).read_bytes() == path.read_bytes()
         assert not [path.name for path in Path("two").rglob(".*")]
+        one, two = (
+            [json.loads(line) for line in Path(f"{out}.jsonl").read_text().splitlines()] for out in ("one", "two")
+        )
+        blocks = [(line["block"], line["process"]) for line in two if line["event"] == "block_done"]
+        assert sorted(blocks) == [(1, 0), (2, 1), (3, 0)]
+        for lines in (one, two):
+            assert [line["event"] for line in lines].count("song_written") == 1
+            assert (lines[-1]["event"], lines[-1]["written"], lines[-1]["exit_code"]) == ("run_ended", 1, 0)
 
     @pytest.mark.parametrize(("chosen", "peak"), [("rescale", 1.0), ("clamp", 1.0)])
     def test_peaks_are_found_in_all_blocks_before_one_is_written(self, song: Path, chosen: str, peak: float) -> None:

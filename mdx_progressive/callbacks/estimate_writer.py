@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from mdx_progressive.background import Background
 from mdx_progressive.batch import Failure, Origin, Prediction
 from mdx_progressive.callbacks.surroundings import songs_of
 from mdx_progressive.data import SongDataModule
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _LEAST = 1 << 20
 """Bytes that the folder has to take, or the other songs are not tried."""
+_WAITING = 1 << 27
+"""Bytes of estimates that may wait to be written: a block of a minute, or many short songs."""
 
 
 class EstimateWriter(Callback):
@@ -78,7 +82,10 @@ class EstimateWriter(Callback):
         self.overwrite = overwrite
         self.settings: str | None = None
         """What decides on the estimates, if blocks of a run that broke off are to be used where it is the same."""
+        self.watchers: list[Callable[[str, list[Path]], None]] = []
+        """Told a song and its files when all of them are there, in the thread that writes."""
         self._songs: SongFiles | None = None
+        self._background: Background[Failure | None] = Background(_WAITING)
         self._unreadable: set[str] = set()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -114,7 +121,8 @@ class EstimateWriter(Callback):
                 log.info("%d blocks are there from a run that broke off, %d are to be separated", len(there), remaining)
         if trainer.is_global_zero:
             for origin in {origin.song: origin for origin in origins if origin.song not in refused}.values():
-                self._keep(datamodule, origin)
+                self._take([self._keep(songs, origin)], datamodule)
+        self._background = Background(_WAITING)
 
     def outputs(self, module: ProgressiveDemixing) -> Outputs:
         """What is made of the estimates.
@@ -178,14 +186,18 @@ class EstimateWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         datamodule = songs_of(trainer)
-        if datamodule is None or not isinstance(outputs, Prediction):
+        if self._songs is None or datamodule is None or not isinstance(outputs, Prediction):
             return
         self._unreadable |= {failure.song for failure in batch.failures}
         for origin, estimates in outputs.chunks():
-            self._keep(datamodule, origin, origin.block.kept(estimates) if origin.block else estimates)
+            part = (origin.block.kept(estimates) if origin.block else estimates).float().cpu()
+            self._background.add(partial(self._keep, self._songs, origin, part), holding=part.nbytes)
+        self._take(self._background.done(), datamodule)
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remove what is left of songs that could not be read to their end."""
+        """Wait for what is being written, and remove what is left of songs that could not be read to their end."""
+        if datamodule := songs_of(trainer):
+            self._take(self._background.rest(), datamodule)
         trainer.strategy.barrier()
         if self._songs is None:
             return
@@ -193,6 +205,12 @@ class EstimateWriter(Callback):
             self._songs.kept.remove(song)
         if trainer.is_global_zero:
             self._songs.kept.unlock()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._background.close()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._background.close()
 
     def _see_that_it_takes_more(self) -> None:
         try:
@@ -206,15 +224,19 @@ class EstimateWriter(Callback):
                 " command goes on with it"
             ) from error
 
-    def _keep(self, datamodule: SongDataModule, origin: Origin, part: Tensor | None = None) -> None:
-        """Keep a block of a song, and write the files of the song if it was the last one."""
-        assert self._songs is not None
+    def _keep(self, songs: SongFiles, origin: Origin, part: Tensor | None = None) -> Failure | None:
+        """Keep a block of a song, and write the files of the song if it was the last one; tells why that failed."""
         try:
-            if part is None:
-                self._songs.join(origin)
-            else:
-                self._songs.keep(origin, part)
+            files = songs.join(origin) if part is None else songs.keep(origin, part)
         except (MdxError, OSError) as error:
             self._see_that_it_takes_more()
             place = "" if isinstance(error, MdxError) else f"{self.out / origin.song}: could not be written to: "
-            datamodule.failures.append(Failure(origin.song, f"{place}{error}"))
+            return Failure(origin.song, f"{place}{error}")
+        if files:
+            for watch in self.watchers:
+                watch(origin.song, files)
+        return None
+
+    @staticmethod
+    def _take(results: Sequence[Failure | None], datamodule: SongDataModule) -> None:
+        datamodule.failures += [failure for failure in results if failure]
