@@ -113,7 +113,7 @@ class ProgressiveCLI(LightningCLI):
         parser.link_arguments("out", "writer.out")
         parser.add_argument(
             "--log-json",
-            type=str,
+            type=str | None,
             metavar="FILE",
             help="File that `predict` adds a line of JSON to for each song and block; - is stdout, where nothing else"
             " is written then. The README lists the keys.",
