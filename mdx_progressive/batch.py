@@ -139,7 +139,7 @@ class ChunkBatch:
 
 
 class Prediction(NamedTuple):
-    """What `predict_step` returns: an item for each pair of channels.
+    """What `predict_step` returns: an item for each pair of channels; `seconds` is how long it took.
 
     Shape:
         - estimates: (batch, target, channel, time), at the mixture's original level, float32
@@ -149,6 +149,7 @@ class Prediction(NamedTuple):
     targets: list[str]
     sample_rate: int
     estimates: Tensor
+    seconds: float
 
     def chunks(self) -> Iterator[tuple[Origin, Tensor]]:
         """The estimates of each chunk (target, channel, time), all of its channels in their order."""

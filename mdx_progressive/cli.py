@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from mdx_progressive.callbacks import (
     EstimateWriter,
+    EventLog,
     Failures,
     ResultFiles,
     SoundFiles,
@@ -102,6 +103,7 @@ class ProgressiveCLI(LightningCLI):
         parser.link_arguments("model.separator.sources", "data.sources", apply_on="instantiate")
         parser.link_arguments("model.separator.reach", "data.reach", apply_on="instantiate")
         parser.add_lightning_class_args(EstimateWriter, "writer")
+        parser.add_lightning_class_args(EventLog, "log")
         parser.add_lightning_class_args(TensorBoardSound, "tensorboard")
         parser.add_lightning_class_args(SoundFiles, "sound")
         parser.add_lightning_class_args(Failures, "failures")
@@ -109,6 +111,14 @@ class ProgressiveCLI(LightningCLI):
         parser.add_argument("--targets", type=str, help="Short for model.targets: vocals,drums.")
         parser.add_argument("--out", type=Path, default=Path("separated"), help="Folder that `predict` writes to.")
         parser.link_arguments("out", "writer.out")
+        parser.add_argument(
+            "--log-json",
+            type=str | None,
+            metavar="FILE",
+            help="File that `predict` adds a line of JSON to for each song and block; - is stdout, where nothing else"
+            " is written then. The README lists the keys.",
+        )
+        parser.link_arguments("log_json", "log.to")
         parser.add_argument("--fail-fast", action="store_true", help="Stop at the first song that can't be read.")
         parser.link_arguments("fail_fast", "failures.fail_fast")
         parser.add_argument(
@@ -128,6 +138,8 @@ class ProgressiveCLI(LightningCLI):
         config = self.config.get(str(self.subcommand))
         if config.targets is not None:
             config.model.targets = [name.strip() for name in config.targets.split(",")]
+        if config.log_json is not None and (self.subcommand != "predict" or config.dry_run):
+            raise MdxError("log_json is for runs of `predict`: leave it out")
         if self.subcommand != "test" or not config.resume or getattr(rank_zero_only, "rank", 0) != 0:
             return
         version = unfinished_version(self._settings())
@@ -139,10 +151,15 @@ class ProgressiveCLI(LightningCLI):
         writer: EstimateWriter = self._chosen.writer
         if self._chosen.dry_run:
             plan_predict(self.trainer, self.model, self.datamodule, writer.files.format.bytes_a_sample).tell(writer.out)
-        else:
-            writer.settings = json.dumps(relevant(self._settings()))
+            self._name_failures()
+            return
+        events: EventLog = self._chosen.log
+        writer.watchers.append(events.song_written)
+        self._chosen.failures.watchers.append(events.song_failed)
+        writer.settings = json.dumps(relevant(self._settings()))
+        with events.run():
             self.trainer.predict(return_predictions=False, **kwargs)
-        self._name_failures()
+            self._name_failures()
 
     def test(self, **kwargs: Any) -> None:
         """Measure; the table is printed by `ResultFiles`."""
@@ -260,5 +277,5 @@ def _quieten() -> None:
     # A chunk takes seconds to minutes to separate and milliseconds to read.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # All songs are separated already: the writer says so.
-    warnings.filterwarnings("ignore", message="Total length of `DataLoader` across ranks is zero")
+    warnings.filterwarnings("ignore", message="Total length of .* across ranks is zero")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning with torch 2.13

@@ -41,6 +41,8 @@ _SPAN = 10.0
 
 Watcher = Callable[[str, int], None]
 """Told (name of the method, how many passes) after each call of the separator."""
+StepWatcher = Callable[[int], None]
+"""Told the number of a step of `predict` that is done."""
 
 
 class Sound(NamedTuple):
@@ -148,6 +150,7 @@ class ProgressiveDemixing(LightningModule):
             self.metrics = [SiSdr(), *self.metrics]
         self.comparison: Comparison | None = None
         self.watchers: list[Watcher] = []
+        self.step_watchers: list[StepWatcher] = []
 
     @property
     def passes(self) -> int:
@@ -157,11 +160,16 @@ class ProgressiveDemixing(LightningModule):
     def predict_step(self, batch: ChunkBatch, batch_idx: int) -> Prediction:
         """Run the method and return the estimates of its last step, at the mixture's original level."""
         if not batch.origins:
-            return Prediction([], self.targets, self.separator.sample_rate, batch.mixture.unsqueeze(1))
-        first = self._plain_pass(batch, [self.method])
-        for step, _ in self._run(self.method, batch, first):
-            estimates = step.estimates
-        return Prediction(batch.origins, self.targets, self.separator.sample_rate, estimates / _per_source(batch.gain))
+            return Prediction([], self.targets, self.separator.sample_rate, batch.mixture.unsqueeze(1), 0.0)
+        stopwatch = Stopwatch(self.device)
+        with stopwatch.running():
+            first = self._plain_pass(batch, [self.method])
+            for step, _ in self._run(self.method, batch, first):
+                estimates = step.estimates
+                for watch in self.step_watchers:
+                    watch(step.step)
+            estimates = estimates / _per_source(batch.gain)
+        return Prediction(batch.origins, self.targets, self.separator.sample_rate, estimates, stopwatch.seconds)
 
     def on_test_start(self) -> None:
         self.comparison = None

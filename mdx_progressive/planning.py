@@ -15,6 +15,7 @@ from mdx_progressive.data.datamodule import Extent
 from mdx_progressive.errors import MdxError
 from mdx_progressive.methods import Method, followed
 from mdx_progressive.module import ProgressiveDemixing
+from mdx_progressive.pace import duration
 
 _TIMED = 10.0
 """Seconds of music that are separated to see how fast the machine is, at most."""
@@ -57,10 +58,10 @@ class Plan(NamedTuple):
         there = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
         free = shutil.disk_usage(there).free
         console = Console(highlight=False)
-        console.print(f"songs   {self.songs}: {self.chunks} chunks, {_duration(self.music)} of music")
+        console.print(f"songs   {self.songs}: {self.chunks} chunks, {duration(self.music)} of music")
         console.print(f"passes  {self.passes} a chunk at most, {self.passes * self.chunks} in all")
         one = f"{self.pace:.2f} s for a second of music in a pass, processes: {self.processes}"
-        console.print(f"time    {_duration(self.seconds)} at most ({one})")
+        console.print(f"time    {duration(self.seconds)} at most ({one})")
         console.print(f"disk    about {_size(self.disk)} in {place}, where {_size(free)} are free")
         console.print("Nothing was written. What is done already is not taken off.")
 
@@ -127,18 +128,6 @@ def _pace(trainer: Trainer, model: ProgressiveDemixing, seconds: float) -> float
             separator(noise, model.targets).cpu()
             taken = time.perf_counter() - start
     return taken / seconds
-
-
-def _duration(seconds: float) -> str:
-    """Seconds, minutes or hours, whatever reads best.
-
-    Example:
-        >>> _duration(59), _duration(3000), _duration(30000)
-        ('59 s', '50 min', '8.3 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"
 
 
 def _size(count: float) -> str:

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import torch
 
-from mdx_progressive.callbacks.outputs import Steps
+from mdx_progressive.writing.outputs import Steps
 from tests.conftest import RATE, noise, run
 from tests.separators.exported_programs import Waves, scripted
 from tests.test_any_file import separator

@@ -1,6 +1,7 @@
 """Faults of files, disks and processes, caused for real: the others go on, nothing that is done is lost."""
 
 import ctypes
+import json
 import os
 import resource
 import shutil
@@ -182,8 +183,11 @@ class TestDisks:
     ) -> None:
         write(songs / "long.wav", 4)
 
-        assert predict() == 1
+        assert predict("--log-json", "log.jsonl") == 1
 
+        last = json.loads(Path("log.jsonl").read_text().splitlines()[-1])
+        assert (last["event"], last["exit_code"]) == ("run_ended", 1)
+        assert "out" in last["error"]
         said = capsys.readouterr().err.split("error: ")[-1]
         assert "out" in said
         assert "long" in said or "nothing more can be written" in said

@@ -1,9 +1,11 @@
 """Songs longer than a block: read, separated, joined and written piece by piece."""
 
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -139,12 +141,21 @@ class TestPredict:
         monkeypatch.setenv("OMP_NUM_THREADS", "1")
         command = [sys.executable, "-m", "mdx_progressive", "predict", *HTDEMUCS, *ONE_PASS, *BLOCKS]
         for out, devices in (("one", "1"), ("two", "2")):
-            more = ["--data.input", "song.wav", "--out", out, "--trainer.devices", devices]
-            subprocess.run([*command, *more, "--trainer.accelerator", "cpu"], check=True, capture_output=True)
+            more = ["--data.input", "song.wav", "--out", out, "--log-json", f"{out}.jsonl"]
+            more += ["--trainer.accelerator", "cpu", "--trainer.devices", devices]
+            subprocess.run([*command, *more], check=True, capture_output=True)
 
         for path in Path("one/song").iterdir():
             assert Path("two/song", path.name).read_bytes() == path.read_bytes()
         assert not [path.name for path in Path("two").rglob(".*")]
+        one, two = (
+            [json.loads(line) for line in Path(f"{out}.jsonl").read_text().splitlines()] for out in ("one", "two")
+        )
+        blocks = [(line["block"], line["process"]) for line in two if line["event"] == "block_done"]
+        assert sorted(blocks) == [(1, 0), (2, 1), (3, 0)]
+        for lines in (one, two):
+            assert [line["event"] for line in lines].count("song_written") == 1
+            assert (lines[-1]["event"], lines[-1]["written"], lines[-1]["exit_code"]) == ("run_ended", 1, 0)
 
     @pytest.mark.parametrize(("chosen", "peak"), [("rescale", 1.0), ("clamp", 1.0)])
     def test_peaks_are_found_in_all_blocks_before_one_is_written(self, song: Path, chosen: str, peak: float) -> None:
@@ -202,17 +213,29 @@ class TestTest:
 
 
 SIGNAL = noise(2.5, 2, seed=3, rate=48000)
+KINDS = [
+    *(("flac", "PCM_16", 48000), ("flac", "PCM_16", RATE), ("flac", "PCM_24", RATE), ("wav", "PCM_16", RATE)),
+    *(("wav", "FLOAT", RATE), ("w64", "PCM_24", RATE), ("aiff", "PCM_16", RATE), ("au", "ULAW", RATE)),
+    *(("caf", "ALAC_16", RATE), ("ogg", "VORBIS", RATE), ("mp3", "MPEG_LAYER_III", RATE)),
+]
 
 
 class TestReading:
-    @given(some.lists(some.tuples(some.integers(0, 110_000), some.integers(1, 30_000)), max_size=6))
-    @settings(max_examples=20, deadline=None)
+    @given(
+        some.sampled_from(KINDS),
+        some.lists(some.tuples(some.integers(0, 110_000), some.integers(1, 30_000)), max_size=6),
+    )
+    @settings(max_examples=30, deadline=None)
     def test_any_stretch_is_that_of_the_whole(
-        self, tmp_path_factory: pytest.TempPathFactory, stretches: list[tuple[int, int]]
+        self,
+        tmp_path_factory: pytest.TempPathFactory,
+        kind: tuple[str, str, int],
+        stretches: list[tuple[int, int]],
     ) -> None:
-        path = tmp_path_factory.getbasetemp() / "stretch.flac"
+        suffix, subtype, rate = kind
+        path = tmp_path_factory.getbasetemp() / f"stretch-{subtype}-{rate}.{suffix}"
         if not path.exists():
-            soundfile.write(path, SIGNAL.T.numpy(), 48000)
+            soundfile.write(path, SIGNAL.T.numpy(), rate, subtype=subtype)
         song = Song("a", AudioStream(path))
         whole = load(song, RATE, "shipped").mixture
         stream = SongStream(song, RATE, "shipped")
@@ -222,6 +245,37 @@ class TestReading:
             stop = min(start + length, stream.length)
             if start < stop:
                 assert torch.equal(stream.stretch(start, stop), whole[:, start:stop])
+
+    @pytest.mark.parametrize("suffix", ["wav", "flac"])
+    def test_what_lies_before_a_stretch_is_not_decoded(
+        self, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / f"long.{suffix}"
+        soundfile.write(path, noise(60).T.numpy(), RATE)
+        stream, decoded = SongStream(Song("a", AudioStream(path)), RATE, "shipped"), []
+        read = soundfile.SoundFile.read
+
+        def counted(self: soundfile.SoundFile, *args: Any, **settings: Any) -> np.ndarray:
+            samples = read(self, *args, **settings)
+            decoded.append(len(samples))
+            return samples
+
+        monkeypatch.setattr(soundfile.SoundFile, "read", counted)
+
+        stream.stretch(50 * RATE, 51 * RATE)
+
+        assert RATE <= sum(decoded) < 8 * RATE
+
+    def test_stems_of_one_rate_and_different_lengths_anywhere(self, tmp_path: Path) -> None:
+        for seed, (name, seconds) in enumerate({"a.wav": 1.0, "b.flac": 1.3}.items()):
+            soundfile.write(tmp_path / name, noise(seconds, seed=seed).T.numpy(), RATE)
+        one, other = (AudioStream(tmp_path / name) for name in ("a.wav", "b.flac"))
+        for stems in ({"drums": one, "vocals": other}, {"drums": StreamSum((one, other))}):
+            song = Song("a", None, dict(stems))
+            whole = load(song, RATE, "shipped").mixture
+            stream = SongStream(song, RATE, "shipped")
+            for start in (50_000, 10_000, 44_100):
+                assert torch.equal(stream.stretch(start, start + 5000), whole[:, start : start + 5000])
 
     def test_the_sum_of_stems_of_different_rates_and_lengths(self, tmp_path: Path) -> None:
         made = {"a.wav": (44100, 1.0, 1), "b.flac": (48000, 1.3, 2), "c.wav": (22050, 0.7, 2)}

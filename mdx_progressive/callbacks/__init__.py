@@ -1,6 +1,7 @@
 """What listens to a run and writes down what it hears."""
 
 from mdx_progressive.callbacks.estimate_writer import EstimateWriter
+from mdx_progressive.callbacks.event_log import EventLog
 from mdx_progressive.callbacks.failures import Failures
 from mdx_progressive.callbacks.progress import StepProgressBar
 from mdx_progressive.callbacks.result_files import ResultFiles
@@ -12,6 +13,7 @@ from mdx_progressive.callbacks.tensorboard_sound import TensorBoardSound
 
 __all__ = [
     "EstimateWriter",
+    "EventLog",
     "Failures",
     "ResultFiles",
     "SoundFiles",

@@ -2,42 +2,35 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Sequence
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-import torch
-from filelock import FileLock
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from mdx_progressive.background import Background
 from mdx_progressive.batch import Failure, Origin, Prediction
-from mdx_progressive.callbacks.estimate_files import Clip, EstimateFiles, Piece
-from mdx_progressive.callbacks.file_formats import Encoding, Format
-from mdx_progressive.callbacks.file_names import NamePattern
-from mdx_progressive.callbacks.outputs import Outputs
 from mdx_progressive.callbacks.surroundings import songs_of
-from mdx_progressive.callbacks.tags import tags_of
 from mdx_progressive.data import SongDataModule
-from mdx_progressive.data.pieces import resampled
-from mdx_progressive.data.song_stream import SongStream
 from mdx_progressive.errors import MdxError
 from mdx_progressive.module import ProgressiveDemixing
-from mdx_progressive.parts import Parts
 from mdx_progressive.safe_names import safe_names
+from mdx_progressive.writing.estimate_files import Clip, EstimateFiles
+from mdx_progressive.writing.file_formats import Encoding, Format
+from mdx_progressive.writing.file_names import NamePattern
+from mdx_progressive.writing.kept_blocks import KeptBlocks
+from mdx_progressive.writing.outputs import Outputs
+from mdx_progressive.writing.song_files import SongFiles
 
 log = logging.getLogger(__name__)
 
-_PARTS = ".blocks-"
-_LOCK = ".lock"
-_PIECE = 1 << 18
-"""Samples that are written at a time."""
 _LEAST = 1 << 20
 """Bytes that the folder has to take, or the other songs are not tried."""
+_WAITING = 1 << 27
+"""Bytes of estimates that may wait to be written: a block of a minute, or many short songs."""
 
 
 class EstimateWriter(Callback):
@@ -89,7 +82,10 @@ class EstimateWriter(Callback):
         self.overwrite = overwrite
         self.settings: str | None = None
         """What decides on the estimates, if blocks of a run that broke off are to be used where it is the same."""
-        self._stamps: dict[str, str] = {}
+        self.watchers: list[Callable[[str, list[Path]], None]] = []
+        """Told a song and its files when all of them are there, in the thread that writes."""
+        self._songs: SongFiles | None = None
+        self._background: Background[Failure | None] = Background(_WAITING)
         self._unreadable: set[str] = set()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -109,18 +105,14 @@ class EstimateWriter(Callback):
             if done := before - len(datamodule.songs):
                 log.info("%d of %d songs are separated already in %s; --writer.overwrite true does them again",
                          done, before, self.out)  # fmt: skip
-        self._stamps = {
-            song.name: sha256(f"{self.settings} {song.stamp}".encode()).hexdigest()[:16]
-            for song in datamodule.songs
-            if song.fault is None
-        }
+        songs = self._songs = self._song_files(trainer, pl_module, datamodule)
         origins = datamodule.plan()
         refused = self._refused(datamodule, origins)
         if trainer.is_global_zero:
-            self._clear(keep=self.settings is not None and not self.overwrite)
+            songs.kept.clear(keep=self.settings is not None and not self.overwrite)
         # Whoever begins first must not be seen by the others, or they would deal out the rest otherwise.
         trainer.strategy.barrier()
-        there = {(origin.song, origin.chunk) for origin in origins if self._parts(origin.song).has(origin.chunk)}
+        there = {(origin.song, origin.chunk) for origin in origins if songs.kept.of(origin.song).has(origin.chunk)}
         trainer.strategy.barrier()
         left_out = {(origin.song, origin.chunk) for origin in origins if origin.song in refused}
         if there or left_out:
@@ -129,7 +121,8 @@ class EstimateWriter(Callback):
                 log.info("%d blocks are there from a run that broke off, %d are to be separated", len(there), remaining)
         if trainer.is_global_zero:
             for origin in {origin.song: origin for origin in origins if origin.song not in refused}.values():
-                self._keep(trainer, pl_module, origin)
+                self._take([self._keep(songs, origin)], datamodule)
+        self._background = Background(_WAITING)
 
     def outputs(self, module: ProgressiveDemixing) -> Outputs:
         """What is made of the estimates.
@@ -145,6 +138,23 @@ class EstimateWriter(Callback):
         separator, suffix = type(module.separator).__name__, self.files.format.suffix
         sources = self.outputs(module).names
         return [self.out / f"{self.name.name(song, source, separator, method)}.{suffix}" for source in sources]
+
+    def _song_files(self, trainer: Trainer, module: ProgressiveDemixing, datamodule: SongDataModule) -> SongFiles:
+        songs = {song.name: song for song in datamodule.songs if song.fault is None}
+        return SongFiles(
+            files=self.files,
+            outputs=self.outputs(module),
+            paths=lambda song: self.paths(song, module),
+            kept=KeptBlocks(self.out, self.settings, {name: song.stamp for name, song in songs.items()}),
+            songs=songs,
+            mixture=datamodule.mixture,
+            tags=self.tags,
+            sample_rate=module.separator.sample_rate,
+            fade=module.separator.fade,
+            targets=len(module.targets),
+            overwrite=self.overwrite,
+            shared=trainer.world_size > 1,
+        )
 
     def _check_paths(self, songs: Sequence[str], module: ProgressiveDemixing) -> None:
         """Refuse a pattern that gives one file to two estimates."""
@@ -175,22 +185,32 @@ class EstimateWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        assert isinstance(pl_module, ProgressiveDemixing)
-        if not isinstance(outputs, Prediction):
+        datamodule = songs_of(trainer)
+        if self._songs is None or datamodule is None or not isinstance(outputs, Prediction):
             return
         self._unreadable |= {failure.song for failure in batch.failures}
         for origin, estimates in outputs.chunks():
-            self._keep(trainer, pl_module, origin, origin.block.kept(estimates) if origin.block else estimates)
+            part = (origin.block.kept(estimates) if origin.block else estimates).float().cpu()
+            self._background.add(partial(self._keep, self._songs, origin, part), holding=part.nbytes)
+        self._take(self._background.done(), datamodule)
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remove what is left of songs that could not be read to their end."""
+        """Wait for what is being written, and remove what is left of songs that could not be read to their end."""
+        if datamodule := songs_of(trainer):
+            self._take(self._background.rest(), datamodule)
         trainer.strategy.barrier()
-        for song in self._unreadable & set(self._stamps):
-            self._parts(song).remove()
+        if self._songs is None:
+            return
+        for song in self._unreadable:
+            self._songs.kept.remove(song)
         if trainer.is_global_zero:
-            for song in self._stamps:
-                (self.out / song / _LOCK).unlink(missing_ok=True)
-                self._remove_empty(self.out / song)
+            self._songs.kept.unlock()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._background.close()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._background.close()
 
     def _see_that_it_takes_more(self) -> None:
         try:
@@ -204,90 +224,19 @@ class EstimateWriter(Callback):
                 " command goes on with it"
             ) from error
 
-    def _keep(self, trainer: Trainer, module: ProgressiveDemixing, origin: Origin, part: Tensor | None = None) -> None:
-        """Keep a block of a song, and write the files of the song if it was the last one."""
+    def _keep(self, songs: SongFiles, origin: Origin, part: Tensor | None = None) -> Failure | None:
+        """Keep a block of a song, and write the files of the song if it was the last one; tells why that failed."""
         try:
-            if part is not None:
-                self._parts(origin.song).put(origin.chunk, part)
-            self._join(trainer, module, origin)
+            files = songs.join(origin) if part is None else songs.keep(origin, part)
         except (MdxError, OSError) as error:
             self._see_that_it_takes_more()
-            datamodule = songs_of(trainer)
-            if datamodule is None:
-                raise
             place = "" if isinstance(error, MdxError) else f"{self.out / origin.song}: could not be written to: "
-            datamodule.failures.append(Failure(origin.song, f"{place}{error}"))
+            return Failure(origin.song, f"{place}{error}")
+        if files:
+            for watch in self.watchers:
+                watch(origin.song, files)
+        return None
 
-    def _parts(self, song: str) -> Parts:
-        return Parts(self.out / song / f"{_PARTS}{self._stamps.get(song, '')}")
-
-    def _clear(self, keep: bool) -> None:
-        """Remove the blocks that other settings have left, or all."""
-        for song in self._stamps:
-            folder = self.out / song
-            for parts in folder.glob(f"{_PARTS}*"):
-                if not keep or parts != self._parts(song).folder:
-                    Parts(parts).remove()
-            for part in folder.glob(".*.part"):  # Of a process that was killed.
-                part.unlink(missing_ok=True)
-            (folder / _LOCK).unlink(missing_ok=True)
-            self._remove_empty(folder)
-
-    def _remove_empty(self, folder: Path) -> None:
-        """With a pattern of its own names, or of a song that could not be read, nothing else was in there."""
-        with suppress(OSError):
-            while folder != self.out:
-                folder.rmdir()
-                folder = folder.parent
-
-    def _join(self, trainer: Trainer, module: ProgressiveDemixing, origin: Origin) -> None:
-        """Write the files of a song if all of its blocks are there."""
-        parts = self._parts(origin.song)
-        # The last blocks of a song may be done in two processes at once.
-        several = trainer.world_size > 1 and parts.folder.exists()
-        with FileLock(parts.folder.with_name(_LOCK)) if several else nullcontext():
-            if all(parts.has(number) for number in range(origin.blocks)):
-                paths = self.paths(origin.song, module)
-                wanted = {
-                    number: path for number, path in enumerate(paths) if self.overwrite or not os.path.isfile(path)
-                }
-                if wanted:
-                    self._write(trainer, module, origin, wanted)
-                parts.remove()
-
-    def _write(self, trainer: Trainer, module: ProgressiveDemixing, origin: Origin, paths: dict[int, Path]) -> None:
-        datamodule, outputs = songs_of(trainer), self.outputs(module)
-        pieces = partial(_pieces, self._parts(origin.song), origin, module)
-        mixture: SongStream | None = None
-        tags: dict[str, str] = {}
-        if datamodule is not None:
-            song = next(song for song in datamodule.songs if song.name == origin.song)
-            if outputs.need_the_input:
-                mixture = SongStream(song, origin.sample_rate, datamodule.mixture)
-            if self.tags and song.mixture is not None:
-                tags = tags_of(song.mixture.path)
-        both = partial(_with_input, pieces, mixture)
-        self.files.write(origin.song, paths, outputs, both, origin.sample_rate, origin.length, tags)
-
-
-def _with_input(pieces: Callable[[], Iterator[Tensor]], song: SongStream | None) -> Iterator[Piece]:
-    """The pieces, each with the same stretch of the input."""
-    start = 0
-    for piece in pieces():
-        stop = start + piece.shape[-1]
-        yield Piece(piece, song.stretch(start, stop) if song else None)
-        start = stop
-
-
-def _pieces(parts: Parts, origin: Origin, module: ProgressiveDemixing) -> Iterator[Tensor]:
-    """The estimates of a song (target, channel, time) at its own sample rate, piece by piece."""
-    separator, targets = module.separator, len(module.targets)
-    flat = (piece.flatten(0, 1) for piece in parts.joined(origin.blocks, separator.fade))
-    missing, signals = origin.length, 0
-    for piece in resampled(flat, separator.sample_rate, origin.sample_rate):
-        within = piece[:, :missing]
-        signals, missing = len(piece), missing - within.shape[-1]
-        if within.shape[-1]:
-            yield from within.unflatten(0, (targets, -1)).split(_PIECE, dim=-1)
-    if missing:  # The resampled length may be off by a sample.
-        yield torch.zeros(targets, signals // targets, missing)
+    @staticmethod
+    def _take(results: Sequence[Failure | None], datamodule: SongDataModule) -> None:
+        datamodule.failures += [failure for failure in results if failure]

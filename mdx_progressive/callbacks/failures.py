@@ -1,13 +1,13 @@
 """Songs that could not be done: brought together, so that the others go on and nothing is forgotten at the end."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from mdx_progressive.batch import Failure
-from mdx_progressive.callbacks.surroundings import songs_of
+from mdx_progressive.callbacks.surroundings import gathered, songs_of
 from mdx_progressive.errors import MdxError
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,8 @@ class Failures(Callback):
 
     def __init__(self, fail_fast: bool = False) -> None:
         self.fail_fast = fail_fast
+        self.watchers: list[Callable[[Failure], None]] = []
+        """Told of each song that is left out."""
         self._found: dict[str, Failure] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -54,6 +56,9 @@ class Failures(Callback):
 
     def _collect(self, failures: list[Failure]) -> None:
         for failure in failures:
+            if failure.song not in self._found:
+                for watch in self.watchers:
+                    watch(failure)
             if self.fail_fast:
                 raise MdxError(failure.line)
             if failure.song not in self._found:
@@ -63,9 +68,6 @@ class Failures(Callback):
     def _bring_together(self, trainer: Trainer) -> None:
         if datamodule := songs_of(trainer):
             self._collect(datamodule.failures)
-        found = [self._found]
-        if trainer.world_size > 1:
-            found = [{} for _ in range(trainer.world_size)]
-            torch.distributed.all_gather_object(found, self._found)
+        found = gathered(trainer, self._found)
         if datamodule := songs_of(trainer):
             datamodule.failures = list({song: failure for each in found for song, failure in each.items()}.values())

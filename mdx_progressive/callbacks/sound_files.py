@@ -9,7 +9,6 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from mdx_progressive.batch import Origin
-from mdx_progressive.callbacks.file_formats import Mp3
 from mdx_progressive.callbacks.first_songs import FirstSongs
 from mdx_progressive.callbacks.surroundings import run_folder, songs_of
 from mdx_progressive.data.audio import resample
@@ -18,6 +17,7 @@ from mdx_progressive.module import ProgressiveDemixing, Sound
 from mdx_progressive.safe_names import safe_names
 from mdx_progressive.takes import FOLDER, Excerpt, Kind, Take, read_index, remove_index, write_index
 from mdx_progressive.whole_file import whole_file
+from mdx_progressive.writing.file_formats import Mp3
 
 _OTHER_RATE = 44100
 _PEAK = 0.9

@@ -66,6 +66,9 @@ _XIPH_ORDER = {
 }
 """Where Vorbis and Opus have what is the first, second, ... channel elsewhere (Vorbis I specification, 4.3.9);
 libsndfile leaves it there."""
+_INDEXED = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "FLAC"})
+_UNCODED = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"})
+"""Formats and encodings in which a sample is found at once; those with a loss need what comes before it."""
 _COUNTED = frozenset(soundfile.available_subtypes()) - {"MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
 """Encodings of files whose number of samples is certain; that of an MP3 may be a guess, by its size."""
 
@@ -108,8 +111,11 @@ class Signal(Protocol):
     def read(self) -> tuple[Tensor, int]:
         """Waveform (channel, time), float32 with full scale at 1, and the sample rate in Hz."""
 
-    def pieces(self) -> Iterator[Tensor]:
-        """The same waveform in consecutive pieces (channel, time)."""
+    def seekable(self) -> bool:
+        """Whether `pieces` can begin anywhere without decoding what comes before."""
+
+    def pieces(self, start: int = 0) -> Iterator[Tensor]:
+        """The same waveform in consecutive pieces (channel, time), from a sample on if it is seekable."""
 
     def extent(self) -> Extent:
         """How much there is of it; it is decoded to be counted if the file does not tell."""
@@ -177,8 +183,24 @@ class AudioStream:
             known = _counted(self, facts.st_size, facts.st_mtime_ns)
         return Extent(header.sample_rate, header.channels, known)
 
-    def pieces(self) -> Iterator[Tensor]:
+    def seekable(self) -> bool:
+        """Whether libsndfile finds each sample of it at once, exactly.
+
+        Raises:
+            MdxError: If the file is missing, or breaks off before its end.
+        """
+        self._check_file()
+        sound = self._opened()
+        if sound is None:
+            return False
+        with sound:
+            return sound.seekable() and sound.format in _INDEXED and sound.subtype in _UNCODED
+
+    def pieces(self, start: int = 0) -> Iterator[Tensor]:
         """The waveform in consecutive pieces (channel, time), none of them empty.
+
+        Args:
+            start: The first sample, which may be another one than that of the file only where that is `seekable`.
 
         Raises:
             MdxError: As `read`, when the place is reached.
@@ -188,6 +210,8 @@ class AudioStream:
         rate, decoded = (sound.samplerate, _frames_of(sound)) if sound else (self.header().sample_rate, self._packets())
         done = 0
         try:
+            if sound and start:
+                done = sound.seek(min(start, sound.frames))
             for samples in decoded:
                 piece = torch.from_numpy(np.ascontiguousarray(samples))
                 if not torch.isfinite(piece).all():
@@ -334,15 +358,27 @@ class StreamSum:
         """
         return torch.cat(list(self.pieces()), dim=-1), self._highest()
 
-    def pieces(self) -> Iterator[Tensor]:
+    def seekable(self) -> bool:
+        """Whether all of them are, at one sample rate.
+
+        Raises:
+            MdxError: If one of them can't be read.
+        """
+        same = len({stream.header().sample_rate for stream in self.streams}) == 1
+        return same and all(stream.seekable() for stream in self.streams)
+
+    def pieces(self, start: int = 0) -> Iterator[Tensor]:
         """The sum in consecutive pieces (channel, time).
+
+        Args:
+            start: The first sample, as for an `AudioStream`.
 
         Raises:
             MdxError: If one of them can't be read.
         """
         headers, highest = [stream.header() for stream in self.streams], self._highest()
         signals = [
-            resampled(stream.pieces(), header.sample_rate, highest)
+            resampled(stream.pieces(start), header.sample_rate, highest)
             for stream, header in zip(self.streams, headers, strict=True)
         ]
         return summed(signals, max(header.channels for header in headers))

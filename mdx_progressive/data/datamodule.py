@@ -1,6 +1,6 @@
 """The LightningDataModule: which songs there are, how they are cut, and which process gets which batch."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -9,6 +9,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from tqdm.auto import tqdm
 
+from mdx_progressive.background import ahead
 from mdx_progressive.batch import ChunkBatch, Failure, Origin
 from mdx_progressive.blocks import Cut, Reach, blocks
 from mdx_progressive.data.block_reader import BlockReader, SongBlock
@@ -55,7 +56,7 @@ class SongDataModule(LightningDataModule):
             beginning.
         normalisation: Level of the chunks: Peak, Rms or Loudness; null keeps it.
         batch_size: Chunks a batch, for `test`. Only chunks of equal length and channels share one.
-        num_workers: Processes that read ahead; 0 reads in the main one.
+        num_workers: Processes that read ahead. With 0 the main one reads, for `predict` in a thread, a block ahead.
     """
 
     def __init__(
@@ -149,12 +150,17 @@ class SongDataModule(LightningDataModule):
         """The blocks that `predict` separates, in order. A song that can't be read is among the `failures`."""
         if self._predict is None:
             self._predict, reader = [], self._block_reader()
-            for song in tqdm(self.songs, desc="Reading songs", unit="song", leave=False, disable=len(self.songs) < 2):
+            for song in self._each_song():
                 try:
                     self._predict += [[block] for block in reader.plan(song)]
                 except (MdxError, OSError) as error:
                     self.failures.append(Failure(song.name, str(error)))
         return [block.origin for (block,) in self._predict]
+
+    def share(self) -> list[Origin]:
+        """The blocks among those of `plan` that this process separates."""
+        replicas, rank = self._processes()
+        return self.plan()[rank::replicas]
 
     def leave_out(self, done: set[tuple[str, int]]) -> int:
         """Leave out what is done already, song and number of chunk or block; returns how many of them remain.
@@ -172,9 +178,15 @@ class SongDataModule(LightningDataModule):
     def test_dataloader(self) -> DataLoader[ChunkBatch]:
         return self._loader(_Batches(self._test, self._chunker()))
 
-    def predict_dataloader(self) -> DataLoader[ChunkBatch]:
+    def predict_dataloader(self) -> "DataLoader[ChunkBatch] | _Ahead":
         self.plan()
-        return self._loader(_Batches(self._predict or [], self._block_reader()))
+        loader = self._loader(_Batches(self._predict or [], self._block_reader()))
+        return loader if self.num_workers else _Ahead(loader)
+
+    def _each_song(self) -> Iterable[Song]:
+        """The songs, with a bar on a terminal while they are read."""
+        few = len(self.songs) < 2
+        return tqdm(self.songs, desc="Reading songs", unit="song", leave=False, disable=True if few else None)
 
     def _apart(self) -> list[Song]:
         """The songs with stems, chunks of one song as songs of their own, which are written to different folders."""
@@ -191,7 +203,7 @@ class SongDataModule(LightningDataModule):
         """The chunks of all songs that can be read, each with its number of channels."""
         reader = self._chunker().reader
         chunk = None if self.chunk is None else int(self.chunk * self.sample_rate)
-        for song in tqdm(self.songs, desc="Reading songs", unit="song", leave=False, disable=len(self.songs) < 2):
+        for song in self._each_song():
             try:
                 song.check()
                 group(song.stems, self.sources, song.place)
@@ -207,9 +219,13 @@ class SongDataModule(LightningDataModule):
             for place in places(song, start, time, chunk, self.all_chunks, self.sample_rate):
                 yield channels, place
 
+    def _processes(self) -> tuple[int, int]:
+        """How many there are, and the number of this one."""
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+
     def _loader(self, batches: "_Batches[Any]") -> DataLoader[ChunkBatch]:
         trainer = self.trainer
-        replicas, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
+        replicas, rank = self._processes()
         return DataLoader(
             batches,
             batch_size=None,  # An item is a batch already.
@@ -217,6 +233,19 @@ class SongDataModule(LightningDataModule):
             num_workers=self.num_workers,
             pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
         )
+
+
+class _Ahead:
+    """The batches of a loader, of which a thread makes the next one."""
+
+    def __init__(self, loader: DataLoader[ChunkBatch]) -> None:
+        self._loader = loader
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[ChunkBatch]:
+        return ahead(self._loader)
 
 
 _NOTHING = -1

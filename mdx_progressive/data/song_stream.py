@@ -36,10 +36,13 @@ class SongStream:
         self.length = max(resampled_length(each.length, each.sample_rate, sample_rate) for each in self._extents)
         """Samples at the separator's sample rate."""
         self._channels = max(each.channels for each in self._extents)
+        # Resampled, a sample depends in its last digits on where the filter began.
+        same = all(each.sample_rate == sample_rate for each in self._extents)
+        self._seekable = same and all(signal.seekable() for signal in self._signals)
         self._pieces: Iterator[Tensor]
         self._begin: int
         self._held: Tensor
-        self._restart()
+        self._restart(0)
 
     def pairs(self) -> Pairs:
         """Which of its channels are separated together.
@@ -51,7 +54,10 @@ class SongStream:
         return Pairs.of(self._channels, widest.streams[0].layout() if self._channels > 2 else None)
 
     def stretch(self, start: int, stop: int) -> Tensor:
-        """The samples from `start` to `stop`; going on is cheap, going back begins anew.
+        """The samples from `start` to `stop`.
+
+        Going on is cheap, and so is going elsewhere if nothing is resampled and all files are seekable. Else what lies
+        between is decoded, and going back begins anew.
 
         Shape:
             - result: (channel, stop - start)
@@ -59,8 +65,10 @@ class SongStream:
         Raises:
             MdxError: If the song can't be read up to there.
         """
-        if start < self._begin:
-            self._restart()
+        if self._seekable and not self._begin <= start <= self._begin + self._held.shape[-1]:
+            self._restart(start)
+        elif start < self._begin:
+            self._restart(0)
         held: list[Tensor] = [self._held]
         end = self._begin + self._held.shape[-1]
         while end < stop:
@@ -75,14 +83,14 @@ class SongStream:
         self._begin = start
         return self._held[:, : stop - start].clone()
 
-    def _restart(self) -> None:
-        self._pieces = self._from_the_beginning()
-        self._begin = 0
+    def _restart(self, start: int) -> None:
+        self._pieces = self._from(start)
+        self._begin = start
         self._held = torch.zeros(self._channels, 0)
 
-    def _from_the_beginning(self) -> Iterator[Tensor]:
+    def _from(self, start: int) -> Iterator[Tensor]:
         signals = [
-            resampled(signal.pieces(), each.sample_rate, self.sample_rate)
+            resampled(signal.pieces(start), each.sample_rate, self.sample_rate)
             for signal, each in zip(self._signals, self._extents, strict=True)
         ]
         return summed(signals, self._channels)

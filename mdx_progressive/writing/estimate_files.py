@@ -9,12 +9,12 @@ from typing import Literal, NamedTuple
 import soundfile
 from torch import Tensor
 
-from mdx_progressive.callbacks.file_formats import FORMATS, Encoding, Format
-from mdx_progressive.callbacks.outputs import Outputs, Steps
-from mdx_progressive.callbacks.tags import write_tags
 from mdx_progressive.data.audio import soundfile_name
 from mdx_progressive.errors import MdxError
 from mdx_progressive.whole_file import whole_file
+from mdx_progressive.writing.file_formats import FORMATS, Encoding, Format
+from mdx_progressive.writing.outputs import Outputs, Steps
+from mdx_progressive.writing.tags import write_tags
 
 log = logging.getLogger(__name__)
 
