@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import yaml
@@ -28,13 +29,14 @@ from mdx_progressive.comparing import compare
 from mdx_progressive.data import SongDataModule
 from mdx_progressive.errors import MdxError
 from mdx_progressive.listing import list_schedules, list_separators
-from mdx_progressive.memory import keep_freed_memory
+from mdx_progressive.memory import is_out_of_memory, keep_freed_memory
 from mdx_progressive.module import ProgressiveDemixing
 from mdx_progressive.parsing import TRACEBACK, HelpFormatter, OneLineErrors, complain
 from mdx_progressive.planning import plan_predict, plan_test
 from mdx_progressive.preparing import prepare
 from mdx_progressive.report import report
 from mdx_progressive.resuming import relevant, unfinished_version
+from mdx_progressive.separators.state_dict import reason
 from mdx_progressive.trainer import ProgressiveTrainer
 
 _DESCRIPTION = """\
@@ -195,18 +197,31 @@ def main(args: Sequence[str] | None = None) -> int:
             _run(args)
         else:
             command(given[1:])
-    except (MdxError, OSError) as error:
-        if TRACEBACK in given:
+    except Exception as error:
+        line = _line_of(error)
+        if line is None or TRACEBACK in given:
             raise
-        complain(str(error))
-        return 1
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker") or TRACEBACK in given:
-            raise
-        complain("a process that reads ahead was ended from outside, for want of memory perhaps: run the command again,"
-                 " with fewer data.num_workers; it goes on where it stopped")  # fmt: skip
+        complain(line)
         return 1
     return 0
+
+
+def _line_of(error: Exception) -> str | None:
+    """What a user is told of an error; None for a defect of the package."""
+    if isinstance(error, MdxError):
+        return str(error)
+    if is_out_of_memory(error):
+        said = shorten(reason(error), 90, placeholder=" …")
+        return (
+            f"out of memory ({said}): set data.block (data.chunk in `test`), the separator's segment or the number of"
+            " the method's views lower; what is done stays, and the same command goes on with it"
+        )
+    if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
+        return (
+            "a process that reads ahead was ended from outside, for want of memory perhaps: run the command again, with"
+            " fewer data.num_workers; it goes on where it stopped"
+        )
+    return str(error) if isinstance(error, OSError) else None
 
 
 def _run(args: Sequence[str] | None) -> None:

@@ -14,10 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
+from demucs.htdemucs import HTDemucs
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from torch import Tensor
 
-from tests.conftest import CONFIGS, RATE, noise, run
+from mdx_progressive.results import read_rows
+from tests.conftest import CONFIGS, RATE, SOURCES, noise, run
 
 SPLEETER = ("-c", str(CONFIGS / "demo.yaml"), "--model.method.steps", "0")
 
@@ -276,6 +280,70 @@ class TestProcesses:
         assert done.returncode == 1
         assert "a process that reads ahead was ended from outside" in done.stderr.splitlines()[-1]
         assert predict() == 0
+
+
+def refuse_batches(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Networks of Demucs find no memory for more than so many segments."""
+    forward = HTDemucs.forward
+
+    def limited(self: HTDemucs, mix: Tensor) -> Tensor:
+        if len(mix) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return forward(self, mix)
+
+    monkeypatch.setattr(HTDemucs, "forward", limited)
+
+
+class TestMemory:
+    @pytest.fixture
+    def small(self, small_htdemucs_file: Path) -> tuple[object, ...]:
+        return (
+            *("-c", CONFIGS / "htdemucs.yaml", "--model.separator.weights", small_htdemucs_file),
+            *("--model.separator.batch_size", "8", "--model.targets", "[bass,vocals]", "--model.method.steps", "1"),
+            *("--data.block", "1", "--data.input", "in", "--data.root", "in", "--data.trim", "null"),
+            *("--sound.songs", "0", "--trainer.logger", "false", "--model.oracle", "false", "--model.metrics", "[Sdr]"),
+        )
+
+    def test_a_batch_that_does_not_fit_is_halved_to_the_same_result(
+        self,
+        songs: Path,
+        small: tuple[object, ...],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        for number, stem in enumerate(SOURCES):
+            write(songs / "good" / f"{stem}.wav", 1.2, level=0.1 + 0.02 * number)
+        for name in ("whole", "halved"):
+            if name == "halved":
+                refuse_batches(monkeypatch, 3)
+            assert run("predict", *small, "--out", name, "--data.input", "in/good/bass.wav") == 0
+            assert run("test", *small, "--trainer.default_root_dir", f"{name} logs") == 0
+
+        said = capsys.readouterr().err
+        # Once for each of the commands: segments of both targets, of a second, in steps of 0.75.
+        assert said.count("the memory of cpu does not hold 4 segments at once: it goes on with 2") == 2
+        for path in Path("whole/bass").iterdir():
+            halved = soundfile.read(Path("halved/bass", path.name))[0]
+            np.testing.assert_allclose(halved, soundfile.read(path)[0], rtol=0, atol=1e-6)
+        before, after = (read_rows(Path(f"{name} logs", "results.csv")) for name in ("whole", "halved"))
+        np.testing.assert_allclose(after["value"], before["value"], rtol=0, atol=1e-3)
+
+    def test_what_does_not_fit_alone_is_one_line(
+        self,
+        songs: Path,
+        small: tuple[object, ...],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        refuse_batches(monkeypatch, 0)
+
+        assert run("predict", *small, "--out", "out") == 1
+
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.startswith(
+            "mdx-progressive: error: out of memory (CUDA out of memory. Tried to allocate 2.00 GiB.)"
+        )
+        assert "data.block" in last
 
 
 class TestAnySong:
