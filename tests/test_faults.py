@@ -20,6 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from torch import Tensor
 
+from mdx_progressive.batch import ChunkBatch
+from mdx_progressive.data.block_reader import BlockReader, SongBlock
 from mdx_progressive.results import read_rows
 from tests.conftest import CONFIGS, RATE, SOURCES, noise, run
 
@@ -154,6 +156,48 @@ class TestFiles:
         assert "leads out of the output folder" in capsys.readouterr().err
         assert not Path("vocals.wav").exists()
         assert stems("good") == BOTH
+
+    @pytest.mark.parametrize(
+        ("block", "seconds", "rate", "inplace"),
+        [(0, 4, RATE, False), (0, 3, 22050, False), (1, 2, RATE, True), (1, 3, RATE, False)],
+        ids=["longer", "other rate", "shorter, in place", "as long"],
+    )
+    def test_one_that_is_swapped_while_it_is_read_is_named_and_not_written(
+        self,
+        songs: Path,
+        small_htdemucs_file: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        block: int,
+        seconds: float,
+        rate: int,
+        inplace: bool,
+    ) -> None:
+        song, other = write(songs / "song.wav", 3), write(Path("other.wav"), seconds, 0.2, rate)
+        network = ("-c", CONFIGS / "htdemucs.yaml", "--model.separator.weights", small_htdemucs_file)
+        once = ("--model.method.steps", "0", "--model.targets", "[vocals]", "--data.block", "1")
+        places = ("--data.input", "in", "--out", "out")
+        read = BlockReader.__call__
+
+        def swapped(self: BlockReader, place: SongBlock) -> ChunkBatch:
+            if place.song.name == "song" and place.chunk == block:
+                if inplace:
+                    song.write_bytes(other.read_bytes())
+                else:
+                    other.replace(song)
+            return read(self, place)
+
+        monkeypatch.setattr(BlockReader, "__call__", swapped)
+        assert run("predict", *network, *once, *places) == 1
+
+        last = capsys.readouterr().err.split("error: ")[-1]
+        assert "song.wav: " in last
+        assert inplace or "was changed while it was in use" in last
+        assert [path.name for path in Path("out").iterdir()] == ["good"]
+
+        monkeypatch.setattr(BlockReader, "__call__", read)
+        assert run("predict", *network, *once, *places) == 0
+        assert soundfile.info("out/song/vocals.wav").duration == seconds
 
     def test_a_second_run_does_what_was_missing(self, songs: Path) -> None:
         bad = cut(write(songs / "bad.wav"))
