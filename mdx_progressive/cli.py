@@ -4,6 +4,7 @@ import json
 import logging
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from mdx_progressive.callbacks import (
     TensorBoardSound,
     run_folder,
 )
+from mdx_progressive.companions import companions
 from mdx_progressive.comparing import compare
 from mdx_progressive.data import SongDataModule
 from mdx_progressive.errors import MdxError
@@ -143,7 +145,8 @@ class ProgressiveCLI(LightningCLI):
             plan_predict(self.trainer, self.model, self.datamodule, writer.files.format.bytes_a_sample).tell(writer.out)
         else:
             writer.settings = json.dumps(relevant(self._settings()))
-            self.trainer.predict(return_predictions=False, **kwargs)
+            with companions(self.trainer):
+                self.trainer.predict(return_predictions=False, **kwargs)
         self._name_failures()
 
     def test(self, **kwargs: Any) -> None:
@@ -151,7 +154,18 @@ class ProgressiveCLI(LightningCLI):
         if self._chosen.dry_run:
             plan_test(self.trainer, self.model, self.datamodule).tell(run_folder(self.trainer))
         else:
-            self.trainer.test(verbose=False, **kwargs)
+            try:
+                with companions(self.trainer):
+                    self.trainer.test(verbose=False, **kwargs)
+            except OSError as error:
+                if error.filename is not None:
+                    raise
+                # What is read of songs is told as their faults, so that it is the run's own folder.
+                folder = getattr(self.trainer.logger, "log_dir", None) or self.trainer.default_root_dir
+                raise MdxError(
+                    f"{folder}: could not be written to ({error.strerror}); what is done stays, and the same command"
+                    " goes on with it"
+                ) from error
         self._name_failures()
 
     def _settings(self) -> dict[str, Any]:
@@ -228,10 +242,14 @@ def _run(args: Sequence[str] | None) -> None:
     keep_freed_memory()
     # Lightning heeds SIGTERM between the steps of a training alone, but with Ctrl-C it stops all of its processes.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    hook = threading.excepthook
+    # TensorBoard writes in a thread of its own, and tells the main thread of a full disk too.
+    threading.excepthook = lambda args: None if isinstance(args.exc_value, OSError) else hook(args)
     try:
         _lightning(args)
     finally:
         signal.signal(signal.SIGTERM, before)
+        threading.excepthook = hook
 
 
 def _lightning(args: Sequence[str] | None) -> None:
