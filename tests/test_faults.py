@@ -22,8 +22,10 @@ from torch import Tensor
 
 from mdx_progressive.batch import ChunkBatch
 from mdx_progressive.data.block_reader import BlockReader, SongBlock
+from mdx_progressive.data.chunker import Chunker
+from mdx_progressive.data.places import Place
 from mdx_progressive.results import read_rows
-from tests.conftest import CONFIGS, RATE, SOURCES, noise, run
+from tests.conftest import CONFIGS, NARROW, RATE, SOURCES, noise, run
 
 SPLEETER = ("-c", str(CONFIGS / "demo.yaml"), "--model.method.steps", "0")
 
@@ -51,6 +53,12 @@ def command(*more: str) -> list[str]:
 
 def stems(song: str) -> list[str]:
     return sorted(path.name for path in Path("out", song).iterdir())
+
+
+def measure(*more: object) -> int:
+    """`test` on songs/, as quickly as can be."""
+    quick = ("--model.method.steps", "1", "--model.compare", "null", "--model.metrics", "[SiSdr]", *NARROW)
+    return run("test", "-c", CONFIGS / "demo.yaml", *quick, "--data.root", "songs", "--data.trim", "null", *more)
 
 
 BOTH = ["accompaniment.wav", "vocals.wav"]
@@ -199,6 +207,42 @@ class TestFiles:
         assert run("predict", *network, *once, *places) == 0
         assert soundfile.info("out/song/vocals.wav").duration == seconds
 
+    def test_what_can_not_be_measured_is_named_and_the_others_are_measured(
+        self, own_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        songs = Path("songs")
+        for name in ("good", "lengths", "rates", "nan", "silent", "one", "text", "swapped"):
+            for stem in ("vocals", "accompaniment"):
+                write(songs / name / f"{stem}.wav", 0.3)
+        write(songs / "lengths" / "vocals.wav", 0.1)
+        write(songs / "rates" / "vocals.wav", 0.3, rate=48000)
+        not_finite(songs / "nan" / "vocals.wav", np.nan)
+        for stem in ("vocals", "accompaniment"):
+            write(songs / "silent" / f"{stem}.wav", level=0)
+            write(songs / "one" / f"{stem}.wav", 1.5 / RATE)
+        (songs / "text" / "mixture.wav").write_text("no audio at all")
+        read = Chunker.__call__
+
+        def swapped(self: Chunker, place: Place) -> ChunkBatch:
+            if place.song.name == "swapped":
+                write(songs / "swapped" / "vocals.wav", 0.2)
+            return read(self, place)
+
+        monkeypatch.setattr(Chunker, "__call__", swapped)
+        metrics = "[SiSdr, Sdr, BssEval, LogSpectralDistance, LogWmse]"
+        assert measure("--trainer.logger", "false", "--sound.songs", "0", "--model.metrics", metrics) == 1
+
+        said = capsys.readouterr().err
+        last = said.split("error: ")[-1]
+        assert last.startswith("3 of the songs could not be done, all others are done:\n")
+        for told in ("nan/vocals.wav: a sample", "text/mixture.wav: no audio", "swapped/vocals.wav: was changed"):
+            assert told in last
+        assert "songs/lengths: its files differ in length" in said
+        rows = read_rows(Path("logs/results.csv"))
+        assert set(rows["song"]) == {"good", "lengths", "rates", "silent", "one"}
+        assert rows.loc[rows["song"] == "silent", "value"].isna().all()
+        assert rows.loc[(rows["song"] == "good") & (rows["metric"] == "si_sdr"), "value"].notna().all()
+
     def test_a_second_run_does_what_was_missing(self, songs: Path) -> None:
         bad = cut(write(songs / "bad.wav"))
         assert predict() == 1
@@ -239,6 +283,27 @@ class TestDisks:
         assert soundfile.read("out/good/vocals.wav")[0].shape[0] == int(0.3 * RATE)
         assert not list(full_disk.rglob("*.part"))
         assert not list(full_disk.glob("long/*.wav"))
+
+    def test_a_full_disk_beneath_the_logs_is_named_and_the_run_goes_on_when_there_is_room(
+        self, own_folder: Path, full_disk: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        for number, stem in enumerate(("vocals", "accompaniment")):
+            write(own_folder / "songs" / "song" / f"{stem}.wav", 1, 0.1 + number)
+        filler = full_disk / "filler"
+        filler.write_bytes(bytes(2**21 - 3 * 2**16))
+
+        assert measure("--trainer.logger.init_args.save_dir", full_disk) == 1
+
+        said = capfd.readouterr().err
+        folder = full_disk / "demo" / "version_0"
+        assert f"error: {folder}: could not be written to (No space left on device)" in said
+        assert "Traceback" not in said
+        assert not (folder / "results.csv").exists()
+        assert not list(folder.rglob(".*.part"))
+
+        filler.unlink()
+        assert measure("--trainer.logger.init_args.save_dir", full_disk) == 0
+        assert len(list(full_disk.glob("demo/*/results.csv"))) == 1
 
     def test_a_file_that_may_not_grow_is_named_and_the_others_are_done(self, songs: Path) -> None:
         write(songs / "long.wav", 10)
