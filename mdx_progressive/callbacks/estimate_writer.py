@@ -100,7 +100,8 @@ class EstimateWriter(Callback):
         assert isinstance(pl_module, ProgressiveDemixing)
         if self.exact_sum and set(pl_module.targets) != set(pl_module.separator.sources):
             raise MdxError("writer.exact_sum needs all sources: leave the targets out")
-        self._check_paths([song.name for song in datamodule.songs if song.fault is None], pl_module)
+        names = [song.name for song in datamodule.songs if song.fault is None]
+        self._check_paths(names, pl_module)
         self._unreadable = set()
         self._see_that_it_takes_more()
         if not self.overwrite:
@@ -117,7 +118,7 @@ class EstimateWriter(Callback):
         origins = datamodule.plan()
         refused = self._refused(datamodule, origins)
         if trainer.is_global_zero:
-            self._clear(keep=self.settings is not None and not self.overwrite)
+            self._clear(names, keep=self.settings is not None and not self.overwrite)
         # Whoever begins first must not be seen by the others, or they would deal out the rest otherwise.
         trainer.strategy.barrier()
         there = {(origin.song, origin.chunk) for origin in origins if self._parts(origin.song).has(origin.chunk)}
@@ -221,9 +222,9 @@ class EstimateWriter(Callback):
     def _parts(self, song: str) -> Parts:
         return Parts(self.out / song / f"{_PARTS}{self._stamps.get(song, '')}")
 
-    def _clear(self, keep: bool) -> None:
-        """Remove the blocks that other settings have left, or all."""
-        for song in self._stamps:
+    def _clear(self, songs: Sequence[str], keep: bool) -> None:
+        """Remove the blocks that other settings have left, or all; of songs that are finished, what a kill has left."""
+        for song in songs:
             folder = self.out / song
             for parts in folder.glob(f"{_PARTS}*"):
                 if not keep or parts != self._parts(song).folder:
