@@ -4,9 +4,11 @@ import json
 import logging
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import yaml
@@ -25,17 +27,19 @@ from mdx_progressive.callbacks import (
     TensorBoardSound,
     run_folder,
 )
+from mdx_progressive.companions import companions
 from mdx_progressive.comparing import compare
 from mdx_progressive.data import SongDataModule
 from mdx_progressive.errors import MdxError
 from mdx_progressive.listing import list_schedules, list_separators
-from mdx_progressive.memory import keep_freed_memory
+from mdx_progressive.memory import is_out_of_memory, keep_freed_memory
 from mdx_progressive.module import ProgressiveDemixing
 from mdx_progressive.parsing import TRACEBACK, HelpFormatter, OneLineErrors, complain
 from mdx_progressive.planning import plan_predict, plan_test
 from mdx_progressive.preparing import prepare
 from mdx_progressive.report import report
 from mdx_progressive.resuming import relevant, unfinished_version
+from mdx_progressive.separators.state_dict import reason
 from mdx_progressive.trainer import ProgressiveTrainer
 
 _DESCRIPTION = """\
@@ -158,7 +162,8 @@ class ProgressiveCLI(LightningCLI):
         self._chosen.failures.watchers.append(events.song_failed)
         writer.settings = json.dumps(relevant(self._settings()))
         with events.run():
-            self.trainer.predict(return_predictions=False, **kwargs)
+            with companions(self.trainer):
+                self.trainer.predict(return_predictions=False, **kwargs)
             self._name_failures()
 
     def test(self, **kwargs: Any) -> None:
@@ -166,7 +171,18 @@ class ProgressiveCLI(LightningCLI):
         if self._chosen.dry_run:
             plan_test(self.trainer, self.model, self.datamodule).tell(run_folder(self.trainer))
         else:
-            self.trainer.test(verbose=False, **kwargs)
+            try:
+                with companions(self.trainer):
+                    self.trainer.test(verbose=False, **kwargs)
+            except OSError as error:
+                if error.filename is not None:
+                    raise
+                # What is read of songs is told as their faults, so that it is the run's own folder.
+                folder = getattr(self.trainer.logger, "log_dir", None) or self.trainer.default_root_dir
+                raise MdxError(
+                    f"{folder}: could not be written to ({error.strerror}); what is done stays, and the same command"
+                    " goes on with it"
+                ) from error
         self._name_failures()
 
     def _settings(self) -> dict[str, Any]:
@@ -212,28 +228,45 @@ def main(args: Sequence[str] | None = None) -> int:
             _run(args)
         else:
             command(given[1:])
-    except (MdxError, OSError) as error:
-        if TRACEBACK in given:
+    except Exception as error:
+        line = _line_of(error)
+        if line is None or TRACEBACK in given:
             raise
-        complain(str(error))
-        return 1
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker") or TRACEBACK in given:
-            raise
-        complain("a process that reads ahead was ended from outside, for want of memory perhaps: run the command again,"
-                 " with fewer data.num_workers; it goes on where it stopped")  # fmt: skip
+        complain(line)
         return 1
     return 0
+
+
+def _line_of(error: Exception) -> str | None:
+    """What a user is told of an error; None for a defect of the package."""
+    if isinstance(error, MdxError):
+        return str(error)
+    if is_out_of_memory(error):
+        said = shorten(reason(error), 90, placeholder=" …")
+        return (
+            f"out of memory ({said}): set data.block (data.chunk in `test`), the separator's segment or the number of"
+            " the method's views lower; what is done stays, and the same command goes on with it"
+        )
+    if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
+        return (
+            "a process that reads ahead was ended from outside, for want of memory perhaps: run the command again, with"
+            " fewer data.num_workers; it goes on where it stopped"
+        )
+    return str(error) if isinstance(error, OSError) else None
 
 
 def _run(args: Sequence[str] | None) -> None:
     keep_freed_memory()
     # Lightning heeds SIGTERM between the steps of a training alone, but with Ctrl-C it stops all of its processes.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    hook = threading.excepthook
+    # TensorBoard writes in a thread of its own, and tells the main thread of a full disk too.
+    threading.excepthook = lambda args: None if isinstance(args.exc_value, OSError) else hook(args)
     try:
         _lightning(args)
     finally:
         signal.signal(signal.SIGTERM, before)
+        threading.excepthook = hook
 
 
 def _lightning(args: Sequence[str] | None) -> None:

@@ -1,6 +1,7 @@
-"""Memory: keep what was freed for the next layer, and tell the peak."""
+"""Memory: keep what was freed for the next layer, tell the peak, and when there is no more."""
 
 import ctypes
+import re
 from pathlib import Path
 
 import torch
@@ -28,6 +29,21 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, 2**30) and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is wanting: PyTorch's own, Python's, or those of the libraries below them.
+
+    Example:
+        >>> is_out_of_memory(torch.OutOfMemoryError()), is_out_of_memory(RuntimeError("a shape does not fit"))
+        (True, False)
+        >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."))
+        True
+    """
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # TorchScript, MPS, the allocator of the CPU, cuBLAS, cuDNN and ONNX Runtime raise errors of no kind of their own.
+    return bool(re.search(r"out of memory|allocate memory|_ALLOC_FAILED|MemoryAllocation", str(error)))
 
 
 def restart_peak_memory(device: torch.device) -> None:

@@ -5,10 +5,24 @@ import sys
 from argparse import RawDescriptionHelpFormatter
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+import yaml
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, get_loader, set_loader
+
+from mdx_progressive.plain_yaml import check_extent
 
 TRACEBACK = "--traceback"
 """The option that shows where in the code an error was raised."""
+
+
+_load = get_loader("yaml")
+
+
+def _load_checked(text: str) -> Any:
+    check_extent(text)
+    return _load(text)
+
+
+set_loader("yaml", _load_checked, (yaml.YAMLError,))
 
 
 class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):

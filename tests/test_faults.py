@@ -15,10 +15,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
+from demucs.htdemucs import HTDemucs
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from torch import Tensor
 
-from tests.conftest import CONFIGS, RATE, noise, run
+from mdx_progressive.batch import ChunkBatch
+from mdx_progressive.data.block_reader import BlockReader, SongBlock
+from mdx_progressive.data.chunker import Chunker
+from mdx_progressive.data.places import Place
+from mdx_progressive.results import read_rows
+from tests.conftest import CONFIGS, NARROW, RATE, SOURCES, noise, run
 
 SPLEETER = ("-c", str(CONFIGS / "demo.yaml"), "--model.method.steps", "0")
 
@@ -46,6 +54,12 @@ def command(*more: str) -> list[str]:
 
 def stems(song: str) -> list[str]:
     return sorted(path.name for path in Path("out", song).iterdir())
+
+
+def measure(*more: object) -> int:
+    """`test` on songs/, as quickly as can be."""
+    quick = ("--model.method.steps", "1", "--model.compare", "null", "--model.metrics", "[SiSdr]", *NARROW)
+    return run("test", "-c", CONFIGS / "demo.yaml", *quick, "--data.root", "songs", "--data.trim", "null", *more)
 
 
 BOTH = ["accompaniment.wav", "vocals.wav"]
@@ -152,6 +166,84 @@ class TestFiles:
         assert not Path("vocals.wav").exists()
         assert stems("good") == BOTH
 
+    @pytest.mark.parametrize(
+        ("block", "seconds", "rate", "inplace"),
+        [(0, 4, RATE, False), (0, 3, 22050, False), (1, 2, RATE, True), (1, 3, RATE, False)],
+        ids=["longer", "other rate", "shorter, in place", "as long"],
+    )
+    def test_one_that_is_swapped_while_it_is_read_is_named_and_not_written(
+        self,
+        songs: Path,
+        small_htdemucs_file: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        block: int,
+        seconds: float,
+        rate: int,
+        inplace: bool,
+    ) -> None:
+        song, other = write(songs / "song.wav", 3), write(Path("other.wav"), seconds, 0.2, rate)
+        network = ("-c", CONFIGS / "htdemucs.yaml", "--model.separator.weights", small_htdemucs_file)
+        once = ("--model.method.steps", "0", "--model.targets", "[vocals]", "--data.block", "1")
+        places = ("--data.input", "in", "--out", "out")
+        read = BlockReader.__call__
+
+        def swapped(self: BlockReader, place: SongBlock) -> ChunkBatch:
+            if place.song.name == "song" and place.chunk == block:
+                if inplace:
+                    song.write_bytes(other.read_bytes())
+                else:
+                    other.replace(song)
+            return read(self, place)
+
+        monkeypatch.setattr(BlockReader, "__call__", swapped)
+        assert run("predict", *network, *once, *places) == 1
+
+        last = capsys.readouterr().err.split("error: ")[-1]
+        assert "song.wav: " in last
+        assert inplace or "was changed while it was in use" in last
+        assert [path.name for path in Path("out").iterdir()] == ["good"]
+
+        monkeypatch.setattr(BlockReader, "__call__", read)
+        assert run("predict", *network, *once, *places) == 0
+        assert soundfile.info("out/song/vocals.wav").duration == seconds
+
+    def test_what_can_not_be_measured_is_named_and_the_others_are_measured(
+        self, own_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        songs = Path("songs")
+        for name in ("good", "lengths", "rates", "nan", "silent", "one", "text", "swapped"):
+            for stem in ("vocals", "accompaniment"):
+                write(songs / name / f"{stem}.wav", 0.3)
+        write(songs / "lengths" / "vocals.wav", 0.1)
+        write(songs / "rates" / "vocals.wav", 0.3, rate=48000)
+        not_finite(songs / "nan" / "vocals.wav", np.nan)
+        for stem in ("vocals", "accompaniment"):
+            write(songs / "silent" / f"{stem}.wav", level=0)
+            write(songs / "one" / f"{stem}.wav", 1.5 / RATE)
+        (songs / "text" / "mixture.wav").write_text("no audio at all")
+        read = Chunker.__call__
+
+        def swapped(self: Chunker, place: Place) -> ChunkBatch:
+            if place.song.name == "swapped":
+                write(songs / "swapped" / "vocals.wav", 0.2)
+            return read(self, place)
+
+        monkeypatch.setattr(Chunker, "__call__", swapped)
+        metrics = "[SiSdr, Sdr, BssEval, LogSpectralDistance, LogWmse]"
+        assert measure("--trainer.logger", "false", "--sound.songs", "0", "--model.metrics", metrics) == 1
+
+        said = capsys.readouterr().err
+        last = said.split("error: ")[-1]
+        assert last.startswith("3 of the songs could not be done, all others are done:\n")
+        for told in ("nan/vocals.wav: a sample", "text/mixture.wav: no audio", "swapped/vocals.wav: was changed"):
+            assert told in last
+        assert "songs/lengths: its files differ in length" in said
+        rows = read_rows(Path("logs/results.csv"))
+        assert set(rows["song"]) == {"good", "lengths", "rates", "silent", "one"}
+        assert rows.loc[rows["song"] == "silent", "value"].isna().all()
+        assert rows.loc[(rows["song"] == "good") & (rows["metric"] == "si_sdr"), "value"].notna().all()
+
     def test_a_second_run_does_what_was_missing(self, songs: Path) -> None:
         bad = cut(write(songs / "bad.wav"))
         assert predict() == 1
@@ -195,6 +287,27 @@ class TestDisks:
         assert soundfile.read("out/good/vocals.wav")[0].shape[0] == int(0.3 * RATE)
         assert not list(full_disk.rglob("*.part"))
         assert not list(full_disk.glob("long/*.wav"))
+
+    def test_a_full_disk_beneath_the_logs_is_named_and_the_run_goes_on_when_there_is_room(
+        self, own_folder: Path, full_disk: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        for number, stem in enumerate(("vocals", "accompaniment")):
+            write(own_folder / "songs" / "song" / f"{stem}.wav", 1, 0.1 + number)
+        filler = full_disk / "filler"
+        filler.write_bytes(bytes(2**21 - 3 * 2**16))
+
+        assert measure("--trainer.logger.init_args.save_dir", full_disk) == 1
+
+        said = capfd.readouterr().err
+        folder = full_disk / "demo" / "version_0"
+        assert f"error: {folder}: could not be written to (No space left on device)" in said
+        assert "Traceback" not in said
+        assert not (folder / "results.csv").exists()
+        assert not list(folder.rglob(".*.part"))
+
+        filler.unlink()
+        assert measure("--trainer.logger.init_args.save_dir", full_disk) == 0
+        assert len(list(full_disk.glob("demo/*/results.csv"))) == 1
 
     def test_a_file_that_may_not_grow_is_named_and_the_others_are_done(self, songs: Path) -> None:
         write(songs / "long.wav", 10)
@@ -282,15 +395,79 @@ class TestProcesses:
         assert predict() == 0
 
 
+def refuse_batches(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Networks of Demucs find no memory for more than so many segments."""
+    forward = HTDemucs.forward
+
+    def limited(self: HTDemucs, mix: Tensor) -> Tensor:
+        if len(mix) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return forward(self, mix)
+
+    monkeypatch.setattr(HTDemucs, "forward", limited)
+
+
+class TestMemory:
+    @pytest.fixture
+    def small(self, small_htdemucs_file: Path) -> tuple[object, ...]:
+        return (
+            *("-c", CONFIGS / "htdemucs.yaml", "--model.separator.weights", small_htdemucs_file),
+            *("--model.separator.batch_size", "8", "--model.targets", "[bass,vocals]", "--model.method.steps", "1"),
+            *("--data.block", "1", "--data.input", "in", "--data.root", "in", "--data.trim", "null"),
+            *("--sound.songs", "0", "--trainer.logger", "false", "--model.oracle", "false", "--model.metrics", "[Sdr]"),
+        )
+
+    def test_a_batch_that_does_not_fit_is_halved_to_the_same_result(
+        self,
+        songs: Path,
+        small: tuple[object, ...],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        for number, stem in enumerate(SOURCES):
+            write(songs / "good" / f"{stem}.wav", 1.2, level=0.1 + 0.02 * number)
+        for name in ("whole", "halved"):
+            if name == "halved":
+                refuse_batches(monkeypatch, 3)
+            assert run("predict", *small, "--out", name, "--data.input", "in/good/bass.wav") == 0
+            assert run("test", *small, "--trainer.default_root_dir", f"{name} logs") == 0
+
+        said = capsys.readouterr().err
+        # Once for each of the commands: segments of both targets, of a second, in steps of 0.75.
+        assert said.count("the memory of cpu does not hold 4 segments at once: it goes on with 2") == 2
+        for path in Path("whole/bass").iterdir():
+            halved = soundfile.read(Path("halved/bass", path.name))[0]
+            np.testing.assert_allclose(halved, soundfile.read(path)[0], rtol=0, atol=1e-6)
+        before, after = (read_rows(Path(f"{name} logs", "results.csv")) for name in ("whole", "halved"))
+        np.testing.assert_allclose(after["value"], before["value"], rtol=0, atol=1e-3)
+
+    def test_what_does_not_fit_alone_is_one_line(
+        self,
+        songs: Path,
+        small: tuple[object, ...],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        refuse_batches(monkeypatch, 0)
+
+        assert run("predict", *small, "--out", "out") == 1
+
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.startswith(
+            "mdx-progressive: error: out of memory (CUDA out of memory. Tried to allocate 2.00 GiB.)"
+        )
+        assert "data.block" in last
+
+
 class TestAnySong:
     @given(
         length=some.integers(1, 9000),
         rate=some.sampled_from([8000, 22050, 32000, 44100, 48000, 96000]),
-        channels=some.sampled_from([1, 2]),
-        level=some.sampled_from([0.0, 1e-30, 1e-3, 1.0, 1e6]),
-        constant=some.booleans(),
+        channels=some.sampled_from([1, 2, 3, 6]),
+        level=some.sampled_from([0.0, 1e-30, 1e-6, 1e-3, 1.0, 1e6]),
+        offset=some.sampled_from([0.0, 0.5, -1e3]),
     )
-    @settings(max_examples=6, deadline=None)
+    @settings(max_examples=8, deadline=None)
     def test_its_estimates_have_its_rate_length_and_channels(
         self,
         tmp_path_factory: pytest.TempPathFactory,
@@ -298,17 +475,17 @@ class TestAnySong:
         rate: int,
         channels: int,
         level: float,
-        constant: bool,
+        offset: float,
     ) -> None:
         folder, shape = tmp_path_factory.mktemp("any"), (length, channels)
-        samples = np.ones(shape) if constant else np.random.default_rng(length).normal(size=shape)
-        soundfile.write(folder / "a.wav", (level * samples).astype(np.float32), rate, subtype="FLOAT")
+        samples = level * np.random.default_rng(length).normal(size=shape) + offset
+        soundfile.write(folder / "a.wav", samples.astype(np.float32), rate, subtype="FLOAT")
 
         places = ("--data.input", folder / "a.wav", "--out", folder / "out")
-        assert run("predict", *SPLEETER, *places, "--trainer.logger", "false") == 0
+        assert run("predict", *SPLEETER, *NARROW, *places, "--trainer.logger", "false") == 0
 
         for stem in BOTH:
             estimate, own = soundfile.read(folder / "out" / "a" / stem, always_2d=True)
             assert own == rate
-            assert estimate.shape[0] == length
+            assert estimate.shape == shape
             assert np.isfinite(estimate).all()

@@ -3,8 +3,6 @@
 import json
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,9 +11,8 @@ import soundfile
 from mdx_progressive.cli import main
 from mdx_progressive.results import read_rows
 from mdx_progressive.timings import read_timings
-from tests import stopping
 from tests.conftest import CONFIGS, RATE, SOURCES, noise
-from tests.stopping import forked
+from tests.stopping import forked, stopped
 
 SMALL = (
     *("-c", str(CONFIGS / "htdemucs.yaml"), "--model.separator.weights", "small.safetensors"),
@@ -23,6 +20,7 @@ SMALL = (
     *("--model.oracle", "false", "--tensorboard.songs", "0", "--sound.songs", "0"),
 )
 CUT = ("--data.chunk", "0.5", "--data.all_chunks", "true", "--data.root", "songs")
+TWO = ("--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp")
 CHUNKS = 9
 
 
@@ -88,16 +86,44 @@ class TestResume:
         assert len(timings) == len(timings.drop_duplicates(["song", "chunk", "method"])) == CHUNKS * 2
         assert (timings["seconds"] > 0).all()
 
-    def test_two_processes_that_were_killed_are_continued_by_one(self, songs: Path, whole: dict[str, bytes]) -> None:
-        two = ("--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp")
+    @pytest.mark.parametrize(("how", "rank"), [(signal.SIGTERM, 0), (signal.SIGKILL, 1)])
+    def test_two_processes_of_which_one_is_stopped_both_end_and_are_continued_by_one(
+        self, songs: Path, whole: dict[str, bytes], how: signal.Signals, rank: int
+    ) -> None:
         folder = Path("logs/run/version_0")
 
-        stopped = [sys.executable, stopping.__file__, "SIGTERM", "2", *command("run", *two)]
-        assert subprocess.run(stopped, check=False, capture_output=True, timeout=240).returncode != 0
+        done = stopped(how, rank, 2, command("run", *TWO))
+
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert rank == 0 or "error: process 2 of 2 was ended from outside (SIGKILL): what is done" in done.stderr
         assert 2 <= measured(folder) < CHUNKS
         assert forked(command("run")) == 0
-
         assert files(folder) == whole
+
+    def test_two_processes_that_separate_end_both_when_one_is_killed(self, songs: Path) -> None:
+        def predict(out: str, *more: str) -> list[str]:
+            places = ("--data.input", "songs/song 0", "--out", out, "--trainer.logger", "false")
+            return ["predict", *SMALL, "--model.method.steps", "0", *places, *more]
+
+        assert forked(predict("whole")) == 0
+        for rank, code, told in (
+            (0, -signal.SIGKILL, "process 2 of 2 ends, since the first one was ended"),
+            (1, 1, "process 2 of 2 was ended from outside (SIGKILL)"),
+        ):
+            done = stopped(signal.SIGKILL, rank, 1, predict("out", *TWO))
+            assert done.returncode == code
+            assert f"error: {told}: what is done stays, and the same command goes on with it" in done.stderr
+            assert "Traceback" not in done.stderr
+            assert not list(Path("out").rglob(".*.part"))
+        finished = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.wav")}
+        assert forked(predict("out")) == 0
+
+        assert len(finished) < len(list(Path("whole").rglob("*.wav"))) == len(SOURCES)
+        assert all(path.stat().st_mtime_ns == date for path, date in finished.items())
+        for path in Path("whole").rglob("*.wav"):
+            assert Path("out", *path.parts[1:]).read_bytes() == path.read_bytes()
+        assert not [path for path in Path("out").rglob("*") if path.name.startswith(".")]
 
     def test_a_run_that_was_stopped_between_its_last_chunk_and_its_end_is_ended(
         self, songs: Path, whole: dict[str, bytes], capsys: pytest.CaptureFixture[str]

@@ -96,7 +96,8 @@ class EstimateWriter(Callback):
         assert isinstance(pl_module, ProgressiveDemixing)
         if self.exact_sum and set(pl_module.targets) != set(pl_module.separator.sources):
             raise MdxError("writer.exact_sum needs all sources: leave the targets out")
-        self._check_paths([song.name for song in datamodule.songs if song.fault is None], pl_module)
+        names = [song.name for song in datamodule.songs if song.fault is None]
+        self._check_paths(names, pl_module)
         self._unreadable = set()
         self._see_that_it_takes_more()
         if not self.overwrite:
@@ -109,7 +110,7 @@ class EstimateWriter(Callback):
         origins = datamodule.plan()
         refused = self._refused(datamodule, origins)
         if trainer.is_global_zero:
-            songs.kept.clear(keep=self.settings is not None and not self.overwrite)
+            songs.kept.clear(names, keep=self.settings is not None and not self.overwrite)
         # Whoever begins first must not be seen by the others, or they would deal out the rest otherwise.
         trainer.strategy.barrier()
         there = {(origin.song, origin.chunk) for origin in origins if songs.kept.of(origin.song).has(origin.chunk)}

@@ -84,6 +84,7 @@ class BlockReader:
                 self._stream = None  # Two songs at once would take twice the memory.
                 self._stream = SongStream(song, self.sample_rate, self.mixture)
             mixture = self._stream.stretch(block.start, block.stop)
+            song.check()
         except (MdxError, OSError) as error:
             self._faults[song.name] = str(error)
             raise

@@ -48,6 +48,7 @@ def load(song: Song, sample_rate: int | None, mixture: MixtureChoice) -> LoadedS
     given, stems = parts_of(song, mixture)
     shipped = given.read() if given else None
     read = {name: stem.read() for name, stem in stems.items()}
+    song.check()
     _, own_rate = shipped or next(iter(read.values()))
 
     before = [*read.values(), *([shipped] if shipped else [])]

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from hashlib import sha256
 from importlib.resources import as_file
 from pathlib import Path
@@ -64,13 +65,22 @@ class Song:
 
     @property
     def stamp(self) -> str:
-        """Another one when a file of the song has been changed, as its size and date tell."""
-        facts = []
+        """Another one when a file of the song has been changed before the run, as its size and date tell."""
+        facts = [(path.name, *known) for path, known in self._first_seen.items()]
+        return sha256(repr(facts).encode()).hexdigest()[:16]
+
+    @cached_property
+    def _first_seen(self) -> dict[Path, tuple[int, int]]:
+        return self._seen()
+
+    def _seen(self) -> dict[Path, tuple[int, int]]:
+        """Size and date of its files."""
+        facts = {}
         for path in dict.fromkeys(stream.path for stream in self.streams):
             with suppress(OSError):  # It is read soon, and that tells more.
                 known = path.stat()
-                facts.append((path.name, known.st_size, known.st_mtime_ns))
-        return sha256(repr(facts).encode()).hexdigest()[:16]
+                facts[path] = known.st_size, known.st_mtime_ns
+        return facts
 
     @property
     def place(self) -> Path:
@@ -83,13 +93,16 @@ class Song:
         return replace(self, name=f"{self.name}/{self.cut.chunk}") if self.cut else self
 
     def check(self) -> None:
-        """See that nothing is known against it.
+        """See that nothing is known against it, before and after it is read.
 
         Raises:
-            MdxError: If something is.
+            MdxError: If something is, or one of its files is another one than at the first time.
         """
         if self.fault is not None:
             raise MdxError(self.fault)
+        for path, facts in self._seen().items():
+            if self._first_seen.get(path, facts) != facts:
+                raise MdxError(f"{path}: was changed while it was in use; what was made of it so far is not kept")
 
 
 def builtin_clip() -> Song:

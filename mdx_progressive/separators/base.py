@@ -17,6 +17,7 @@ from mdx_progressive.separators.precision import HALF
 from mdx_progressive.separators.published import Published
 
 _Segment = TypeVar("_Segment")
+_Estimates = TypeVar("_Estimates")
 _FADE = 0.5
 """Seconds over which blocks fade into each other."""
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d)
@@ -163,9 +164,14 @@ class Separator(nn.Module, ABC):
         """The separator as a method sees it, bound to a mixture (batch, channel, time) and the sources to follow."""
         return Passes(partial(self, targets=sources), mixture, sources, self.sample_rate)
 
-    def _batches(self, segments: Sequence[_Segment], device: torch.device) -> Iterator[Sequence[_Segment]]:
-        """The segments that go through the network together."""
-        return self._fit.batches(segments, device, self.batch_size)
+    def _batches(
+        self,
+        segments: Sequence[_Segment],
+        device: torch.device,
+        network: Callable[[Sequence[_Segment]], _Estimates],
+    ) -> Iterator[tuple[Sequence[_Segment], _Estimates]]:
+        """The segments that go through the network together, with what it makes of them (see `BatchFit.over`)."""
+        return self._fit.over(segments, device, self.batch_size, network)
 
     @abstractmethod
     def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from safetensors import safe_open
 
 from mdx_progressive.errors import MdxError
 from mdx_progressive.separators.descriptions import check_signal, check_sources, read_yaml
+from mdx_progressive.separators.quantised import check_quantised
 from mdx_progressive.separators.state_dict import (
     as_large_as,
     asked_for,
@@ -148,6 +149,7 @@ def _load_network(path: Path) -> Network:
         check_sources(network.sources, path)
         check_signal(path, network.samplerate, network.audio_channels, network.segment)
         if state.get("__quantized"):
+            check_quantised(state, path)
             set_state(network, state)
             check_finite(network, path)
         else:

@@ -8,30 +8,16 @@ from typing import Any
 import yaml
 
 from mdx_progressive.errors import MdxError
+from mdx_progressive.plain_yaml import check_extent
 from mdx_progressive.safe_names import safe_names
 from mdx_progressive.separators.state_dict import loading
 
-_MOST_ALIASES = 20
 HIGHEST_RATE = 1_000_000
 """Of any sound, in Hz."""
 _LONGEST = 600
 
 
-class PlainLoader(yaml.SafeLoader):
-    """Safe, and refuses aliases of aliases that grow into billions of values."""
-
-    aliases = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Count the aliases."""
-        if self.check_event(yaml.AliasEvent):
-            self.aliases += 1
-            if self.aliases > _MOST_ALIASES:
-                raise yaml.YAMLError(f"more than {_MOST_ALIASES} aliases")
-        return super().compose_node(parent, index)
-
-
-def read_yaml(path: Path, kind: str, loader: type[PlainLoader] = PlainLoader) -> Any:
+def read_yaml(path: Path, kind: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
     """What a YAML file says; tags of Python are refused.
 
     Args:
@@ -44,7 +30,9 @@ def read_yaml(path: Path, kind: str, loader: type[PlainLoader] = PlainLoader) ->
     """
     with loading(path, kind):
         try:
-            return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - a SafeLoader
+            text = path.read_text(encoding="utf-8")
+            check_extent(text)
+            return yaml.load(text, Loader=loader)  # noqa: S506 - a SafeLoader
         except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError from dates and numbers, too
             said = " ".join(str(error).split())
             raise MdxError(f"{path}: not the {kind}, in plain YAML without tags of Python ({said})") from error

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mdx_progressive.errors import MdxError
+from mdx_progressive.memory import is_out_of_memory
 from mdx_progressive.separators.descriptions import check_sources
 from mdx_progressive.separators.segmented import SegmentedSeparator, on_standardised
 from mdx_progressive.separators.state_dict import loading, reason
@@ -86,8 +87,8 @@ class ExportedSeparator(SegmentedSeparator):
         program = self.networks[0]
         if self.samples is not None:
             return self._over_segments(program, self.samples, mixture, wanted)
-        batches = self._batches(range(len(mixture)), mixture.device)
-        estimates = torch.cat([program(mixture[list(items)]) for items in batches])
+        batches = self._batches(range(len(mixture)), mixture.device, lambda items: program(mixture[list(items)]))
+        estimates = torch.cat([estimated for _, estimated in batches])
         return torch.stack([estimate[numbers] for estimate, numbers in zip(estimates, wanted, strict=True)])
 
     def _lengths(self) -> list[int]:
@@ -144,9 +145,9 @@ class _Program(nn.Module, ABC):
         try:
             with torch.autocast(inputs.device.type, enabled=False):
                 found = self._run(inputs)
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:  # Whatever the program raises.
+            if is_out_of_memory(error):
+                raise
             raise MdxError(
                 f"{self.path}: the program fails on an input of shape {_shape(inputs.shape)}, (batch, channel, time):"
                 f" {reason(error)}"

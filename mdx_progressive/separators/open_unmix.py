@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -157,14 +157,19 @@ class OpenUnmixSeparator(Separator):
 
     def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
         estimates = mixture.new_empty(*wanted.shape, *mixture.shape[1:])
-        for batch in self._batches(range(len(mixture)), mixture.device):
+
+        def estimated(batch: Sequence[int]) -> list[Tensor]:
             items = list(batch)
             spectra = self._stft(mixture[items])
             magnitudes = self._magnitudes(spectra.abs(), wanted[items])
-            for item, spectrum, heard in zip(items, spectra, magnitudes, strict=True):
-                numbers = wanted[item].tolist()
-                filtered = self._filter(spectrum, heard, numbers)
-                estimates[item] = self._istft(filtered, mixture.shape[-1])
+            return [
+                self._istft(self._filter(spectrum, heard, wanted[item].tolist()), mixture.shape[-1])
+                for item, spectrum, heard in zip(items, spectra, magnitudes, strict=True)
+            ]
+
+        for batch, made in self._batches(range(len(mixture)), mixture.device, estimated):
+            for item, estimate in zip(batch, made, strict=True):
+                estimates[item] = estimate
         return estimates
 
     def library_pass(self) -> Callable[[Tensor], Tensor]:

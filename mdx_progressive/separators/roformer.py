@@ -1,6 +1,6 @@
 """RoFormers: BS-RoFormer (Lu et al., 2023) and Mel-Band RoFormer (Wang et al., 2023), as the community trains them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -102,9 +102,12 @@ class RoFormerSeparator(Separator):
             windows[start] = self._window(signal, first=start == 0, last=start == starts[-1])[:inside]
             weight[start : start + inside] += windows[start]
         places = [(item, start) for item in range(items) for start in starts]
-        for batch in self._batches(places, signal.device):
-            chunks = torch.stack([self._cut(signal[item], start) for item, start in batch])
-            for (item, start), estimate in zip(batch, self._network(chunks, numbers), strict=True):
+
+        def estimated(batch: Sequence[tuple[int, int]]) -> Tensor:
+            return self._network(torch.stack([self._cut(signal[item], start) for item, start in batch]), numbers)
+
+        for batch, estimates in self._batches(places, signal.device, estimated):
+            for (item, start), estimate in zip(batch, estimates, strict=True):
                 window = windows[start]
                 total[item, ..., start : start + len(window)] += window * estimate[..., : len(window)]
         # With num_overlap 1 the flanks of two chunks meet at weight 0, where msst, too, leaves zeros.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mdx_progressive.errors import MdxError
-from mdx_progressive.separators.descriptions import PlainLoader, check_signal, check_sources, read_yaml
+from mdx_progressive.separators.descriptions import check_signal, check_sources, read_yaml
 from mdx_progressive.separators.precision import HALF, FullPrecision
 from mdx_progressive.separators.state_dict import as_large_as, fill, load_state, loading
 
@@ -108,7 +108,7 @@ def read_description(path: Path) -> Description:
     return described
 
 
-class _Loader(PlainLoader):
+class _Loader(yaml.SafeLoader):
     """Knows the tuples that msst's YAMLs hold."""
 
     def sequence(self, node: yaml.SequenceNode) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -65,15 +65,22 @@ class SegmentedSeparator(Separator):
         for item in range(len(mixture)):
             for start, samples in segments(mixture.shape[-1], length, self.overlap):
                 jobs.setdefault(self._input_length(network, samples, length), []).append((item, start, samples))
-        for inputs, places in jobs.items():
-            for batch in self._batches(places, mixture.device):
-                # A short segment stands in the middle of its input, amid what really surrounds it.
-                margins = [(inputs - samples) // 2 for _, _, samples in batch]
-                windows = [cut(mixture[item], start - margin, inputs)
-                           for (item, start, _), margin in zip(batch, margins, strict=True)]  # fmt: skip
-                estimates = network(torch.stack(windows))
-                for estimate, (item, start, samples), margin in zip(estimates, batch, margins, strict=True):
-                    whole.add(item, start, estimate[wanted[item], :, margin : margin + samples])
+
+        def margin(samples: int) -> int:
+            # A short segment stands in the middle of its input, amid what really surrounds it.
+            return (self._input_length(network, samples, length) - samples) // 2
+
+        def estimated(batch: Sequence[tuple[int, int, int]]) -> Tensor:
+            windows = [cut(mixture[item], start - margin(samples), self._input_length(network, samples, length))
+                       for item, start, samples in batch]  # fmt: skip
+            estimates: Tensor = network(torch.stack(windows))
+            return estimates
+
+        for places in jobs.values():
+            for batch, estimates in self._batches(places, mixture.device, estimated):
+                for estimate, (item, start, samples) in zip(estimates, batch, strict=True):
+                    first = margin(samples)
+                    whole.add(item, start, estimate[wanted[item], :, first : first + samples])
         return whole.result()
 
     @abstractmethod

@@ -1,6 +1,6 @@
 """Spleeter (Hennequin et al., 2020): one U-Net a source estimates its magnitude, their ratio is the mask."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -123,12 +123,18 @@ class SpleeterSeparator(Separator):
             for item in range(len(mixture))
             for first in range(0, frames, _FRAMES)
         ]
-        for batch in self._batches(places, mixture.device):
+
+        def estimated(batch: Sequence[tuple[int, slice]]) -> list[Tensor]:
             spectra = [stft(signal[item, :, span], window, _HOP) for item, span in batch]
-            magnitude = torch.stack([self._patch(spectrum) for spectrum in spectra])
-            for (item, span), spectrum, masks in zip(batch, spectra, self._masks(magnitude), strict=True):
-                estimates = torch.fft.irfft(self._masked(spectrum, masks[wanted[item]]))
-                total[item, ..., span] += overlap_add(estimates, window, _HOP)
+            masks = self._masks(torch.stack([self._patch(spectrum) for spectrum in spectra]))
+            return [
+                overlap_add(torch.fft.irfft(self._masked(spectrum, of_all[wanted[item]])), window, _HOP)
+                for (item, _), spectrum, of_all in zip(batch, spectra, masks, strict=True)
+            ]
+
+        for batch, estimates in self._batches(places, mixture.device, estimated):
+            for (item, span), estimate in zip(batch, estimates, strict=True):
+                total[item, ..., span] += estimate
         inside = slice(self.silence[0], self.silence[0] + mixture.shape[-1])
         weight = overlap_add(window.expand(frames, -1), window, _HOP)
         return total[..., inside] / weight[inside]

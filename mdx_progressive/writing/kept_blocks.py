@@ -1,7 +1,7 @@
 """Blocks of songs that are not complete yet, in hidden folders beside the stems."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -36,16 +36,21 @@ class KeptBlocks:
         parts = self.of(song).folder
         return FileLock(parts.with_name(_LOCK)) if parts.exists() else nullcontext()
 
-    def clear(self, keep: bool) -> None:
-        """Remove the blocks that other settings have left, or all, and what a process that was killed has left."""
-        for song in self._stamps:
+    def clear(self, songs: Sequence[str], keep: bool) -> None:
+        """Remove the blocks that other settings have left, or all, and what a process that was killed has left.
+
+        Args:
+            songs: The songs, those that are finished among them.
+            keep: Whether blocks of these settings stay.
+        """
+        for song in songs:
             folder = self.out / song
             for parts in folder.glob(f"{_PARTS}*"):
                 if not keep or parts != self.of(song).folder:
                     Parts(parts).remove()
             for part in folder.glob(".*.part"):
                 part.unlink(missing_ok=True)
-        self.unlock()
+        self._unlock(songs)
 
     def remove(self, song: str) -> None:
         """Remove the blocks of a song, if it is one of those that were given."""
@@ -54,7 +59,10 @@ class KeptBlocks:
 
     def unlock(self) -> None:
         """Remove the locks, and with them the folders that hold nothing."""
-        for song in self._stamps:
+        self._unlock(self._stamps)
+
+    def _unlock(self, songs: Iterable[str]) -> None:
+        for song in songs:
             (self.out / song / _LOCK).unlink(missing_ok=True)
             self._remove_empty(self.out / song)
 

@@ -10,6 +10,7 @@ from torchmetrics.functional.audio import signal_noise_ratio
 from mdx_progressive.blocks import blocks, joined
 from mdx_progressive.errors import MdxError
 from mdx_progressive.separators import Separator
+from mdx_progressive.separators.fit import BatchFit
 from tests.conftest import RATE, noise
 from tests.separators.families import FAMILIES
 
@@ -49,6 +50,29 @@ def test_a_batch_gives_what_its_items_give_alone(separator: Separator) -> None:
 
     for item, mixture in enumerate(batch):
         torch.testing.assert_close(together[item], separator(mixture[None])[0], rtol=0, atol=1e-5)
+
+
+def test_what_the_memory_does_not_hold_at_once_is_halved(
+    separator: Separator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch = torch.stack([noise(0.4, seed=seed) for seed in range(2)])
+    expected = separator(batch)
+    monkeypatch.setattr(separator, "batch_size", 2)
+
+    def refuse(network: object, inputs: tuple[Tensor, ...]) -> None:
+        if len(inputs[0]) > 1:
+            raise torch.OutOfMemoryError("more than one")
+
+    hooks = [network.register_forward_pre_hook(refuse) for network in separator.networks]
+    found = separator(batch)
+    for hook in hooks:
+        hook.remove()
+    separator._fit = BatchFit()
+
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the memory of cpu does not hold 2 segments at once: it goes on with 1"
+    ]
 
 
 def test_targets_give_the_same_as_the_full_output(separator: Separator) -> None:

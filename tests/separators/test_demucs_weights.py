@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,42 @@ def test_a_quantised_network_is_restored_as_demucs_does(tmp_path: Path, suffix: 
     torch.testing.assert_close(estimates, expected, rtol=0, atol=1e-5)
     exact = small_network(Demucs).state_dict()
     assert any(not torch.equal(value, exact[name]) for name, value in reference.state_dict().items())
+
+
+def repeated(state: dict[str, Any]) -> None:
+    state["others"][0] = torch.zeros(1).expand(10**15)
+
+
+def empty(state: dict[str, Any]) -> None:
+    state["meta"]["torch_pack"] = True
+    levels, limits, _ = state["quantized"][0]
+    state["quantized"][0] = levels, limits, torch.zeros(0, 10**15, dtype=torch.long)
+
+
+def broadcast_limits(state: dict[str, Any]) -> None:
+    levels, _, bits = state["quantized"][0]
+    state["quantized"][0] = levels, (torch.zeros(10**6, 1, 1), 1.0), bits
+
+
+def broadcast_levels(state: dict[str, Any]) -> None:
+    state["meta"]["packed"] = False
+    state["quantized"][0] = torch.zeros(1, 10**6), (0.0, 1.0), torch.ones(10**6)
+
+
+@pytest.mark.parametrize("lie", [repeated, empty, broadcast_limits, broadcast_levels])
+def test_quantised_weights_that_would_grow_beyond_the_network_are_refused(
+    tmp_path: Path, lie: Callable[[dict[str, Any]], None]
+) -> None:
+    diffq = pytest.importorskip("diffq", reason="the extra `quantised` is not installed")
+    network = small_network(Demucs)
+    args, kwargs = network._init_args_kwargs  # type: ignore[misc]
+    state = {**diffq.DiffQuantizer(network, min_size=0.01).get_quantized_state(), "__quantized": True}
+    lie(state)
+    path = tmp_path / "net.th"
+    torch.save({"klass": Demucs, "args": args, "kwargs": kwargs, "state": state}, path)
+
+    with pytest.raises(MdxError, match=r"net\.th: refused, its quantised weights hold"):
+        DemucsSeparator(weights=path)
 
 
 def test_a_file_without_metadata_is_named_with_what_it_lacks(tmp_path: Path) -> None:

@@ -179,6 +179,13 @@ CASES = {
 }
 PICKLES = ["demucs pickle", "torchaudio", "open-unmix", "roformer pickle"]
 SAFETENSORS = ["demucs safetensors", "spleeter safetensors", "roformer safetensors"]
+BOMB = "\n".join(
+    [
+        "a0: &a0 [x, x, x]",
+        *(f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" for level in range(1, 10)),
+        *("models: *a9", "training: *a9", "class_path: Progressive", "init_args: *a9"),
+    ]
+)
 YAMLS = ["demucs bag", "roformer yaml"]
 
 
@@ -521,8 +528,7 @@ class TestHostileFiles:
     @pytest.mark.parametrize("name", YAMLS)
     def test_aliases_that_grow_into_billions_are_refused(self, tmp_path: Path, name: str) -> None:
         path = CASES[name].write(tmp_path)
-        levels = [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" for level in range(1, 10)]
-        path.write_text("\n".join(["a0: &a0 [x, x, x]", *levels, "models: *a9", "training: *a9"]))
+        path.write_text(BOMB)
 
         assert "aliases" in refusal(CASES[name], path)
 
@@ -580,8 +586,9 @@ class TestYamlOfTheCommand:
             b"class_path: Progressive\ninit_args:\n  steps: " + TAG.encode(),
             b"a: [",
             b"\x89PNG\r\n\x1a\n\0",
+            BOMB.encode(),
         ],
-        ids=["tag", "tag within", "broken", "picture"],
+        ids=["tag", "tag within", "broken", "picture", "bomb"],
     )
     def test_what_is_no_plain_yaml_is_named_in_one_line_and_does_nothing(
         self, own_folder: Path, capfd: pytest.CaptureFixture[str], options: list[str], content: bytes

@@ -1,6 +1,7 @@
 """Layers kept in float32, and the batch size that fits."""
 
 import copy
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -40,8 +41,38 @@ class TestBatchFit:
     def test_one_at_a_time_on_the_cpu_and_as_many_as_asked_for(self) -> None:
         cpu = torch.device("cpu")
 
-        assert list(BatchFit().batches(range(3), cpu, None)) == [range(1), range(1, 2), range(2, 3)]
-        assert [len(batch) for batch in BatchFit().batches(range(7), cpu, 3)] == [3, 3, 1]
+        assert list(BatchFit().over(range(3), cpu, None, sum)) == [(range(1), 0), (range(1, 2), 1), (range(2, 3), 2)]
+        assert [count for _, count in BatchFit().over(range(7), cpu, 3, len)] == [3, 3, 1]
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
+            RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory"),
+            RuntimeError("The following operation failed in the TorchScript interpreter.\nCUDA out of memory."),
+            MemoryError(),
+        ],
+    )
+    def test_half_as_many_from_then_on_where_memory_is_wanting(self, error: Exception) -> None:
+        fit, cpu, tried = BatchFit(), torch.device("cpu"), []
+
+        def network(batch: Sequence[int]) -> int:
+            tried.append(len(batch))
+            if len(batch) > 2:
+                raise error
+            return len(batch)
+
+        assert [count for _, count in fit.over(range(9), cpu, 8, network)] == [2, 2, 2, 2, 1]
+        assert [count for _, count in fit.over(range(3), cpu, 8, network)] == [2, 1]
+        assert tried == [8, 4, 2, 2, 2, 2, 1, 2, 1]
+
+    def test_other_errors_and_one_that_does_not_fit_are_raised(self) -> None:
+        def network(batch: Sequence[int]) -> int:
+            raise RuntimeError("shapes don't fit" if len(batch) > 1 else "CUDA out of memory")
+
+        for size, said in ((4, "shapes"), (1, "memory")):
+            with pytest.raises(RuntimeError, match=said):
+                list(BatchFit().over(range(4), torch.device("cpu"), size, network))
 
     def test_on_cuda_the_first_segment_tells_how_many_fit(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
@@ -52,6 +83,6 @@ class TestBatchFit:
         fit, cuda = BatchFit(), torch.device("cuda", 0)
 
         # 2 GiB for one, of 18 free and 2 held but unused: 8 leave a fifth.
-        assert [len(batch) for batch in fit.batches(range(20), cuda, None)] == [1, 8, 8, 3]
-        assert [len(batch) for batch in fit.batches(range(20), cuda, None)] == [8, 8, 4]
-        assert [len(batch) for batch in fit.batches(range(20), cuda, 5)] == [5, 5, 5, 5]
+        assert [count for _, count in fit.over(range(20), cuda, None, len)] == [1, 8, 8, 3]
+        assert [count for _, count in fit.over(range(20), cuda, None, len)] == [8, 8, 4]
+        assert [count for _, count in fit.over(range(20), cuda, 5, len)] == [5, 5, 5, 5]
