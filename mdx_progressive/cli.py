@@ -140,7 +140,8 @@ class ProgressiveCLI(LightningCLI):
         if self._chosen.dry_run:
             plan_predict(self.trainer, self.model, self.datamodule, writer.files.format.bytes_a_sample).tell(writer.out)
         else:
-            writer.settings = json.dumps(relevant(self._settings()))
+            known = {"weights": self.model.separator.checksums, **relevant(self._settings())}
+            writer.settings = json.dumps(known)
             self.trainer.predict(return_predictions=False, **kwargs)
         self._name_failures()
 
