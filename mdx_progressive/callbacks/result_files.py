@@ -104,7 +104,10 @@ class ResultFiles(Callback):
             return
         chunks = journal.chunks(self._stamp)
         if len(chunks) < appended:
-            raise MdxError(f"{journal.folder}: not all processes have written to it; put the logs on a shared disk")
+            raise MdxError(
+                f"{journal.folder}: not all processes have written to it, or not of the same songs and weights: put the"
+                " logs and the songs on a disk that all machines share"
+            )
         write_timings(journal.folder / "timings.csv", journal.timings(chunks))
         results = journal.folder / "results.csv"
         write_rows(results, journal.rows(chunks))
