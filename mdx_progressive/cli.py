@@ -160,7 +160,8 @@ class ProgressiveCLI(LightningCLI):
         events: EventLog = self._chosen.log
         writer.watchers.append(events.song_written)
         self._chosen.failures.watchers.append(events.song_failed)
-        writer.settings = json.dumps(relevant(self._settings()))
+        known = {"weights": self.model.separator.checksums, **relevant(self._settings())}
+        writer.settings = json.dumps(known)
         with events.run():
             with companions(self.trainer):
                 self.trainer.predict(return_predictions=False, **kwargs)

@@ -104,8 +104,8 @@ def compare(args: Sequence[str]) -> None:
 
 def _of_run(run: Path, wanted: Namespace, alone: bool) -> _Found:
     """What a run has found; its methods are named after it where there are several."""
-    found = read_run(run)
-    prefix, scale = "" if alone else f"{run} ", found.scale(wanted.metric)
+    found = read_run(run, wanted.metric)
+    prefix, scale = "" if alone else f"{run} ", found.scale
     try:
         table = differences(found.rows, wanted.metric, wanted.against, scale.lower_is_better)
     except MdxError as error:

@@ -22,8 +22,8 @@ Chunk = tuple[str, int]
 """Song and number of a chunk."""
 Line = tuple[JsonLines, int]
 """A file, and the place in it where a line begins."""
-Stamp = Callable[[str], str | None]
-"""The name of a song to what changes with its files (see `Song.stamp`); None for a song that is unknown now."""
+Stamp = Callable[[str], str]
+"""The name of a song to what changes with its files (see `Song.stamp`) and the separator's."""
 
 
 class Journal:
@@ -57,27 +57,35 @@ class Journal:
         self.appended += 1
 
     def chunks(self, stamp: Stamp) -> dict[Chunk, Line]:
-        """The chunks that all processes have measured, of songs that have not changed since, each with its line.
+        """The chunks that all processes have measured, and whose stamp is still the same, each with its line.
 
         A chunk that was measured again stands there last.
         """
         found = {}
+        for line, entry in self._entries():
+            if entry["stamp"] == stamp(entry["song"]):
+                found[entry["song"], entry["chunk"]] = line
+        return found
+
+    def outdated(self, stamp: Stamp) -> set[Chunk]:
+        """The chunks that have been measured, but not with that stamp."""
+        places = {(entry["song"], entry["chunk"]) for _, entry in self._entries()}
+        return places - set(self.chunks(stamp))
+
+    def _entries(self) -> Iterator[tuple[Line, dict[str, Any]]]:
         for share in map(JsonLines, sorted(self.folder.glob(_SHARES))):
             for start, entry in share.rows():
-                if entry["stamp"] == stamp(entry["song"]):
-                    found[entry["song"], entry["chunk"]] = share, start
-        return found
+                yield (share, start), entry
 
     def rows(self, chunks: Mapping[Chunk, Line]) -> Iterator[Row]:
         """The rows of these chunks in the order of songs and chunks; one chunk at a time is in memory."""
-        for place, entry in _entries(chunks):
+        for place, entry in _of(chunks):
             yield from (Row(*place, *values) for values in entry["rows"])
 
     def timings(self, chunks: Mapping[Chunk, Line]) -> Iterator[Timing]:
         """How long the methods took over these chunks, in the order of `rows`."""
-        for place, entry in _entries(chunks):
-            # Versions before this kept no times, and a run of theirs may be gone on with.
-            yield from (Timing(*place, *values) for values in entry.get("timings", []))
+        for place, entry in _of(chunks):
+            yield from (Timing(*place, *values) for values in entry["timings"])
 
     def close(self) -> None:
         """Let other runs into the folder; the files stay."""
@@ -90,7 +98,7 @@ class Journal:
         (self.folder / _LOCK).unlink(missing_ok=True)
 
 
-def _entries(chunks: Mapping[Chunk, Line]) -> Iterator[tuple[Chunk, dict[str, Any]]]:
+def _of(chunks: Mapping[Chunk, Line]) -> Iterator[tuple[Chunk, dict[str, Any]]]:
     for place in sorted(chunks):
         share, start = chunks[place]
         yield place, share.at(start)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from mdx_progressive.errors import MdxError
 from mdx_progressive.scales import Scale
 from mdx_progressive.whole_file import whole_file, write_table
 
@@ -64,6 +65,25 @@ def read_rows(path: Path) -> pd.DataFrame:
     """The whole table of a run."""
     found: pd.DataFrame = pd.read_csv(path, **_FORM)
     return found
+
+
+def read_metric(path: Path, metric: str) -> pd.DataFrame:
+    """The rows of one metric in the table of a run; those of the others are not in memory together.
+
+    Raises:
+        MdxError: If there is no such metric.
+        ValueError: If it is no such table.
+    """
+    found: list[pd.DataFrame] = []
+    there: dict[str, None] = {}
+    for piece in pd.read_csv(path, chunksize=_PIECE, **_FORM):
+        if missing := [column for column in COLUMNS if column not in piece.columns]:
+            raise ValueError(f"it has no column {', '.join(missing)}")
+        there |= dict.fromkeys(piece["metric"].unique())
+        found.append(piece[piece["metric"] == metric])
+    if metric not in there:
+        raise MdxError(f"{path}: there is no metric {metric} in the results, only {', '.join(there)}")
+    return pd.concat(found)
 
 
 def read_songs(path: Path) -> Iterator[pd.DataFrame]:

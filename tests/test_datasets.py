@@ -137,12 +137,29 @@ class TestMusdb18:
         with pytest.raises(MdxError, match="is_wav false"):
             Musdb18(musdb_stems, is_wav=True).songs()
 
-    def test_a_broken_song_is_named(self, tmp_path: Path) -> None:
-        (tmp_path / "test").mkdir()
-        (tmp_path / "test" / "Broken.stem.mp4").write_bytes(b"no audio at all")
+    @pytest.mark.parametrize("is_wav", [False, True])
+    def test_a_song_that_can_not_be_read_is_at_fault_and_no_other(
+        self, musdb_stems: Path, musdb_wav: Path, tmp_path: Path, is_wav: bool
+    ) -> None:
+        shutil.copytree(musdb_wav if is_wav else musdb_stems, tmp_path / "copy")
+        good = tmp_path / "copy" / "train" / (f"{TRAIN}/vocals.wav" if is_wav else f"{TRAIN}.stem.mp4")
+        contents = {"Cut": good.read_bytes()[: good.stat().st_size // 2], "Empty": b"", "Other": b"no audio at all"}
+        for name, content in contents.items():
+            broken = Path(str(good).replace(TRAIN, name))
+            if is_wav:
+                shutil.copytree(good.parent, broken.parent)
+            broken.write_bytes(content)
+        (good.parents[is_wav] / "._Hidden.stem.mp4").write_bytes(b"of a Mac")
+        module = SongDataModule(
+            RATE, SOURCES, dataset=Musdb18(tmp_path / "copy", subset="train", is_wav=is_wav), chunk=1, trim=None
+        )
 
-        with pytest.raises(MdxError, match=r"Broken\.stem\.mp4"):
-            Musdb18(tmp_path).songs()
+        module.setup("test")
+
+        assert {extent.song for extent in module.extents()} == {TRAIN, VALID}
+        assert [failure.song for failure in module.failures] == list(contents)
+        assert all(f"{failure.song}{'/vocals.wav' if is_wav else '.stem.mp4'}" in failure.reason
+                   for failure in module.failures)  # fmt: skip
 
     def test_a_song_without_stems_is_at_fault_and_no_other(self, musdb_wav: Path, tmp_path: Path) -> None:
         shutil.copytree(musdb_wav, tmp_path / "copy")
@@ -186,8 +203,8 @@ def test_without_ffmpeg_musdb_says_what_to_install(tmp_path: Path, monkeypatch: 
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    with pytest.raises(MdxError, match=r"apt install ffmpeg.*--data\.root"):
-        Musdb18(tmp_path).songs()
+    with pytest.raises(MdxError, match=r"apt install ffmpeg.*dataset\.download"):
+        Musdb18(tmp_path, download=True).songs()
 
 
 class TestSongFolders:

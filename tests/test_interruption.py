@@ -1,5 +1,6 @@
 """The real command, killed and started again; songs that can't be read among others that can."""
 
+import hashlib
 import json
 import shutil
 import signal
@@ -7,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from demucs.htdemucs import HTDemucs
 
 from mdx_progressive.cli import main
 from mdx_progressive.results import read_rows
 from mdx_progressive.timings import read_timings
-from tests.conftest import CONFIGS, RATE, SOURCES, noise
+from tests.conftest import CONFIGS, RATE, SOURCES, noise, save_safetensors, small_network
 from tests.stopping import forked, stopped
 
 SMALL = (
@@ -157,6 +159,21 @@ class TestResume:
         assert forked(command("fresh")) == 0
 
         assert files(folder) == files(Path("logs/fresh/version_0"))
+
+    def test_with_other_weights_under_the_same_name_all_is_measured_again(
+        self, songs: Path, whole: dict[str, bytes]
+    ) -> None:
+        weights = Path("small.safetensors")
+        own = weights.read_bytes()
+        save_safetensors(small_network(HTDemucs, seed=1), weights)
+        forked(command("run"), signal.SIGKILL, chunks=4)
+        weights.write_bytes(own)
+
+        assert forked(command("run")) == 0
+
+        found = files(Path("logs/run/version_0"))
+        assert found == whole
+        assert json.loads(found["summary.json"])["weights"] == {weights.name: hashlib.sha256(own).hexdigest()}
 
 
 class TestBadSongs:

@@ -82,23 +82,13 @@ def test_a_song_whose_files_have_changed_is_measured_again_and_then_counts(tmp_p
         return "other files" if song == "a" else stamp(song)
 
     assert set(journal.chunks(changed)) == {("b", 0)}
+    assert journal.outdated(changed) == {("a", 0)}
     journal.append(origin("a"), "other files", rows("a", value=2.0), timings("a", seconds=0.5))
 
+    assert not journal.outdated(changed)
     chunks = journal.chunks(changed)
     assert [row.value for row in journal.rows(chunks)][::2] == [2.0, 1 / 3]
     assert [timing.seconds for timing in journal.timings(chunks)] == [0.5, 0.5, 0.25, 0.25]
-    journal.close()
-
-
-def test_a_run_of_a_version_that_kept_no_times_is_gone_on_with(tmp_path: Path) -> None:
-    values = [row[2:] for row in rows("a")]
-    JsonLines(tmp_path / "measured.0.jsonl").append({"song": "a", "chunk": 0, "stamp": stamp("a"), "rows": values})
-    journal = filled(tmp_path, ("b", 0))
-
-    chunks = journal.chunks(stamp)
-
-    assert [row.song for row in journal.rows(chunks)] == ["a", "a", "b", "b"]
-    assert list(journal.timings(chunks)) == timings("b")
     journal.close()
 
 

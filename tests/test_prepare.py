@@ -22,6 +22,7 @@ from mdx_progressive.data import PreparedSet, SongDataModule, SongFolders
 from mdx_progressive.data.audio import AudioStream
 from mdx_progressive.data.exact_audio import exact_storage
 from mdx_progressive.data.places import first_sound
+from mdx_progressive.data.prepared_index import StoredChunk
 from mdx_progressive.data.reading import load
 from mdx_progressive.data.song_journal import SongJournal
 from mdx_progressive.errors import MdxError
@@ -298,6 +299,61 @@ class TestGoingOn:
 
         assert Path("to/two/000/bass.flac").exists()
         assert index_of(tmp_path / "to") == before
+
+    def test_songs_whose_files_have_changed_are_prepared_again_and_no_other(
+        self, songs: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write_song(songs / "three", 2.5, seed=3)
+        options = ("--data.root", songs, "--chunk", "0.5", "--all-chunks", "--to")
+        assert prepare(*options, "to") == 0
+        untouched = {path: path.stat().st_mtime_ns for path in Path("to/two").rglob("*.flac")}
+        write_song(songs / "one", 1.0, seed=8)  # Fewer chunks.
+        (songs / "three" / "bass.wav").unlink()
+        write(songs / "three" / "drums.wav", noise(2.5, seed=33))  # As long as before.
+        capsys.readouterr()
+
+        assert prepare(*options, "to", "--workers", 2) == 0
+
+        said = capsys.readouterr().err
+        assert [song for song in ("one", "two", "three") if f"{song}: its files have changed" in said] == [
+            "one", "three",
+        ]  # fmt: skip
+        assert {path: path.stat().st_mtime_ns for path in untouched} == untouched
+        self.assert_same_as_fresh(Path("to"), options)
+
+    def test_files_that_change_while_their_song_is_done_again_leave_nothing_of_themselves(
+        self, songs: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        options = ("--data.root", songs, "--chunk", "0.5", "--all-chunks", "--to")
+        assert prepare(*options, "to") == 0
+        write_song(songs / "one", 2.5, seed=8)
+        stored = []
+
+        def interrupted(journal: SongJournal, chunk: StoredChunk) -> None:
+            stored.append(chunk)
+            if len(stored) == 3:
+                raise KeyboardInterrupt
+            add(journal, chunk)
+
+        add = SongJournal.add
+        with monkeypatch.context() as patch:
+            patch.setattr(SongJournal, "add", interrupted)
+            assert prepare(*options, "to") == 130
+        with pytest.raises(MdxError, match="not finished"):
+            PreparedSet(Path("to")).songs()
+        write_song(songs / "one", 0.9, seed=9)
+
+        assert prepare(*options, "to") == 0
+
+        self.assert_same_as_fresh(Path("to"), options)
+
+    def assert_same_as_fresh(self, root: Path, options: tuple[object, ...]) -> None:
+        assert prepare(*options, "fresh") == 0
+        found, fresh = (
+            {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+            for folder in (root, Path("fresh"))
+        )
+        assert found == fresh
 
     @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for the workers in /proc")
     def test_a_killed_run_of_several_processes_is_gone_on_with_and_leaves_the_index_of_one_run_of_one(

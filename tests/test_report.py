@@ -82,7 +82,7 @@ def write_run(tmp_path: Path) -> Callable[..., Path]:
 
 
 def said(run: Path) -> Answer:
-    findings = Findings(read_run(run), "si_sdr")
+    findings = Findings(read_run(run, "si_sdr"))
     assert page_of(findings)  # the whole page can be made of it
     return answer(findings, "a separator")
 
@@ -103,12 +103,12 @@ class TestAnswer:
 
     def test_methods_have_their_time_where_it_was_measured(self, write_run: Callable[..., Path]) -> None:
         run = write_run(rows({"a song": {"one-pass": [5.0], "a": [5.0, 6.0]}}))
-        without = page_of(Findings(read_run(run), "si_sdr"))
+        without = page_of(Findings(read_run(run, "si_sdr")))
         seconds = {"one-pass": 0.5, "a": 1.5}
         taken = [Timing("a song", 0, method, each, 1.0, "cpu") for method, each in seconds.items()]
         write_timings(run / "timings.csv", taken)
 
-        assert "<td>×4.00</td>" in page_of(Findings(read_run(run), "si_sdr"))
+        assert "<td>×4.00</td>" in page_of(Findings(read_run(run, "si_sdr")))
         assert "<td>×" not in without
 
     def test_the_best_of_several_methods_is_said_to_be_picked(self, write_run: Callable[..., Path]) -> None:
@@ -168,7 +168,7 @@ class TestAnswer:
         found = said(run)
 
         assert found.answer.startswith("“a” gains +0.50 dB")
-        assert "search (told the truth)" in page_of(Findings(read_run(run), "si_sdr"))
+        assert "search (told the truth)" in page_of(Findings(read_run(run, "si_sdr")))
 
     @pytest.mark.parametrize(("seen", "words"), [(True, "prove nothing"), (None, "it is unknown whether")])
     def test_weights_that_have_seen_the_test_set_are_named(
@@ -183,7 +183,7 @@ class TestFindings:
     def test_the_best_step_of_a_song_is_its_own(self, write_run: Callable[..., Path]) -> None:
         songs = {"one": {"one-pass": [5.0], "a": [5.0, 6.0, 4.0]}, "two": {"one-pass": [1.0], "a": [1.0, 0.5, 3.0]}}
 
-        one, two = Findings(read_run(write_run(rows(songs))), "si_sdr").entries
+        one, two = Findings(read_run(write_run(rows(songs)), "si_sdr")).entries
 
         assert (one.best_step, one.best, one.gains) == (1, 1.0, {"a": -1.0})
         assert (two.best_step, two.best, two.one_pass) == (2, 2.0, 1.0)
@@ -192,7 +192,7 @@ class TestFindings:
         run = write_run(rows({"one": {"one-pass": [5.0]}}), methods=[])
 
         with pytest.raises(MdxError, match=r"summary\.json does not name the methods"):
-            Findings(read_run(run), "si_sdr")
+            Findings(read_run(run, "si_sdr"))
 
 
 @pytest.fixture(scope="module")
@@ -487,7 +487,7 @@ class TestCommand:
         self, write_run: Callable[..., Path], tmp_path: Path, show: Callable[..., Page]
     ) -> None:
         songs = {name: {"one-pass": [5.0], EVIL: [5.0, 6.0], "$x_": [5.0, 6.0]} for name in (EVIL, "two")}
-        folder = write_run(rows(songs, source=EVIL), licence_of_weights=EVIL, targets=[EVIL])
+        folder = write_run(rows(songs, source=EVIL), licence_of_weights=EVIL, weights={EVIL: EVIL}, targets=[EVIL])
         (folder / "config.yaml").write_text(f"# {EVIL}\nmodel: {{separator: {{init_args: {{name: '{EVIL}'}}}}}}\n")
 
         assert main(["report", str(folder), "--out", str(tmp_path / "a.html")]) == 0

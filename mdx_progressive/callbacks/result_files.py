@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ class ResultFiles(Callback):
 
     Args:
         resume: Whether a run in this folder that broke off is gone on with: only chunks that it lacks, or whose files
-            have changed since, are measured.
+            have changed since, are measured; all of them where the separator's have.
     """
 
     def __init__(self, resume: bool = True) -> None:
@@ -45,6 +46,7 @@ class ResultFiles(Callback):
         """Open the journal, and leave out the chunks that it holds before any of them is read."""
         if stage != "test":
             return
+        assert isinstance(pl_module, ProgressiveDemixing)
         folder = run_folder(trainer)
         datamodule = songs_of(trainer) if self.resume else None
         if trainer.is_global_zero and datamodule is None:
@@ -52,15 +54,18 @@ class ResultFiles(Callback):
         trainer.strategy.barrier()
         journal = self._journal = Journal(folder, trainer.global_rank)
         self._stamps = {}
+        separator = sha256(repr(pl_module.separator.checksums).encode()).hexdigest()[:16]
         for song in datamodule.songs if datamodule else []:
             # The chunks of a prepared song are songs of one name.
-            self._stamps[song.name] = self._stamps.get(song.name, "") + song.stamp
-        done = set(journal.chunks(self._stamp))
+            self._stamps[song.name] = self._stamps.get(song.name, separator) + song.stamp
+        done, outdated = set(journal.chunks(self._stamp)), journal.outdated(self._stamp)
         # Whoever begins first must not be seen by the others, or they would deal out the rest otherwise.
         trainer.strategy.barrier()
-        if done and datamodule:
+        if (done or outdated) and datamodule:
             remaining = datamodule.leave_out(done)
             log.info("%s: goes on where it broke off, %d chunks are to be measured", folder, remaining)
+        if outdated and trainer.is_global_zero:
+            log.warning("%d of them once more: the songs or the weights have changed since", len(outdated))
 
     def _stamp(self, song: str) -> str:
         return self._stamps.get(song, "")
@@ -99,7 +104,10 @@ class ResultFiles(Callback):
             return
         chunks = journal.chunks(self._stamp)
         if len(chunks) < appended:
-            raise MdxError(f"{journal.folder}: not all processes have written to it; put the logs on a shared disk")
+            raise MdxError(
+                f"{journal.folder}: not all processes have written to it, or not of the same songs and weights: put the"
+                " logs and the songs on a disk that all machines share"
+            )
         write_timings(journal.folder / "timings.csv", journal.timings(chunks))
         results = journal.folder / "results.csv"
         write_rows(results, journal.rows(chunks))
@@ -117,6 +125,7 @@ class ResultFiles(Callback):
         failures = datamodule.failures if datamodule else []
         facts: dict[str, object] = {
             "separator": type(pl_module.separator).__name__,
+            "weights": pl_module.separator.checksums,
             "licence_of_weights": pl_module.separator.licence,
             "trained_on_musdb18_test": pl_module.separator.musdb_test,
             "targets": pl_module.targets,

@@ -113,6 +113,7 @@ def _facts(trainer: Trainer, module: ProgressiveDemixing, comparison: Comparison
         "separator": type(separator).__name__,
         "sources": ", ".join(separator.sources),
         "sample rate": f"{separator.sample_rate} Hz",
+        "weights": ", ".join(f"{name} (SHA-256 {found})" for name, found in separator.checksums.items()) or "not known",
         "licence of the weights": separator.licence,
         "trained on MUSDB18's test set": known[separator.musdb_test],
         "targets": ", ".join(module.targets),

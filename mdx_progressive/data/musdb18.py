@@ -1,23 +1,30 @@
-"""MUSDB18 and MUSDB18-HQ, as the `musdb` package finds and splits them."""
+"""MUSDB18 and MUSDB18-HQ, split as the `musdb` package splits them."""
 
 import os
+from collections.abc import Iterator
 from importlib import import_module
+from operator import itemgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
+
+import yaml
 
 from mdx_progressive.data.audio import AudioStream, Signal
 from mdx_progressive.data.song_set import SongSet
 from mdx_progressive.data.songs import Song
 from mdx_progressive.errors import MdxError
+from mdx_progressive.wheel_data import wheel_data
+
+_STEMS = ".stem.mp4"
 
 
 class Musdb18(SongSet):
     """MUSDB18 (stems files, .stem.mp4), MUSDB18-HQ (wav), or the version of MUSDB18 with 7 s of each song.
 
-    The `musdb` package finds the songs and knows the splits; it needs the commands ffmpeg and ffprobe. The audio is
-    read by this package's own reader: unlike musdb's it neither rounds decoded AAC to 16 bits nor cuts off what is
-    above full scale.
+    The `musdb` package knows the splits and the names of files, and has the download, for which it needs the commands
+    ffmpeg and ffprobe. Songs are found and read by this package: musdb asks ffprobe about each stem of all songs first,
+    and fails if one of them can't be read; it rounds decoded AAC to 16 bits and cuts off what is above full scale.
 
     Args:
         root: The folder with train/ and test/. By default what the environment variable MUSDB_PATH names, or
@@ -48,28 +55,64 @@ class Musdb18(SongSet):
         self._download = download
 
     def songs(self) -> list[Song]:
+        layout = _layout()
+        if self._download:
+            self._fetch()
         subsets = ["train", "test"] if self.subset is None else [self.subset]
-        musdb = _musdb()
+        find = _wav_folders if self.is_wav else _stems_files
         try:
-            found = musdb.DB(
-                root=str(self.root),
-                subsets=subsets,
-                split=self.split,
-                is_wav=self.is_wav,
-                download=self._download,
-            )
+            found = [song for subset in subsets for song in find(self.root / subset, layout)]
         except OSError as error:
-            raise MdxError(f"{self.root}: musdb could not get at the songs ({error})") from error
-        except Exception as error:
-            # musdb passes on what ffprobe and others have to say in exceptions of many kinds.
-            raise MdxError(f"{self.root}: musdb could not read the songs ({_reason(error)})") from error
-        if not found.tracks:
-            inside = "<song>/mixture.wav" if self.is_wav else "<song>.stem.mp4"
+            raise MdxError(f"{error.filename}: can't be read ({error.strerror})") from error
+        if not found:
+            inside = f"<song>/{layout['mixture']}" if self.is_wav else f"<song>{_STEMS}"
             raise MdxError(
                 f"{self.root}: no song of MUSDB18 there (expected {subsets[0]}/{inside};"
                 f" dataset.is_wav {str(not self.is_wav).lower()} looks for the other kind of files)"
             )
-        return [_song(track, self.is_wav) for track in found.tracks]
+        if self.split is None:
+            return found
+        valid = set(layout["validation_tracks"])
+        return [song for song in found if (song.name in valid) == (self.split == "valid")]
+
+    def _fetch(self) -> None:
+        musdb = _musdb()
+        try:
+            musdb.DB(root=str(self.root), subsets=[], download=True)  # Of no subset it reads any song.
+        except Exception as error:  # From the connection, the disk or the archive.
+            raise MdxError(f"{self.root}: musdb could not download its songs there ({error})") from error
+
+
+def _layout() -> dict[str, Any]:
+    """What musdb says of its songs: names of stems and their files and streams, and which songs are for validation."""
+    content: dict[str, Any] = yaml.safe_load(wheel_data("musdb", "configs", "mus.yaml").read_text(encoding="utf-8"))
+    return content
+
+
+def _stems_files(folder: Path, layout: dict[str, Any]) -> Iterator[Song]:
+    """MUSDB18: one file a song, which holds mixture and stems as streams."""
+    numbers = {name: number for name, number in layout["stem_ids"].items() if name != "mixture"}
+    for path in sorted(folder.glob(f"[!.]*{_STEMS}")):
+        stems: dict[str, Signal] = {
+            name: AudioStream(path, number) for name, number in sorted(numbers.items(), key=itemgetter(1))
+        }
+        yield Song(path.name.removesuffix(_STEMS), AudioStream(path, layout["stem_ids"]["mixture"]), stems)
+
+
+def _wav_folders(folder: Path, layout: dict[str, Any]) -> Iterator[Song]:
+    """MUSDB18-HQ: a folder a song, with a file for the mixture and for each stem."""
+    for place in sorted(path for path in folder.glob("[!.]*") if path.is_dir()):
+        try:
+            files = {path.name: path for path in place.iterdir()}
+        except OSError as error:
+            yield Song(place.name, None, fault=f"{place}: can't be read ({error.strerror})")
+            continue
+        names = sorted(layout["sources"], key=layout["stem_ids"].__getitem__)
+        known = {name: layout["sources"][name] for name in names}
+        stems: dict[str, Signal] = {name: AudioStream(files[file]) for name, file in known.items() if file in files}
+        mixture = files.get(layout["mixture"])
+        fault = None if stems else f"{place}: holds none of {', '.join(known.values())}"
+        yield Song(place.name, AudioStream(mixture) if mixture else None, stems, fault=fault)
 
 
 def _root(given: Path | None, download: bool) -> Path:
@@ -88,24 +131,6 @@ def _musdb() -> ModuleType:
         return import_module("musdb")  # It raises where there is no ffmpeg.
     except RuntimeError as error:
         raise MdxError(
-            "musdb needs the commands ffmpeg and ffprobe, and they are not on the PATH: install FFmpeg (e.g."
-            " apt install ffmpeg, brew install ffmpeg); MUSDB18-HQ can be read without: --data.root FOLDER/test"
+            "to download, musdb needs the commands ffmpeg and ffprobe, which are not on the PATH: install FFmpeg (e.g."
+            " apt install ffmpeg, brew install ffmpeg), or leave dataset.download out where the songs are at hand"
         ) from error
-
-
-def _song(track: Any, is_wav: bool) -> Song:
-    """A song of a track of musdb."""
-    sources = sorted(track.sources.values(), key=lambda source: source.stem_id)
-    stems: dict[str, Signal] = {
-        source.name: AudioStream(Path(source.path), 0 if is_wav else source.stem_id) for source in sources
-    }
-    mixture = AudioStream(Path(track.path)) if Path(track.path).is_file() else None
-    fault = None if stems else f"{Path(track.path).parent}: holds none of vocals.wav, drums.wav, bass.wav, other.wav"
-    return Song(track.name, mixture, stems, fault=fault)
-
-
-def _reason(error: Exception) -> str:
-    """The last line of what ffprobe said, if it was ffprobe, else what the exception says."""
-    said = getattr(error, "stderr", None)
-    lines = said.decode(errors="replace").strip().splitlines() if isinstance(said, bytes) else []
-    return lines[-1] if lines else f"{type(error).__name__}: {error}"

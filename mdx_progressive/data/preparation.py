@@ -1,7 +1,9 @@
 """Writing a prepared set: each song trimmed and cut once, in several processes, and gone on with after a break."""
 
 import json
+import logging
 import os
+import shutil
 import signal
 import threading
 from collections import Counter
@@ -9,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import NamedTuple
@@ -19,12 +21,12 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from mdx_progressive.checksums import checksum
 from mdx_progressive.data.audio import Signal
 from mdx_progressive.data.exact_audio import AudioFormat, exact_storage
 from mdx_progressive.data.headers import Headers, bit_depth, differences, headers
 from mdx_progressive.data.places import Place, first_sound, places
 from mdx_progressive.data.prepared_index import NAME, Index, PreparedSong, StoredChunk, StoredFile
-from mdx_progressive.data.prepared_set import sha256
 from mdx_progressive.data.reading import LoadedSong, load, uniform
 from mdx_progressive.data.song_journal import SongJournal
 from mdx_progressive.data.song_set import SongSet
@@ -33,6 +35,8 @@ from mdx_progressive.errors import MdxError
 from mdx_progressive.metrics import silent
 from mdx_progressive.safe_names import safe_names
 from mdx_progressive.whole_file import whole_file
+
+log = logging.getLogger(__name__)
 
 _JOURNAL = "chunks.jsonl"
 
@@ -68,8 +72,9 @@ class Preparation:
     """Writes a prepared set: `<root>/<song>/<chunk>/` with mixture, uniform mixture and stems, and an index.
 
     Every file is read back as the samples that were cut, to the bit. A song that can't be prepared stands in the
-    index with the reason, and the others are done. What an earlier run has done is not done again; the index comes
-    out the same, however often the work was broken off and in however many processes it was done.
+    index with the reason, and the others are done. What an earlier run has done is not done again, unless the song's
+    files have changed since; the index comes out the same, however often the work was broken off and in however many
+    processes it was done.
 
     Args:
         dataset: The songs.
@@ -100,10 +105,11 @@ class Preparation:
             MdxError: If the folder holds something else, or was prepared with other settings.
         """
         songs = self._songs()
-        begun = self._begin()
-        done = {name: song for name, song in begun.songs().items() if song.whole(self.root)}
         folders = safe_names(song.name for song in songs)
-        tasks = [_Task(song, self.root, folders[song.name], self.cutting) for song in songs if song.name not in done]
+        every = [_Task(song, self.root, folders[song.name], self.cutting, song.stamp) for song in songs]
+        begun = self._without_changed(self._begin(), every)
+        done = {name: song for name, song in begun.songs().items() if song.whole(self.root)}
+        tasks = [task for task in every if task.song.name not in done]
         with tqdm(total=len(songs), initial=len(songs) - len(tasks), desc="Preparing", unit="song") as progress:
             for prepared in _results(tasks, self.workers):
                 done[prepared.song] = prepared
@@ -145,6 +151,21 @@ class Preparation:
         index.write(self.root)
         return index
 
+    def _without_changed(self, index: Index, tasks: Sequence["_Task"]) -> Index:
+        """The index without the songs whose files have changed; what was written of these is deleted."""
+        before = index.songs()
+        changed = set()
+        for task in tasks:
+            name = task.song.name
+            if (name in before and before[name].stamp != task.stamp) or task.journal.outdated:
+                log.warning("%s: its files have changed since it was prepared; it is prepared again", name)
+                task.forget()
+                changed.add(name)
+        if changed & set(before):
+            index = replace(index, finished=False, chunks=[kept for kept in index.chunks if kept.song not in changed])
+            index.write(self.root)
+        return index
+
 
 class _Task(NamedTuple):
     """A song to prepare; may be called in a process of its own."""
@@ -153,10 +174,11 @@ class _Task(NamedTuple):
     root: Path
     folder: str
     cutting: Cutting
+    stamp: str
 
     @property
     def journal(self) -> SongJournal:
-        return SongJournal(self.root / self.folder / _JOURNAL, self.song.name)
+        return SongJournal(self.root / self.folder / _JOURNAL, self.song.name, self.stamp)
 
     def __call__(self) -> PreparedSong:
         """What became of the song; its faults are an answer, not an error."""
@@ -165,6 +187,12 @@ class _Task(NamedTuple):
             return ended if ended is not None and ended.whole(self.root) else self._prepare()
         except (MdxError, OSError, soundfile.SoundFileError) as error:
             return PreparedSong(self.song.name, [], fault=str(error))
+
+    def forget(self) -> None:
+        """Remove the folders of chunks that were written of the song, with what a kill may have left in them."""
+        for folder in (self.root / self.folder).glob("[0-9]*"):
+            shutil.rmtree(folder)
+        self.journal.path.unlink(missing_ok=True)
 
     def _prepare(self) -> PreparedSong:
         song, cutting = self.song, self.cutting
@@ -177,6 +205,7 @@ class _Task(NamedTuple):
         if length == 0:
             raise MdxError(f"{song.place}: --chunk {cutting.chunk} is less than a sample")
         (self.root / self.folder).mkdir(exist_ok=True)
+        self.journal.begin()
         before = self.journal.chunks()
         chunks = []
         for place in places(song, start, loaded.mixture.shape[-1], length, cutting.all_chunks, rate):
@@ -187,7 +216,7 @@ class _Task(NamedTuple):
             chunks.append(chunk)
         differing = differences(song, read)
         self.journal.end(differing)
-        return PreparedSong(song.name, chunks, differing)
+        return PreparedSong(song.name, chunks, differing, self.stamp)
 
     def _store(self, place: Place, loaded: LoadedSong, read: Headers) -> StoredChunk:
         song, rate = self.song, loaded.sample_rate
@@ -205,8 +234,8 @@ class _Task(NamedTuple):
             path = folder / f"{name}{storage.suffix}"
             with whole_file(path) as temporary:
                 storage.write(temporary, waveform, rate)
-                checksum = sha256(temporary)
-            return StoredFile(path.relative_to(self.root).as_posix(), storage.encoding, checksum)
+                found = checksum(temporary)
+            return StoredFile(path.relative_to(self.root).as_posix(), storage.encoding, found)
 
         sources = [song.stems[name] for name in stems]
         return StoredChunk(

@@ -93,12 +93,14 @@ class PreparedSong:
         song: Its name.
         chunks: Its chunks.
         differences: In what its files differ from each other, one sentence each.
+        stamp: What its files were (see `Song.stamp`).
         fault: Why it could not be prepared.
     """
 
     song: str
     chunks: list[StoredChunk]
     differences: list[str] = field(default_factory=list)
+    stamp: str = ""
     fault: str | None = None
 
     def whole(self, root: Path) -> bool:
@@ -116,6 +118,7 @@ class Index:
         chunks: The chunks of the songs that are done, in the order of the data set.
         differences: By the name of the song, in what its files differ from each other, one sentence each.
         failed: By the name of the song, why it could not be prepared.
+        stamps: By the name of the song, what its files were (see `Song.stamp`).
     """
 
     settings: dict[str, Any]
@@ -123,6 +126,7 @@ class Index:
     chunks: list[StoredChunk] = field(default_factory=list)
     differences: dict[str, list[str]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    stamps: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: dict[str, Any], songs: Sequence[PreparedSong]) -> "Index":
@@ -133,6 +137,7 @@ class Index:
             chunks=[chunk for song in songs for chunk in song.chunks],
             differences={song.song: song.differences for song in songs if song.differences},
             failed={song.song: song.fault for song in songs if song.fault is not None},
+            stamps={song.song: song.stamp for song in songs if song.fault is None},
         )
 
     def songs(self) -> dict[str, PreparedSong]:
@@ -140,7 +145,10 @@ class Index:
         chunks: dict[str, list[StoredChunk]] = {}
         for chunk in self.chunks:
             chunks.setdefault(chunk.song, []).append(chunk)
-        return {name: PreparedSong(name, of_song, self.differences.get(name, [])) for name, of_song in chunks.items()}
+        return {
+            name: PreparedSong(name, of_song, self.differences.get(name, []), self.stamps.get(name, ""))
+            for name, of_song in chunks.items()
+        }
 
     def write(self, root: Path) -> None:
         """Write it into the set's folder, at one stroke."""

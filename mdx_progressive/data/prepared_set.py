@@ -1,11 +1,11 @@
 """Songs that `prepare` has cut already."""
 
 import logging
-from hashlib import file_digest
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from mdx_progressive.checksums import checksum
 from mdx_progressive.data.audio import AudioStream
 from mdx_progressive.data.prepared_index import Index, StoredChunk, StoredFile
 from mdx_progressive.data.song_set import SongSet
@@ -54,13 +54,7 @@ class PreparedSet(SongSet):
         missing = [file.file for file in stored.files if not (self.root / file.file).is_file()]
         if missing:
             return f"{self.root}: {', '.join(missing)} missing; the same `mdx-progressive prepare` again writes them"
-        changed = [file.file for file in stored.files if sha256(self.root / file.file) != file.sha256]
+        changed = [file.file for file in stored.files if checksum(self.root / file.file) != file.sha256]
         if changed:
             return f"{self.root}: {', '.join(changed)} changed since `prepare`; delete them and run it again"
         return None
-
-
-def sha256(path: Path) -> str:
-    """Checksum of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()

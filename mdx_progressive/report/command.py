@@ -48,7 +48,7 @@ def report(args: Sequence[str]) -> None:
         MdxError: If the run has no results, lacks the metric, or its sound is damaged.
     """
     wanted = parser().parse_args(args)
-    findings = Findings(read_run(wanted.run), wanted.metric)
+    findings = Findings(read_run(wanted.run, wanted.metric))
     out: Path = wanted.out or findings.run.folder / "report.html"
     if not out.parent.is_dir():
         raise MdxError(f"--out {out}: there is no folder {out.parent}")

@@ -40,30 +40,29 @@ class Findings:
 
     Args:
         run: The run.
-        metric: Name of the metric.
 
     Raises:
-        MdxError: If the run has no such metric, or its summary does not name its methods.
+        MdxError: If the run's summary does not name its methods, or the table lacks the first.
     """
 
-    def __init__(self, run: Run, metric: str) -> None:
+    def __init__(self, run: Run) -> None:
         self.run = run
-        self.metric = metric
+        self.metric = run.metric
         try:
             names: list[str] = list(run.facts["methods"])
             self.floor, *others = names
         except (KeyError, TypeError, ValueError) as error:
             raise MdxError(f"{run.folder / 'summary.json'} does not name the methods of the run") from error
         try:
-            self.scale = run.scale(metric)
-            self.differences = differences(run.rows, metric, self.floor, self.scale.lower_is_better)
+            self.scale = run.scale
+            self.differences = differences(run.rows, run.metric, self.floor, self.scale.lower_is_better)
         except MdxError as error:
             raise MdxError(f"{run.path}: {error}") from error
         # `test` runs the oracle right after the plain pass; other methods that are told the truth come later.
         self.ceiling = others[0] if others and others[0] in run.bounds else None
         self.methods = [name for name in others if name not in run.bounds]
         self.told = [name for name in others if name in run.bounds and name != self.ceiling]
-        rows = run.rows[run.rows["metric"] == metric]
+        rows = run.rows
         self.means = curves(by_song(rows))
         self.paces = paces(run.timings)
         self.songs: list[str] = rows["song"].unique().tolist()

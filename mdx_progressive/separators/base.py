@@ -3,13 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import cached_property, partial
+from importlib.resources.abc import Traversable
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from mdx_progressive.blocks import Reach
+from mdx_progressive.checksums import checksum
 from mdx_progressive.errors import MdxError
 from mdx_progressive.passes import Passes
 from mdx_progressive.separators.fit import BatchFit
@@ -48,6 +50,8 @@ class Separator(nn.Module, ABC):
     """Licence of the weights."""
     musdb_test: bool | None = None
     """Whether it was trained on the test set of MUSDB18; None where that is not known."""
+    files: Sequence[Traversable] = ()
+    """What its weights were loaded from, and what describes them."""
     batch_size: int | None = None
     """Segments a forward pass; None to let `BatchFit` find it."""
 
@@ -68,6 +72,11 @@ class Separator(nn.Module, ABC):
         for known in self.published:
             if known.name == name:
                 self.licence, self.musdb_test = known.licence, known.musdb_test
+
+    @cached_property
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 of each of its files, by name: which weights a run was made with."""
+        return {file.name: checksum(file) for file in self.files}
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile the networks in place with `torch.compile`, at its next forward pass; the weights stay as they are.

@@ -62,12 +62,12 @@ class DemucsSeparator(SegmentedSeparator):
     ) -> None:
         super().__init__()
         if weights is None:
-            bag = load_hub(name)
+            bag, self.files = load_hub(name)
             self._state_facts(name)
         elif Path(weights).is_dir():
-            bag = load_folder(Path(weights), name)
+            bag, self.files = load_folder(Path(weights), name)
         else:
-            bag = load_file(Path(weights))
+            bag, self.files = load_file(Path(weights))
         for network in bag.models:
             branches = ("", "t") if hasattr(network, "tencoder") else ("",)
             keep_ends_precise(

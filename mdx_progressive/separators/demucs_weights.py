@@ -1,6 +1,5 @@
 """Weights of Demucs networks: from the hub, a file or a folder, and nothing but Demucs networks."""
 
-import hashlib
 import inspect
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +17,7 @@ from demucs.htdemucs import HTDemucs
 from demucs.states import set_state
 from safetensors import safe_open
 
+from mdx_progressive.checksums import checksum
 from mdx_progressive.errors import MdxError
 from mdx_progressive.separators.descriptions import check_signal, check_sources, read_yaml
 from mdx_progressive.separators.quantised import check_quantised
@@ -42,7 +42,14 @@ _NEEDS_DIFFQ = 'its weights are quantised, which needs diffq: pip install "mdx_p
 _SUFFIXES = (".safetensors", ".th")
 
 
-def load_hub(name: str) -> BagOfModels:
+class Loaded(NamedTuple):
+    """A bag of networks, and the files that it came from."""
+
+    bag: BagOfModels
+    files: list[Path]
+
+
+def load_hub(name: str) -> Loaded:
     """Load a named model from the Hugging Face hub or its cache.
 
     Raises:
@@ -66,16 +73,16 @@ def load_hub(name: str) -> BagOfModels:
     return _load_bag(fetch(f"{short}.yaml"), lambda signature: fetch(f"{signature}.safetensors"))
 
 
-def load_file(path: Path) -> BagOfModels:
+def load_file(path: Path) -> Loaded:
     """Load a single network from a `.safetensors` or `.th` file.
 
     Raises:
         MdxError: If the file is missing, broken, or holds something other than a Demucs network.
     """
-    return BagOfModels([_load_network(path)])
+    return Loaded(BagOfModels([_load_network(path)]), [path])
 
 
-def load_folder(folder: Path, name: str) -> BagOfModels:
+def load_folder(folder: Path, name: str) -> Loaded:
     """Load the bag `name`, the only bag, or the only network of a folder, laid out as for `demucs --repo`.
 
     Raises:
@@ -101,14 +108,15 @@ def load_folder(folder: Path, name: str) -> BagOfModels:
     )
 
 
-def _load_bag(path: Path, find: Callable[[str], Path]) -> BagOfModels:
+def _load_bag(path: Path, find: Callable[[str], Path]) -> Loaded:
     description = read_yaml(path, _BAG)
     names = description.get("models") if isinstance(description, dict) else None
     if not isinstance(names, list) or not names or not all(isinstance(name, str | int) for name in names):
         raise MdxError(f"{path}: not the {_BAG}, it has no list of their names under models")
     if unknown := set(description) - {"models", "weights", "segment"}:
         raise MdxError(f"{path}: not the {_BAG}, which has the keys models, weights and segment, not {_told(unknown)}")
-    networks = [_load_network(find(str(name))) for name in names]
+    files = [find(str(name)) for name in names]
+    networks = [_load_network(file) for file in files]
     first, segment = networks[0], description.get("segment")
     if segment is not None:
         check_signal(path, first.samplerate, first.audio_channels, segment)
@@ -125,7 +133,8 @@ def _load_bag(path: Path, find: Callable[[str], Path]) -> BagOfModels:
             )
     if not all(any(shares) for shares in zip(*rows, strict=True)):
         raise MdxError(f"{path}: weights must leave each source to one of the networks at least")
-    return BagOfModels(networks, [[float(value) for value in row] for row in rows], segment)
+    bag = BagOfModels(networks, [[float(value) for value in row] for row in rows], segment)
+    return Loaded(bag, [path, *files])
 
 
 def _is_share(value: Any) -> bool:
@@ -230,7 +239,6 @@ def _check_signature(path: Path) -> None:
     """Demucs's own `.th` files carry the first digits of their SHA-256 in the name: `signature-digits.th`."""
     signature, _, digits = path.stem.rpartition("-")
     if signature and len(digits) == 8 and all(digit in "0123456789abcdef" for digit in digits):
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = checksum(path)
         if not found.startswith(digits):
             raise MdxError(f"{path}: damaged or altered, its SHA-256 begins with {found[:8]} and not with {digits}")

@@ -4,6 +4,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import partial
+from glob import escape
 from pathlib import Path
 from typing import Any, Self
 
@@ -67,6 +68,7 @@ class ExportedSeparator(SegmentedSeparator):
                 raise MdxError(f"{name} must be above 0, not {value}")
         loaded = _load(Path(program), len(sources), channels)
         self.networks = nn.ModuleList([loaded])
+        self.files = loaded.files
         self.sources = list(sources)
         self.sample_rate = sample_rate
         self.channels = channels
@@ -125,6 +127,11 @@ class _Program(nn.Module, ABC):
         self.path = path
         self.sources = sources
         self.channels = channels
+
+    @property
+    def files(self) -> list[Path]:
+        """All that it consists of."""
+        return [self.path]
 
     def _state(self, shapes: list[tuple[int | None, ...]]) -> None:
         """Check the shapes of the inputs that the program tells, None for a length that it leaves open."""
@@ -228,6 +235,11 @@ class _Onnx(_Program):
             if given.type != "tensor(float)":
                 raise MdxError(f"{path}: expected an input of the type tensor(float), found {given.type}")
         self._state([tuple(size if isinstance(size, int) else None for size in given.shape) for given in inputs])
+
+    @property
+    def files(self) -> list[Path]:
+        # Large weights lie beside the program: PyTorch calls that file model.onnx.data, others model.onnx_data.
+        return sorted(self.path.parent.glob(f"{escape(self.path.name)}*"))
 
     def _run(self, inputs: Tensor) -> Any:
         session = self._session(inputs.device)

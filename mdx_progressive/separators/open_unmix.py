@@ -119,10 +119,10 @@ class OpenUnmixSeparator(Separator):
             raise MdxError(f"Open-Unmix has no model of the name {name!r}, but {', '.join(_DOWNLOADS)}")
         _import()  # Before anything is downloaded for it.
         if weights is None:
-            networks, transform = _download(name), _DOWNLOADS[name].transform
+            networks, transform, self.files = _download(name)
             self._state_facts(name)
         else:
-            networks, transform = _load(Path(weights), name)
+            networks, transform, self.files = _load(Path(weights), name)
         self.transform = transform
         self.networks = nn.ModuleList(networks.values())
         self.sources = [*networks, _RESIDUAL] if residual else list(networks)
@@ -258,6 +258,14 @@ class OpenUnmixSeparator(Separator):
         return waveforms.reshape(*spectra.shape[:2], length)
 
 
+class _Loaded(NamedTuple):
+    """The network of each source, the transform that they share, and the files that they came from."""
+
+    networks: "dict[str, OpenUnmix]"
+    transform: _Transform
+    files: list[Path]
+
+
 def _import() -> "type[OpenUnmix]":
     import_torchaudio()
     try:
@@ -268,8 +276,8 @@ def _import() -> "type[OpenUnmix]":
     return kind
 
 
-def _download(name: str) -> "dict[str, OpenUnmix]":
-    """The network of each source, out of the cache of `torch.hub` or from Zenodo."""
+def _download(name: str) -> _Loaded:
+    """Out of the cache of `torch.hub` or from Zenodo."""
     folder, files, transform = _DOWNLOADS[name]
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     networks = {}
@@ -279,11 +287,11 @@ def _download(name: str) -> "dict[str, OpenUnmix]":
         download = partial(torch.hub.download_url_to_file, folder + file, str(path), digits and digits[1])
         with cached(path, download, f"the weights of {name!r}", "FOLDER"):
             networks[source] = _network(load_state(path, _KIND), transform, path)
-    return networks
+    return _Loaded(networks, transform, [cache / file for file in files.values()])
 
 
-def _load(path: Path, name: str) -> "tuple[dict[str, OpenUnmix], _Transform]":
-    """The network of each source out of a folder or a file, and the transform that they share."""
+def _load(path: Path, name: str) -> _Loaded:
+    """Out of a folder or a file."""
     folder, files = (path, sorted(path.glob("*.pth"))) if path.is_dir() else (path.parent, [path])
     if not files:
         raise MdxError(f"{path}: no .pth file in this folder ({_KIND}, SOURCE.pth)")
@@ -294,13 +302,14 @@ def _load(path: Path, name: str) -> "tuple[dict[str, OpenUnmix], _Transform]":
             raise MdxError(f"{folder}: both {named[source].name} and {file.name} are weights for {source}")
         named[source] = file
     described = folder / "separator.json"
-    transform = _described(described) if described.is_file() else _DOWNLOADS[name].transform
+    own = described.is_file()
+    transform = _described(described) if own else _DOWNLOADS[name].transform
     order = [*_DOWNLOADS[name].files, *named]
     networks = {
         source: _network(load_state(named[source], _KIND), transform, named[source])
         for source in sorted(named, key=order.index)
     }
-    return networks, transform
+    return _Loaded(networks, transform, [*files, *([described] if own else [])])
 
 
 def _described(path: Path) -> _Transform:

@@ -52,6 +52,7 @@ class RoFormerSeparator(Separator):
         self.chunk = _chunk(described, segment)
         self.num_overlap = _num_overlap(described, self.chunk, num_overlap)
         self.networks = nn.ModuleList([load_network(described, Path(weights))])
+        self.files = [described.path, Path(weights)]
         self.sources = described.sources
         self.sample_rate = described.sample_rate
         self.channels = described.channels

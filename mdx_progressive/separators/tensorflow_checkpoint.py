@@ -53,6 +53,11 @@ class TensorFlowCheckpoint:
         """A file with values; most checkpoints have a single one."""
         return self._prefix.with_name(f"{self._prefix.name}.data-{shard:05d}-of-{self._shards:05d}")
 
+    @property
+    def files(self) -> list[Path]:
+        """All that it consists of."""
+        return [self.index, *map(self.data, range(self._shards))]
+
     def read(self, name: str) -> Tensor:
         """The value of a variable.
 

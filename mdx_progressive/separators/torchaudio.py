@@ -64,7 +64,9 @@ class TorchaudioSeparator(SegmentedSeparator):
                 _fill(network, path)
             self._state_facts(name)
         else:
-            _fill(network, Path(weights))
+            path = Path(weights)
+            _fill(network, path)
+        self.files = [path]
         keep_ends_precise((network.freq_encoder, network.time_encoder), (network.freq_decoder, network.time_decoder))
         self.networks = nn.ModuleList([network])
         self.sources = list(network.sources)

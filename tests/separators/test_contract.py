@@ -1,6 +1,7 @@
 """The contract that every family of separators keeps."""
 
 import copy
+import hashlib
 
 import pytest
 import torch
@@ -94,6 +95,11 @@ def test_each_target_can_have_a_mixture_of_its_own(separator: Separator) -> None
         for number, target in enumerate(targets):
             alone = separator(mixtures[item, number][None], [target])[0, 0]
             torch.testing.assert_close(estimates[item, number], alone, rtol=0, atol=1e-5)
+
+
+def test_the_checksums_of_its_files_tell_which_weights_it_has(separator: Separator) -> None:
+    assert separator.files
+    assert separator.checksums == {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in separator.files}
 
 
 def test_nothing_changes(separator: Separator) -> None:

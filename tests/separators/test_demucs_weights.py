@@ -240,6 +240,7 @@ def test_a_folder_with_one_network_or_one_bag_is_enough_and_with_more_the_name_c
     separator = DemucsSeparator(weights=tmp_path)
     assert len(separator.networks) == 2
     assert separator.segments == [0.5, 0.5]
+    assert set(separator.checksums) == {"one.yaml", "net.safetensors", "other.th"}
 
     (tmp_path / "two.yaml").write_text("models: [other]\n")
     with pytest.raises(MdxError, match="2 bags"):

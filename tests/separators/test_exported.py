@@ -3,9 +3,11 @@
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 from demucs.htdemucs import HTDemucs
@@ -37,6 +39,16 @@ def in_pieces(network: Callable[[Tensor], Tensor], mixture: Tensor) -> Tensor:
 
 
 class TestExported:
+    def test_weights_beside_an_onnx_program_are_among_its_files(self, tmp_path: Path) -> None:
+        inside = onnx_file(tmp_path / "inside.onnx", Waves())
+        beside = partial(onnx.save, save_as_external_data=True, location="beside.onnx.data", size_threshold=0)
+        beside(onnx.load(inside), tmp_path / "beside.onnx")
+
+        found = separator(tmp_path / "beside.onnx")
+
+        assert set(found.checksums) == {"beside.onnx", "beside.onnx.data"}
+        torch.testing.assert_close(found(noise(0.25)[None]), separator(inside)(noise(0.25)[None]))
+
     @each_format
     @pytest.mark.parametrize("samples", [300, SEGMENT, 3 * SEGMENT, 3 * SEGMENT + 777])
     def test_equals_the_program_on_each_segment(self, tmp_path: Path, kind: str, samples: int) -> None:
