@@ -70,7 +70,8 @@ class EventLog(Callback):
         assert isinstance(pl_module, ProgressiveDemixing)
         self._early = None  # What one process tells before, all know.
         self._pace = Pace(datamodule.share(), pl_module.separator.sample_rate, pl_module.separator.fade)
-        pl_module.watchers.append(self._count)
+        if self._count not in pl_module.watchers:
+            pl_module.watchers.append(self._count)
 
     def on_predict_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
