@@ -76,11 +76,12 @@ def read_metric(path: Path, metric: str) -> pd.DataFrame:
     """
     found: list[pd.DataFrame] = []
     there: dict[str, None] = {}
-    for piece in pd.read_csv(path, chunksize=_PIECE, **_FORM):
-        if missing := [column for column in COLUMNS if column not in piece.columns]:
-            raise ValueError(f"it has no column {', '.join(missing)}")
-        there |= dict.fromkeys(piece["metric"].unique())
-        found.append(piece[piece["metric"] == metric])
+    with pd.read_csv(path, chunksize=_PIECE, **_FORM) as pieces:
+        for piece in pieces:
+            if missing := [column for column in COLUMNS if column not in piece.columns]:
+                raise ValueError(f"it has no column {', '.join(missing)}")
+            there |= dict.fromkeys(piece["metric"].unique())
+            found.append(piece[piece["metric"] == metric])
     if metric not in there:
         raise MdxError(f"{path}: there is no metric {metric} in the results, only {', '.join(there)}")
     return pd.concat(found)
@@ -89,10 +90,11 @@ def read_metric(path: Path, metric: str) -> pd.DataFrame:
 def read_songs(path: Path) -> Iterator[pd.DataFrame]:
     """The rows of one song after the other, which stand together in the table of a run; one song is in memory."""
     begun: list[pd.DataFrame] = []
-    for piece in pd.read_csv(path, chunksize=_PIECE, **_FORM):
-        songs = [rows for _, rows in pd.concat([*begun, piece]).groupby("song", sort=False)]
-        yield from songs[:-1]
-        begun = songs[-1:]
+    with pd.read_csv(path, chunksize=_PIECE, **_FORM) as pieces:
+        for piece in pieces:
+            songs = [rows for _, rows in pd.concat([*begun, piece]).groupby("song", sort=False)]
+            yield from songs[:-1]
+            begun = songs[-1:]
     yield from begun
 
 

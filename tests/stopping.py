@@ -40,6 +40,7 @@ def stopped(
 
 
 def _run(arguments: Sequence[str], how: signal.Signals | None, rank: int, chunks: int) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell has it ignored by what it starts with `&`.
     torch.set_num_threads(1)  # On a busy machine threads that wait for each other cost minutes.
     place: type = Parts if arguments[0] == "predict" else Journal
     name = "put" if arguments[0] == "predict" else "append"
