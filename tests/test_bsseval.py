@@ -1,10 +1,12 @@
 """BSSEval v4 against museval's own, and the rule for silence."""
 
 import importlib.util
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from torch import Tensor
 
@@ -12,6 +14,7 @@ from mdx_progressive.errors import MdxError
 from mdx_progressive.metrics import Known, silent
 from mdx_progressive.metrics.bsseval import RATIOS, BssEval
 from mdx_progressive.separators import SpleeterSeparator
+from tests.conftest import SOURCES
 
 RATE = 1000
 TAPS = 24
@@ -101,10 +104,23 @@ def test_a_mono_source_in_two_channels_equals_museval(museval: ModuleType) -> No
 
 
 def test_real_estimates_equal_museval(museval: ModuleType, clip: dict[str, Tensor]) -> None:
+    assert_real_estimates_equal(museval, clip, clip["mixture"])
+
+
+@pytest.mark.parametrize("name", ["maxton_anang", "positionalsound_band"])
+def test_real_estimates_of_other_songs_equal_museval(museval: ModuleType, shared_songs: Path, name: str) -> None:
+    files = {stem: shared_songs / name / f"{stem}.flac" for stem in SOURCES}
+    excerpt = {"start": 8 * 44100, "frames": 3 * 44100, "dtype": "float32"}
+    stems = {stem: torch.from_numpy(soundfile.read(path, **excerpt)[0].T.copy()) for stem, path in files.items()}
+
+    assert_real_estimates_equal(museval, stems, torch.stack(list(stems.values())).sum(dim=0))
+
+
+def assert_real_estimates_equal(museval: ModuleType, stems: dict[str, Tensor], mixture: Tensor) -> None:
     """Two sources in stereo with the full length of the filters."""
-    accompaniment = clip["drums"] + clip["bass"] + clip["other"]
-    references = torch.stack([clip["vocals"], accompaniment])[..., : 3 * 44100]
-    estimates = SpleeterSeparator()(clip["mixture"][None, :, : 3 * 44100])[0]
+    accompaniment = stems["drums"] + stems["bass"] + stems["other"]
+    references = torch.stack([stems["vocals"], accompaniment])[..., : 3 * 44100]
+    estimates = SpleeterSeparator()(mixture[None, :, : 3 * 44100])[0]
 
     expected = theirs(museval, references, estimates, 44100, 512)
 
