@@ -35,7 +35,7 @@ class Repetition(Correction):
         K = C (C + C' + diag n)^-1,    x <- x + K (z - x),    C <- C - K C
 
     Errors of sources that a network confuses are of opposite sign in `C`: so a loop that gets clearer takes out of the
-    vocals what is its own. Needs a step with more than one view.
+    vocals what is its own. Needs a step with more than one view; without one nothing changes.
 
     Args:
         strength: Weight of the covariance of the passes, 0 or more: their errors have more in common than between them.
@@ -69,6 +69,8 @@ class Repetition(Correction):
         self.bands = bands
 
     def __call__(self, passes: Passes, path: Path, estimates: Tensor) -> Tensor:
+        if all(len(of_step) == 1 for of_step in path.passes):
+            return estimates
         found = [self.lags_of(of_chunk, passes.sample_rate) for of_chunk in estimates]
         if not any(found):
             return estimates

@@ -63,6 +63,14 @@ def test_passes_that_agree_are_left_alone() -> None:
     torch.testing.assert_close(refined, estimates, atol=1e-6, rtol=0)
 
 
+def test_a_step_of_one_view_tells_nothing_of_errors() -> None:
+    estimates = looped_and_free()
+
+    refined, mean = refine(Repetition(), [estimates])
+
+    assert refined is mean
+
+
 def test_music_that_does_not_repeat_stays_as_it_is() -> None:
     estimates = torch.stack([noise(1), noise(2)]).unsqueeze(0)
 
