@@ -13,7 +13,15 @@ from torch.nn.functional import avg_pool2d
 from mdx_progressive.errors import MdxError
 from mdx_progressive.passes import Passes
 from mdx_progressive.progressive import Path
-from mdx_progressive.spectra import bands_of_bins, deviations, products, spectra_of, stretches_of, waveforms_of
+from mdx_progressive.spectra import (
+    bands_of_bins,
+    channels_apart,
+    deviations,
+    mixed,
+    products,
+    spectra_of,
+    waveforms_of,
+)
 from mdx_progressive.torchaudio_import import import_torchaudio
 
 _SMALL = 1e-10
@@ -147,20 +155,17 @@ class CovarianceShrinkage(Correction):
         self.strength, self.bands = strength, bands
 
     def __call__(self, passes: Passes, path: Path, estimates: Tensor) -> Tensor:
-        spectra = _channels_apart(spectra_of(estimates))
+        spectra = channels_apart(spectra_of(estimates))
         band = bands_of_bins(self.bands).to(spectra.device)
         signal = products(spectra, spectra, band)
         noise = torch.zeros_like(signal)
-        for deviation in map(_channels_apart, deviations(path.passes)):
+        for deviation in map(channels_apart, deviations(path.passes)):
             noise += products(deviation, deviation, band)
         energy = signal.diagonal(dim1=-2, dim2=-1)
         signal = signal + torch.diag_embed(1e-3 * energy + _SMALL)  # never singular, even where sources are silent
-        kept: Tensor = torch.linalg.solve(signal + self.strength * noise, signal, left=False)[:, band]
-        change = kept - torch.eye(kept.shape[-1], device=kept.device)
-        change = change.to(spectra.dtype)
-        for stretch in stretches_of(spectra):
-            stretch.copy_(torch.einsum("bfst,btcfn->bscfn", change, stretch))
-        return estimates + waveforms_of(spectra, estimates.shape[-1]).view(estimates.shape)
+        kept: Tensor = torch.linalg.solve(signal + self.strength * noise, signal, left=False)
+        del spectra
+        return mixed(estimates, kept - torch.eye(kept.shape[-1], device=kept.device), band)
 
 
 class Stacking(Correction):
@@ -264,11 +269,6 @@ class Wiener(Correction):
             )
             filtered.append(torch.view_as_complex(found.movedim(-1, -2).contiguous()).permute(3, 2, 1, 0) * scale)
         return torch.lerp(estimates, waveforms_of(torch.stack(filtered), estimates.shape[-1]), self.strength)
-
-
-def _channels_apart(spectra: Tensor) -> Tensor:
-    """Spectra (batch, source, channel, bin, frame) with each channel a source of its own."""
-    return spectra.flatten(1, 2).unsqueeze(2)
 
 
 def _residual(passes: Passes, estimates: Tensor) -> Tensor:

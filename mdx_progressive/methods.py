@@ -103,8 +103,8 @@ class Progressive(Method):
             mixture.
         views: The views of its input that each step takes; by default one, the input as it is.
         combine: How the passes so far become the estimate that is handed out and blended in; by default the last.
-        corrections: What is done to the estimate of the last step, one after the other.
-        every_step: Whether it is done at every step, so that corrected estimates are blended in.
+        each_step: What is done to the estimates of each step, one after the other, before they are blended in.
+        corrections: What is done, after that, to the estimates of the last step.
         name: Name in tables, charts and files; by default the schedule's.
 
     Raises:
@@ -118,8 +118,8 @@ class Progressive(Method):
         sampler: Sampler | None = None,
         views: Views | None = None,
         combine: Combination | None = None,
+        each_step: Sequence[Correction] | None = None,
         corrections: Sequence[Correction] | None = None,
-        every_step: bool = False,
         name: str | None = None,
     ) -> None:
         super().__init__(name or _name_of(schedule))
@@ -129,8 +129,9 @@ class Progressive(Method):
         self.sampler = sampler or FromMixture()
         self.views = views or OneView()
         self.combine = combine or Last()
-        self.corrections, self.every_step = list(corrections or []), every_step
-        self.needs_others = self.sampler.needs_others or any(each.needs_others for each in self.corrections)
+        self.each_step, self.corrections = list(each_step or []), list(corrections or [])
+        every = [*self.each_step, *self.corrections]
+        self.needs_others = self.sampler.needs_others or any(each.needs_others for each in every)
 
     @property
     def steps(self) -> int:
@@ -139,9 +140,8 @@ class Progressive(Method):
     @property
     def passes(self) -> int:
         later = sum(len(self.views.at(step)) for step in range(1, self.steps + 1))
-        corrected = sum(each.passes for each in self.corrections)
-        times = self.steps + 1 if self.every_step else 1
-        return len(self.views.at(0)) + self.sampler.passes_a_view * later + times * corrected
+        corrected = (self.steps + 1) * _passes(self.each_step) + _passes(self.corrections)
+        return len(self.views.at(0)) + self.sampler.passes_a_view * later + corrected
 
     def start(self, passes: Passes, first: Tensor) -> Path:
         """The passes over the mixture itself, of which the plain one is made already."""
@@ -149,20 +149,15 @@ class Progressive(Method):
         _, *further = self.views.at(0)
         mixture = passes.mixture.unsqueeze(1)
         passes_over = torch.cat([plain, passes.over(mixture, further)]) if further else plain
-        return Path(passes_over, self.combine, partial(self._corrected, passes) if self.every_step else None)
+        return Path(passes_over, self.combine, partial(_corrected, self.each_step, passes))
 
     def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
         path = self.start(passes, first)
         of_sources = [self.schedule.weights(self.steps, source) for source in passes.sources]
         weights = torch.stack(of_sources, dim=1)
         for step in self.sampler.run(passes, path, weights, self.views, references):
-            last = step.step == self.steps and not self.every_step
-            yield step._replace(estimates=self._corrected(passes, path, step.estimates)) if last else step
-
-    def _corrected(self, passes: Passes, path: Path, estimates: Tensor) -> Tensor:
-        for correct in self.corrections:
-            estimates = correct(passes, path, estimates)
-        return estimates
+            last = self.corrections if step.step == self.steps else []
+            yield step._replace(estimates=_corrected(last, passes, path, step.estimates))
 
     def over(self, schedule: Schedule, name: str) -> "Progressive":
         """The same method over another schedule, in as many steps.
@@ -207,6 +202,16 @@ def over_all_schedules(method: Method) -> list[Progressive]:
     others = [each for each in formulas(own.maximum) if type(each) is not type(own)]
     prefix = "" if method.name == _name_of(own) else f"{method.name}-"
     return [method.over(each, prefix + _name_of(each)) for each in others]
+
+
+def _corrected(corrections: Sequence[Correction], passes: Passes, path: Path, estimates: Tensor) -> Tensor:
+    for correct in corrections:
+        estimates = correct(passes, path, estimates)
+    return estimates
+
+
+def _passes(corrections: Sequence[Correction]) -> int:
+    return sum(each.passes for each in corrections)
 
 
 def _name_of(schedule: Schedule) -> str:

@@ -91,6 +91,38 @@ def products(left: Tensor, right: Tensor, band: Tensor) -> Tensor:
     return total
 
 
+def channels_apart(spectra: Tensor) -> Tensor:
+    """Spectra (batch, source, channel, bin, frame) with each channel a source of its own."""
+    return spectra.flatten(1, 2).unsqueeze(2)
+
+
+def mixed(signals: Tensor, change: Tensor, band: Tensor) -> Tensor:
+    """What becomes of signals whose channels are mixed anew in each band: `x + change x`.
+
+    Args:
+        signals: The signals of all sources.
+        change: For each band what every channel of every source gets of every other.
+        band: The band of each bin.
+
+    Shape:
+        - signals and the result: (batch, source, channel, time)
+        - change: (batch, band, source * channel, source * channel)
+        - band: (bin,)
+
+    Example:
+        >>> signals = torch.randn(1, 2, 1, 5000)
+        >>> exchange = torch.tensor([[0.0, 1.0], [1.0, 0.0]]) - torch.eye(2)
+        >>> exchanged = mixed(signals, exchange.expand(1, 4, 2, 2), bands_of_bins(4))
+        >>> torch.allclose(exchanged, signals.flip(1), atol=1e-5)
+        True
+    """
+    spectra = channels_apart(spectra_of(signals))
+    of_bins = change[:, band].to(spectra.dtype)
+    for stretch in stretches_of(spectra):
+        stretch.copy_(torch.einsum("bfst,btcfn->bscfn", of_bins, stretch))
+    return signals + waveforms_of(spectra, signals.shape[-1]).view(signals.shape)
+
+
 def stretches_of(spectra: Tensor) -> Sequence[Tensor]:
     """Spectra (..., bin, frame) in stretches of some frames, so that what is made of them meanwhile stays small."""
     return torch.split(spectra, _STRETCH, dim=-1)

@@ -32,7 +32,8 @@ class View:
         width: Gain of the side (left minus right), above 0; the middle stays.
         gain: Level at which the separator hears it, a factor above 0.
         slower: How many times slower, and lower, it is played: resampled to so many times the samples, 1 or more,
-            to the hundredth. Nothing is lost of it; a faster one would lose its highest octaves.
+            to the hundredth. Nothing is lost of it; a faster one would lose its highest octaves. A network that
+            knows tuned music only hears it as well a semitone lower (1.0595) as where it is, and worse in between.
 
     Raises:
         MdxError: If `shift` is negative, `width` or `gain` is not above 0, or `slower` is below 1.

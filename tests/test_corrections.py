@@ -20,6 +20,7 @@ from mdx_progressive.errors import MdxError
 from mdx_progressive.methods import Progressive
 from mdx_progressive.passes import Passes
 from mdx_progressive.progressive import Path
+from mdx_progressive.rehearsal import Rehearsal
 from mdx_progressive.repetition import Repetition
 from mdx_progressive.schedules import Constant, Linear
 from mdx_progressive.views import Rotation
@@ -34,6 +35,7 @@ EVERY = [
     Complement("accompaniment"),
     CovarianceShrinkage(),
     Repetition(),
+    Rehearsal(),
     ResidualSeparation(),
     CleanUp(),
     Wiener(),
@@ -226,9 +228,9 @@ def test_only_the_last_step_is_corrected_and_its_passes_are_counted(correction: 
         assert torch.equal(step.estimates, before.estimates)
 
 
-def test_corrected_estimates_are_blended_in_where_every_step_is_corrected() -> None:
+def test_estimates_that_are_corrected_at_each_step_are_blended_in() -> None:
     y, halving = loud(0)[:, 0], LinearSeparator(0.5, 0.5)
-    method = Progressive(Constant(0.5), 2, corrections=[CleanUp(strength=1.0)], every_step=True)
+    method = Progressive(Constant(0.5), 2, each_step=[CleanUp(strength=1.0)])
 
     steps, made = run(method, halving, y)
 
