@@ -349,6 +349,27 @@ class TestGoingOn:
         shutil.rmtree("to/two")
         self.assert_same_as_fresh(Path("to"), options)
 
+    def test_what_was_begun_of_a_song_that_is_gone_is_pruned_too(
+        self, songs: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(journal: SongJournal, chunk: StoredChunk) -> None:
+            add(journal, chunk)
+            if journal.song == "two":
+                raise KeyboardInterrupt
+
+        add = SongJournal.add
+        options = ("--data.root", songs, "--chunk", "1", "--all-chunks", "--to")
+        with monkeypatch.context() as patch:
+            patch.setattr(SongJournal, "add", interrupted)
+            assert prepare(*options, "to") == 130
+        assert {path.name for path in Path("to/two").iterdir()} == {"000", "chunks.jsonl"}
+        shutil.rmtree(songs / "two")
+
+        assert prepare(*options, "to", "--prune") == 0
+
+        self.assert_same_as_fresh(Path("to"), options)
+        assert not Path("to/two").exists()
+
     def test_a_song_that_comes_takes_no_file_of_one_that_is_gone(self, songs: Path) -> None:
         (songs / "two").rename(songs / "Song")
         assert prepare("--data.root", songs, "--to", "to") == 0
