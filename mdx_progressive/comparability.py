@@ -53,7 +53,10 @@ def _of_measurement(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "model": {"separator": model.get("separator")},
         "data": {key: value for key, value in data.items() if key not in _NO_SAY},
-        "trainer": {key: trainer.get(key) for key in ("precision", "limit_test_batches")},
+        "trainer": {
+            "precision": trainer.get("precision") or "32-true",
+            "limit_test_batches": trainer.get("limit_test_batches"),
+        },
     }
 
 

@@ -141,7 +141,7 @@ class TestTest:
         assert run("compare", folder, "other") == 0
         assert (
             f"Careful: other is not like {folder}: model.separator.bins 1024, not 64; data.chunk 2.5, not 1.5;"
-            " trainer.precision bf16-mixed, not null\n"
+            " trainer.precision bf16-mixed, not 32-true\n"
         ) in capsys.readouterr().out
 
 
