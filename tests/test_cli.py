@@ -519,6 +519,19 @@ class TestConfigsAndReadme:
         ):
             assert words in text
 
+    @pytest.mark.parametrize("command", ["test", "predict", "benchmark", "tune", "prepare", "separators", "schedules"])
+    def test_the_examples_of_a_commands_help_are_valid(
+        self, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        os.symlink(CONFIGS, tmp_path / "configs")
+        shutil.copy(CONFIGS / "schedule" / "cosine.yaml", "schedule.yaml")  # As `tune` writes it.
+        assert run(command, "--help") == 0
+        examples = re.findall("^  mdx-progressive (.*)$", capsys.readouterr().out, re.MULTILINE)
+
+        assert examples
+        for example in examples:
+            assert run(*shlex.split(example), "--print_config") == 0, example
+
     def test_every_command_of_the_readme_is_valid(self, tmp_path: Path) -> None:
         readme = (CONFIGS.parent / "README.md").read_text()
         commands = re.findall(

@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 from scipy.stats import wilcoxon
 
+from mdx_progressive.batch import Origin
 from mdx_progressive.cli import main
 from mdx_progressive.errors import MdxError
 from mdx_progressive.gains import CHOSEN, choice, differences, last_steps, summary
+from mdx_progressive.journal import Journal
 from mdx_progressive.results import Row, table, write_rows
 from mdx_progressive.timings import PLAIN, Timing, write_timings
 
@@ -368,3 +370,9 @@ class TestCommand:
         assert main(["compare", str(folder)]) == 1
 
         assert "did the run finish?" in capsys.readouterr().err
+        journal = Journal(folder)  # A run that was killed between its table and its summary has left it.
+        journal.total = 6
+        journal.append(Origin("easy", 0, 44100, 44100), "", rows()[:1], [])
+        journal.close()
+        assert main(["compare", str(folder)]) == 1
+        assert f"{folder}: the run has not ended, 1 of 6 chunks are measured; the same" in capsys.readouterr().err
