@@ -74,6 +74,35 @@ _SUMMARIES = {
     "benchmark": "Measure what the method costs on this machine, on the first chunk of the songs.",
     "tune": "Fit a part of the method on songs with known stems, and write it as YAML.",
 }
+_GUIDES = {
+    "test": """
+  mdx-progressive test -c configs/demo.yaml
+      on the built-in clip
+  mdx-progressive test -c configs/demo.yaml --data.root songs/ --trainer.logger.init_args.name songs
+      on your own songs: songs/<song>/vocals.wav, drums.wav, … and mixture.wav if there is one
+  mdx-progressive test -c configs/htdemucs.yaml --model.method configs/method/heun.yaml --data.root songs/ --dry-run
+      another separator and method; tells what it would take
+
+Results are in logs/<name>/version_<N>, for `compare` and `report`. A run that is stopped goes on where it stopped when
+the same command is started again. What is mostly changed is in the groups of model and data below.
+""",
+    "predict": """
+  mdx-progressive predict -c configs/demo.yaml --data.input song.mp3 --out separated/
+  mdx-progressive predict -c configs/htdemucs.yaml --model.method configs/method/recommended-htdemucs.yaml
+      with htdemucs, by its recommended method (and the input as above)
+  mdx-progressive predict -c configs/demo.yaml --data.input music/ --targets vocals --writer.format flac
+
+What exists is kept, so that the same command goes on where it was stopped. What is mostly changed is in the groups of
+model, data and writer below.
+""",
+    "benchmark": """
+  mdx-progressive benchmark -c configs/htdemucs.yaml --model.targets [vocals] --data.chunk 5
+""",
+    "tune": """
+  mdx-progressive tune -c configs/demo.yaml --data.root songs/ --to schedule.yaml
+  mdx-progressive predict -c configs/demo.yaml --model.method.schedule schedule.yaml --data.input song.mp3
+""",
+}
 
 
 class _Parser(OneLineErrors, LightningArgumentParser):
@@ -82,6 +111,9 @@ class _Parser(OneLineErrors, LightningArgumentParser):
 
 class ProgressiveCLI(LightningCLI):
     """`test`, `predict`, `benchmark` and `tune`; the separator tells the data its sample rate and sources."""
+
+    _goes_on = False
+    """Whether the logger has been given the folder of a run that broke off."""
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -147,7 +179,8 @@ class ProgressiveCLI(LightningCLI):
         if self.subcommand != "test" or not config.resume or getattr(rank_zero_only, "rank", 0) != 0:
             return
         version = unfinished_version(self._settings())
-        if version is not None:
+        self._goes_on = version is not None
+        if self._goes_on:
             config.trainer.logger.init_args.version = version
 
     def predict(self, **kwargs: Any) -> None:
@@ -169,6 +202,9 @@ class ProgressiveCLI(LightningCLI):
 
     def test(self, **kwargs: Any) -> None:
         """Measure; the table is printed by `ResultFiles`."""
+        if self._goes_on:
+            # The settings that are saved from here on are to be run again in a folder of their own.
+            self.config[str(self.subcommand)].trainer.logger.init_args.version = None
         if self._chosen.dry_run:
             plan_test(self.trainer, self.model, self.datamodule).tell(run_folder(self.trainer))
         else:
@@ -281,7 +317,14 @@ def _lightning(args: Sequence[str] | None) -> None:
             "prog": "mdx-progressive",
             "description": _DESCRIPTION,
             "formatter_class": HelpFormatter,
-            **{name: {"description": summary} for name, summary in _SUMMARIES.items()},
+            **{
+                name: {
+                    "description": f"{summary}\n{_GUIDES[name]}",
+                    "usage": f"mdx-progressive {name} -c CONFIG [options]",
+                    "formatter_class": HelpFormatter,
+                }
+                for name, summary in _SUMMARIES.items()
+            },
         },
         trainer_defaults={
             "logger": {

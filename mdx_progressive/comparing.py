@@ -1,6 +1,7 @@
 """`mdx-progressive compare`: what methods of one or several runs of `test` gain, on the terminal and as a file."""
 
 import math
+import os
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,9 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from tabulate import tabulate
 
+from mdx_progressive.comparability import unlike
 from mdx_progressive.errors import MdxError
 from mdx_progressive.gains import Gain, choice, differences, last_steps, summary
-from mdx_progressive.runs import read_run
+from mdx_progressive.runs import METRIC_HELP, RUN_HELP, Run, read_run
 from mdx_progressive.scales import Scale
 from mdx_progressive.timings import PLAIN, Pace, paces
 from mdx_progressive.whole_file import whole_file
@@ -25,7 +27,7 @@ _DESCRIPTION = """\
 What the methods of one or several runs of `test` gain over one pass (or over another method), paired song by song:
 mean over songs and sources with the 95 % bootstrap interval over songs, share of songs and sources that improve,
 worst case, Wilcoxon's test over songs, forward passes, time (seconds of computing for a second of music, and how
-many times that of one pass; runs of older versions have none).
+many times that of one pass; runs of older versions have none). What runs differ in beside their methods is named.
 
   mdx-progressive compare logs/demo/version_0
   mdx-progressive compare logs/run/version_3 logs/run/version_4 --against ensemble --metric sdr --out gains.md
@@ -56,9 +58,17 @@ def parser() -> ArgumentParser:
         prog="mdx-progressive compare", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
     )
     made.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="Folder of a run of `test`, or its results.csv."
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help=RUN_HELP,
     )
-    made.add_argument("--metric", default="si_sdr", help="Name of the metric (default: si_sdr).")
+    made.add_argument(
+        "--metric",
+        default="si_sdr",
+        help=METRIC_HELP,
+    )
     made.add_argument("--against", default=PLAIN, help=f"Method to compare with (default: {PLAIN}).")
     made.add_argument("--steps", action="store_true", help="Show every step, not the last one alone.")
     made.add_argument(
@@ -81,7 +91,9 @@ def compare(args: Sequence[str]) -> None:
     wanted = parser().parse_args(args)
     if wanted.out is not None and wanted.out.suffix not in _FORMATS:
         raise MdxError(f"--out {wanted.out}: the name must end in one of {', '.join(_FORMATS)}")
-    runs = [_of_run(run, wanted, alone=len(wanted.runs) == 1) for run in wanted.runs]
+    read = [read_run(run, wanted.metric, "compare") for run in wanted.runs]
+    runs = [_of_run(run, name, wanted) for run, name in zip(read, _names(read), strict=True)]
+    cautions = unlike(read, wanted.against)
     table = pd.concat([run.differences for run in runs], ignore_index=True)
     bounds = {bound for run in runs for bound in run.bounds}
     scale = runs[0].scale
@@ -89,23 +101,32 @@ def compare(args: Sequence[str]) -> None:
     times = {name: pace for run in runs for name, pace in run.paces.items()}
     gains = summary(table if wanted.steps else ends)
     if wanted.leave_one_out:
+        if cautions and table.groupby("method")["song"].agg(frozenset).nunique() > 1:
+            raise MdxError("--leave-one-out needs the same songs for all methods: " + "; ".join(cautions))
         chosen = choice(ends[~ends["method"].isin(bounds)])
         if chosen is None:
             raise MdxError("--leave-one-out needs two songs and two methods or more that don't need the true sources")
         gains.append(chosen)
     unit = f", {scale.unit}" if scale.unit else ""
     falls = " (lower is better: a gain is a fall)" if scale.lower_is_better else ""
-    songs = table["song"].nunique()
-    heading = f"Gain in {wanted.metric}{falls} over {wanted.against}{unit}; {songs} songs"
-    _print(gains, times, heading, [run.clock for run in runs if run.clock])
+    heading = f"Gain in {wanted.metric}{falls} over {wanted.against}{unit}"
+    _print(gains, times, heading, [run.clock for run in runs if run.clock], cautions)
     if wanted.out is not None:
-        _write(wanted.out, gains, times)
+        _write(wanted.out, gains, times, cautions)
 
 
-def _of_run(run: Path, wanted: Namespace, alone: bool) -> _Found:
+def _names(runs: Sequence[Run]) -> list[str]:
+    """What tells the runs from each other: their folders below the one that holds all; nothing for a single run."""
+    if len(runs) == 1:
+        return [""]
+    folders = [os.path.abspath(run.folder) for run in runs]
+    names = [os.path.relpath(folder, os.path.commonpath(folders)) for folder in folders]
+    return names if "." not in names else [str(run.folder) for run in runs]
+
+
+def _of_run(found: Run, name: str, wanted: Namespace) -> _Found:
     """What a run has found; its methods are named after it where there are several."""
-    found = read_run(run, wanted.metric)
-    prefix, scale = "" if alone else f"{run} ", found.scale
+    prefix, scale = name and f"{name} ", found.scale
     try:
         table = differences(found.rows, wanted.metric, wanted.against, scale.lower_is_better)
     except MdxError as error:
@@ -125,13 +146,22 @@ def _of_run(run: Path, wanted: Namespace, alone: bool) -> _Found:
     )
 
 
-def _print(gains: Sequence[Gain], times: Mapping[tuple[str, int], Pace], heading: str, clocks: Sequence[str]) -> None:
+def _print(
+    gains: Sequence[Gain],
+    times: Mapping[tuple[str, int], Pace],
+    heading: str,
+    clocks: Sequence[str],
+    cautions: Sequence[str],
+) -> None:
     sources = _sources(gains)
+    counts = {gain.songs for gain in gains}
+    heading += f"; {counts.pop()} songs" if len(counts) == 1 else "; n songs"
+    of_counts = ["n"] if counts else []
     notes = "s/s: seconds of computing for a second of music. 95 %: bootstrap over songs. p: Wilcoxon over songs."
     overall = Table(title=heading, caption="\n".join([notes, *clocks]), **_STYLE)
     of_sources = Table(title="By source", **_STYLE)
     for table, columns in (
-        (overall, ["passes", "time", "s/s", "mean", "95 %", "median", "better", "worst", "p"]),
+        (overall, [*of_counts, "passes", "time", "s/s", "mean", "95 %", "median", "better", "worst", "p"]),
         (of_sources, [*sources, "worst at"]),
     ):
         table.add_column("method", overflow="fold")
@@ -142,7 +172,7 @@ def _print(gains: Sequence[Gain], times: Mapping[tuple[str, int], Pace], heading
         one_song = math.isnan(gain.low)
         pace = times.get((gain.method, gain.step))
         overall.add_row(
-            name, f"{gain.passes:.3g}",
+            name, *([str(gain.songs)] if of_counts else []), f"{gain.passes:.3g}",
             f"x{pace.over_one_pass:#.3g}" if pace else "", f"{pace.real_time_factor:#.3g}" if pace else "",
             f"{gain.mean:+.2f}", "" if one_song else f"{gain.low:+.2f} {gain.high:+.2f}",
             f"{gain.median:+.2f}", f"{gain.improved:.0%}", f"{gain.worst:+.2f}", "" if one_song else f"{gain.p:.1g}",
@@ -152,9 +182,11 @@ def _print(gains: Sequence[Gain], times: Mapping[tuple[str, int], Pace], heading
     console = Console()
     console.print(overall)
     console.print(of_sources)
+    for caution in cautions:
+        console.print(f"Careful: {caution}", style="bold", markup=False, highlight=False, soft_wrap=True)
 
 
-def _write(path: Path, gains: Sequence[Gain], times: Mapping[tuple[str, int], Pace]) -> None:
+def _write(path: Path, gains: Sequence[Gain], times: Mapping[tuple[str, int], Pace], cautions: Sequence[str]) -> None:
     sources = _sources(gains)
     plain = [field for field in Gain._fields if field != "by_source"]
     rows = [
@@ -170,9 +202,10 @@ def _write(path: Path, gains: Sequence[Gain], times: Mapping[tuple[str, int], Pa
         if style is None:
             pd.DataFrame(rows).to_csv(temporary, index=False)
         else:
-            temporary.write_text(
-                tabulate(rows, headers="keys", tablefmt=style, floatfmt=".3g") + "\n", encoding="utf-8"
-            )
+            comment = "% " if path.suffix == ".tex" else ""
+            notes = "".join(f"\n{comment}Careful: {caution}\n" for caution in cautions)
+            made = tabulate(rows, headers="keys", tablefmt=style, floatfmt=".3g")
+            temporary.write_text(f"{made}\n{notes}", encoding="utf-8")
     print(f"wrote {path}")
 
 

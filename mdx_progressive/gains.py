@@ -25,6 +25,7 @@ class Gain(NamedTuple):
         method: Name of the method.
         step: Its step.
         passes: Passes that an estimate of a source takes, mean over the songs.
+        songs: How many songs there are.
         mean: Mean over songs and sources.
         low: Lower end of the 95 % interval of the mean over songs (percentile bootstrap); NaN for less than two songs.
         high: Upper end.
@@ -39,6 +40,7 @@ class Gain(NamedTuple):
     method: str
     step: int
     passes: float
+    songs: int
     mean: float
     low: float
     high: float
@@ -124,6 +126,7 @@ def _gain(method: str, step: int, group: pd.DataFrame) -> Gain:
         method=method,
         step=step,
         passes=float(group["passes"].mean()),
+        songs=len(songs),
         mean=float(gains.mean()),
         low=low,
         high=high,

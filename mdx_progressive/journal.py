@@ -5,7 +5,7 @@ Each process appends a line of JSON for each chunk to a file of its own in the r
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -42,6 +42,8 @@ class Journal:
         self.folder = folder
         self.appended = 0
         """Chunks that this process has added."""
+        self.total: int | None = None
+        """Chunks that the run has in all, where that is known: it is told of a run that broke off."""
         self._lock = FileLock(folder / _LOCK)
         try:
             if rank == 0:
@@ -53,7 +55,8 @@ class Journal:
     def append(self, origin: Origin, stamp: str, rows: Sequence[Row], timings: Sequence[Timing]) -> None:
         """Add what was measured of a chunk, and hand it to the operating system."""
         found = {"rows": [row[2:] for row in rows], "timings": [timing[2:] for timing in timings]}
-        self._lines.append({"song": origin.song, "chunk": origin.chunk, "stamp": stamp, **found})
+        place = {"song": origin.song, "chunk": origin.chunk, "of": self.total}
+        self._lines.append({**place, "stamp": stamp, **found})
         self.appended += 1
 
     def chunks(self, stamp: Stamp) -> dict[Chunk, Line]:
@@ -73,9 +76,7 @@ class Journal:
         return places - set(self.chunks(stamp))
 
     def _entries(self) -> Iterator[tuple[Line, dict[str, Any]]]:
-        for share in map(JsonLines, sorted(self.folder.glob(_SHARES))):
-            for start, entry in share.rows():
-                yield (share, start), entry
+        return _entries(self.folder)
 
     def rows(self, chunks: Mapping[Chunk, Line]) -> Iterator[Row]:
         """The rows of these chunks in the order of songs and chunks; one chunk at a time is in memory."""
@@ -110,9 +111,19 @@ def forget(folder: Path) -> None:
         path.unlink()
 
 
+def _entries(folder: Path) -> Iterator[tuple[Line, dict[str, Any]]]:
+    for share in map(JsonLines, sorted(folder.glob(_SHARES))):
+        for start, entry in share.rows():
+            yield (share, start), entry
+
+
+def _begun(folder: Path) -> bool:
+    return any(folder.glob(_SHARES))
+
+
 def broke_off(folder: Path) -> bool:
     """Whether a run has left measurements in the folder without coming to its end, and none is writing to it now."""
-    if not any(folder.glob(_SHARES)):
+    if not _begun(folder):
         return False
     lock = FileLock(folder / _LOCK)
     try:
@@ -121,3 +132,28 @@ def broke_off(folder: Path) -> bool:
         return False
     lock.release()
     return True
+
+
+class Progress(NamedTuple):
+    """How far a run is that has not come to its end.
+
+    Args:
+        measured: Chunks that it has measured.
+        total: Chunks that it has in all; None where it was not known.
+        broke_off: Whether nothing is writing to its folder now.
+    """
+
+    measured: int
+    total: int | None
+    broke_off: bool
+
+
+def progress(folder: Path) -> Progress | None:
+    """How far the run in a folder is; None where there is none, or it has come to its end."""
+    if not _begun(folder):
+        return None
+    places, total = set(), None
+    for _, entry in _entries(folder):
+        places.add((entry["song"], entry["chunk"]))
+        total = entry.get("of")
+    return Progress(len(places), total, broke_off(folder))

@@ -1,6 +1,6 @@
 """What there is to choose from: the tables of `mdx-progressive separators` and `mdx-progressive schedules`."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +17,17 @@ from mdx_progressive.whole_file import whole_file
 
 MAXIMUM = 0.9
 """The weight at which the schedules are shown side by side."""
+_SEPARATORS = """\
+List the pretrained separators: sources, sample rates, segments, the licences of the weights, and whether these have
+seen MUSDB18's test set. Each has a preset:
+
+  mdx-progressive test -c configs/demo.yaml --model.separator configs/separator/htdemucs.yaml
+"""
+_SCHEDULES = """\
+List the schedules of the blend weight, with their formulas and weights. Each has a preset:
+
+  mdx-progressive test -c configs/demo.yaml --model.method.schedule configs/schedule/cosine.yaml
+"""
 
 
 def families() -> list[type[Separator]]:
@@ -27,7 +38,11 @@ def families() -> list[type[Separator]]:
 
 def list_separators(args: Sequence[str]) -> None:
     """`mdx-progressive separators`: print every family with its published weights and what is known of them."""
-    ArgumentParser(prog="mdx-progressive separators", description="List the pretrained separators.").parse_args(args)
+    ArgumentParser(
+        prog="mdx-progressive separators",
+        description=_SEPARATORS,
+        formatter_class=RawDescriptionHelpFormatter,
+    ).parse_args(args)
     console = Console()
     for family in families():
         table = Table(title=family.__name__, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
@@ -55,7 +70,9 @@ def _facts(weights: Published) -> tuple[str, ...]:
 
 def list_schedules(args: Sequence[str]) -> None:
     """`mdx-progressive schedules`: print every schedule with its formula and its weights, and draw them."""
-    parser = ArgumentParser(prog="mdx-progressive schedules", description="List the schedules of the blend weight.")
+    parser = ArgumentParser(
+        prog="mdx-progressive schedules", description=_SCHEDULES, formatter_class=RawDescriptionHelpFormatter
+    )
     parser.add_argument("--picture", type=Path, metavar="FILE.png", help="Draw them into this file too.")
     picture: Path | None = parser.parse_args(args).picture
     table = Table(title=f"Weights of 9 steps that end at {MAXIMUM}", title_justify="left", box=box.SIMPLE_HEAD)

@@ -50,6 +50,11 @@ def parser() -> ArgumentParser:
     made.add_argument("--all-chunks", action="store_true", help="Go on after the first chunk to the end of the song.")
     made.add_argument("--workers", type=int, default=1, help="Processes; each holds one decoded song.")
     made.add_argument("--overwrite", action="store_true", help="Delete what an earlier run wrote there; begin anew.")
+    made.add_argument(
+        "--prune",
+        action="store_true",
+        help="Delete the chunks of songs that the data set no longer has; without it they stay, and are named.",
+    )
     made.add_argument(TRACEBACK, action="store_true", help="Show where in the code an error was raised.")
     return made
 
@@ -66,7 +71,7 @@ def prepare(args: Sequence[str]) -> None:
     cutting = Cutting(given.chunk, given.trim, given.all_chunks, given.format)
     songs = song_set(given.data.get("dataset"), given.data.root)
     try:
-        index = Preparation(songs, given.to, cutting, given.workers, given.overwrite).run()
+        index = Preparation(songs, given.to, cutting, given.workers, given.overwrite, given.prune).run()
     except KeyboardInterrupt as error:
         log.warning("stopped; the same command goes on where it was")
         raise SystemExit(130) from error  # As a shell has it for Ctrl-C.

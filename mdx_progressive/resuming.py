@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mdx_progressive.journal import broke_off
+from mdx_progressive.runs import settings_of
 
 _SAME = ("seed_everything", "model", "data")
 _SAME_TRAINER = ("precision", "limit_test_batches")
@@ -32,17 +31,9 @@ def unfinished_version(settings: Mapping[str, Any]) -> int | None:
     numbers = [path.name.removeprefix(_VERSION) for path in runs.glob(f"{_VERSION}*")]
     for number in sorted((int(number) for number in numbers if number.isdecimal()), reverse=True):
         folder = runs / f"{_VERSION}{number}"
-        if broke_off(folder) and relevant(_saved(folder)) == relevant(settings):
+        if broke_off(folder) and relevant(settings_of(folder)) == relevant(settings):
             return number
     return None
-
-
-def _saved(folder: Path) -> Mapping[str, Any]:
-    try:
-        found = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def relevant(settings: Mapping[str, Any]) -> dict[str, Any]:

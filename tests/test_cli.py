@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -115,6 +116,33 @@ class TestTest:
         (audio,) = events.Audio(f"{song}/mixture")
         assert audio.sample_rate == RATE
         assert audio.length_frames == int(1.5 * RATE)
+
+    def test_a_run_that_differs_from_it_is_not_compared_in_silence(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shutil.copytree(folder, "other")
+        known = yaml.safe_load((folder / "config.yaml").read_text())
+        summary = json.loads((folder / "summary.json").read_text())
+
+        assert run("compare", folder, "other") == 0
+        assert "Careful" not in capsys.readouterr().out
+
+        weights = next(iter(summary["weights"]))
+        summary["weights"][weights] = "0" * 64
+        Path("other/summary.json").write_text(json.dumps(summary))
+        assert run("compare", folder, "other") == 0
+        assert f"Careful: other is not like {folder}: SHA-256 of the weights.{weights} 0000" in capsys.readouterr().out
+
+        assert (known["data"]["chunk"], known["trainer"]["precision"]) == (1.5, None)
+        known["data"]["chunk"], known["trainer"]["precision"] = 2.5, "bf16-mixed"
+        known["model"]["separator"]["init_args"]["bins"] = 1024
+        known["model"]["method"]["init_args"]["steps"] = 4  # What is compared may differ.
+        Path("other/config.yaml").write_text(yaml.safe_dump(known))
+        assert run("compare", folder, "other") == 0
+        assert (
+            f"Careful: other is not like {folder}: model.separator.bins 1024, not 64; data.chunk 2.5, not 1.5;"
+            " trainer.precision bf16-mixed, not 32-true\n"
+        ) in capsys.readouterr().out
 
 
 class TestTestOnSongs:
@@ -397,7 +425,8 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("change", "named"),
         [
-            (lambda folder: (folder / "vocals.wav").unlink(), "bad.*'vocals'"),
+            (lambda folder: (folder / "vocals.wav").rename(folder / "Lead Vox.wav"),
+             r"bad: no stem .* 'vocals'.*Lead Vox\.wav, bass\.wav.*: name the file.*--data\.dataset songs\.yaml"),
             (lambda folder: (folder / "vocals.wav").write_text("no audio"), r"vocals\.wav: no audio"),
             (lambda folder: (folder / "vocals.wav").write_bytes(b""), r"vocals\.wav: no audio"),
             (lambda folder: soundfile.write(folder / "vocals.wav", np.full((99, 2), np.nan), RATE, subtype="FLOAT"),
@@ -489,6 +518,19 @@ class TestConfigsAndReadme:
             "What `predict` runs",
         ):
             assert words in text
+
+    @pytest.mark.parametrize("command", ["test", "predict", "benchmark", "tune", "prepare", "separators", "schedules"])
+    def test_the_examples_of_a_commands_help_are_valid(
+        self, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        os.symlink(CONFIGS, tmp_path / "configs")
+        shutil.copy(CONFIGS / "schedule" / "cosine.yaml", "schedule.yaml")  # As `tune` writes it.
+        assert run(command, "--help") == 0
+        examples = re.findall("^  mdx-progressive (.*)$", capsys.readouterr().out, re.MULTILINE)
+
+        assert examples
+        for example in examples:
+            assert run(*shlex.split(example), "--print_config") == 0, example
 
     def test_every_command_of_the_readme_is_valid(self, tmp_path: Path) -> None:
         readme = (CONFIGS.parent / "README.md").read_text()

@@ -2,15 +2,19 @@
 
 import json
 import math
+import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from scipy.stats import wilcoxon
 
+from mdx_progressive.batch import Origin
 from mdx_progressive.cli import main
 from mdx_progressive.errors import MdxError
 from mdx_progressive.gains import CHOSEN, choice, differences, last_steps, summary
+from mdx_progressive.journal import Journal
 from mdx_progressive.results import Row, table, write_rows
 from mdx_progressive.timings import PLAIN, Timing, write_timings
 
@@ -210,9 +214,8 @@ class TestCommand:
         assert "old wild 1 4 +0.50" in shown
         assert "version_0 wild 1 4 x40.0 10.0 +0.50" in shown
         assert "old one-pass" not in shown
-        head, _, *lines = (
-            [cell.strip() for cell in line.split("|")] for line in Path("gains.md").read_text().splitlines()
-        )
+        made, _ = Path("gains.md").read_text().split("\n\nCareful: ")
+        head, _, *lines = ([cell.strip() for cell in line.split("|")] for line in made.splitlines())
         times = {line[head.index("method")]: line[head.index("real_time_factor")] for line in lines}
         assert (times["old wild"], times["version_0 wild"]) == ("", "10")
 
@@ -243,12 +246,94 @@ class TestCommand:
         assert main(["compare", *runs, "--steps", "--out", str(other / "all.csv")]) == 0
 
         names = pd.read_csv(other / "all.csv")["method"].unique()
-        assert list(names) == [f"{run} {method}" for run in runs for method in ("steady", "wild", "truth")]
+        assert list(names) == [
+            f"{run} {method}" for run in ("version_0.5", "version_1") for method in ("steady", "wild", "truth")
+        ]
+
+    def beside(self, folder: Path, made: list[Row]) -> Path:
+        """Another run with the same settings."""
+        other = folder.with_name("other")
+        other.mkdir()
+        write_rows(other / "results.csv", made)
+        for run in (folder, other):
+            (run / "summary.json").write_text(json.dumps({"bounds": ["truth"]}))
+            (run / "config.yaml").write_text("data: {chunk: 30.0}")
+        return other
+
+    def careful(self, *arguments: object, capsys: pytest.CaptureFixture[str]) -> list[str]:
+        assert main(["compare", *map(str, arguments)]) == 0
+        return [line for line in capsys.readouterr().out.splitlines() if line.startswith("Careful: ")]
+
+    def test_runs_of_other_songs_or_sources_say_so(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        other = self.beside(folder, [row for row in rows() if (row.song, row.source) == ("easy", "bass")])
+        out = folder / "gains.md"
+
+        (line,) = self.careful(folder, other, "--out", out, capsys=capsys)
+
+        assert line == (
+            f"Careful: {other} is not like {folder}: songs in both: 1 (of 1, and 3); sources in both: 1 (of 1, and 2)"
+        )
+        assert out.read_text().splitlines()[-1] == line
+        main(["compare", str(folder), str(other), "--out", str(folder / "gains.csv")])
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "; n songs" in shown
+        assert "version_0 wild 1 3 4 +0.50" in shown
+        assert "other wild 1 1 4 +0.00" in shown
+        assert pd.read_csv(folder / "gains.csv")["songs"].tolist() == [3, 3, 3, 1, 1, 1]
+        write_rows(other / "results.csv", [row._replace(song=f"another {row.song}") for row in rows()])
+        assert "songs in both: none (of 3, and 3)" in self.careful(folder, other, capsys=capsys)[0]
+
+    def test_nothing_is_chosen_among_methods_of_other_songs(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        other = self.beside(folder, [row for row in rows() if row.song != "hard"])
+
+        assert main(["compare", str(folder), str(other), "--leave-one-out"]) == 1
+
+        error = capsys.readouterr().err
+        assert "--leave-one-out needs the same songs for all methods" in error
+        assert "songs in both: 2 (of 2, and 3)" in error
+        assert error.count("\n") == 1
+
+    def test_what_no_setting_tells_is_told_by_the_values(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def louder(decibels: float) -> list[Row]:
+            return [row._replace(value=row.value + decibels * (row.song == "hard")) for row in rows()]
+
+        other = self.beside(folder, louder(0.5))
+        assert self.careful(folder, other, capsys=capsys) == [
+            f"Careful: {other} is not like {folder}: one-pass differs by up to 0.5 on a song of both"
+        ]
+        write_rows(other / "results.csv", louder(0.001))
+        assert self.careful(folder, other, capsys=capsys) == []
+        (other / "config.yaml").unlink()
+        assert self.careful(folder, other, capsys=capsys) == [
+            f"Careful: {other} is not like {folder}: the settings of {other} are not known, it has no config.yaml"
+        ]
+
+    def test_of_a_folder_of_runs_the_newest_is_named(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        logs = folder.parent / "all" / "demo"
+        for number in range(7):
+            shutil.copytree(folder, logs / f"version_{number}")
+            date = 1e9 + (number == 3) + number / 10
+            os.utime(logs / f"version_{number}" / "results.csv", (date, date))
+
+        for command in ("report", "compare"):
+            assert main([command, str(logs)]) == 1
+
+            assert capsys.readouterr().err == (
+                f"mdx-progressive: error: {logs} is no run, but holds version_3, version_6, version_5, version_4,"
+                f" version_2 and 2 more; for the newest: `mdx-progressive {command} {logs}/version_3`\n"
+            )
+        assert main(["report", str(logs.parent)]) == 1
+        assert "holds demo/version_3, demo/version_6, " in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         ("arguments", "named"),
         [
             (["nowhere"], "nowhere holds no results.csv"),
+            (["begun"], "begun: the run was stopped before it had measured anything; the same"),
             ([".", "--metric", "loudness"], "no metric loudness"),
             ([".", "--against", "two-pass"], "no method two-pass"),
             ([".", "--out", "gains.xls"], "gains.xls"),
@@ -266,6 +351,8 @@ class TestCommand:
     ) -> None:
         monkeypatch.chdir(folder)
         Path("other.csv").write_text("a,b\n1,2\n")
+        Path("begun").mkdir()
+        Path("begun", "config.yaml").touch()
         Path("damaged").mkdir()
         for name in ("results.csv", "summary.json"):
             Path("damaged", name).write_bytes(Path(name).read_bytes())
@@ -283,3 +370,9 @@ class TestCommand:
         assert main(["compare", str(folder)]) == 1
 
         assert "did the run finish?" in capsys.readouterr().err
+        journal = Journal(folder)  # A run that was killed between its table and its summary has left it.
+        journal.total = 6
+        journal.append(Origin("easy", 0, 44100, 44100), "", rows()[:1], [])
+        journal.close()
+        assert main(["compare", str(folder)]) == 1
+        assert f"{folder}: the run has not ended, 1 of 6 chunks are measured; the same" in capsys.readouterr().err

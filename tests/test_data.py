@@ -20,7 +20,7 @@ from mdx_progressive.data.audio import AudioStream, resample
 from mdx_progressive.data.grouping import group
 from mdx_progressive.data.places import first_sound
 from mdx_progressive.data.song_folders import SongFolders
-from mdx_progressive.data.songs import audio_files, builtin_clip
+from mdx_progressive.data.songs import Song, audio_files, builtin_clip
 from mdx_progressive.errors import MdxError
 from tests.conftest import RATE, SOURCES, noise
 
@@ -195,14 +195,14 @@ class TestGrouping:
         ],
     )  # fmt: skip
     def test_groups(self, stems: list[str], sources: list[str], expected: dict[str, list[str]]) -> None:
-        assert group(stems, sources, "a song") == expected
+        assert group(stems, sources, Song("a song", None)) == expected
 
     @pytest.mark.parametrize("missing", SOURCES)
     def test_a_missing_stem_is_named_with_the_song(self, missing: str) -> None:
         stems = [stem for stem in SOURCES if stem != missing]
 
         with pytest.raises(MdxError, match=rf"my/song.*'{missing}'"):
-            group(stems, SOURCES, "my/song")
+            group(stems, SOURCES, Song("my/song", None))
 
 
 class TestTrimming:

@@ -19,6 +19,7 @@ from torch import Tensor
 from mdx_progressive.cli import main
 from mdx_progressive.data import BuiltinClip, Musdb18, SongDataModule, SongFolders
 from mdx_progressive.data.audio import AudioStream, StreamSum, resample
+from mdx_progressive.data.grouping import group
 from mdx_progressive.data.reading import load
 from mdx_progressive.data.songs import Song, builtin_clip
 from mdx_progressive.errors import MdxError
@@ -268,6 +269,13 @@ class TestSongFolders:
         good.check()
         with pytest.raises(MdxError, match=r"bad: none of its files fits a pattern"):
             bad.check()
+
+    def test_where_no_file_fits_the_pattern_of_a_source_a_pattern_is_asked_for(self, tmp_path: Path) -> None:
+        write(tmp_path / "root" / "one" / "Kick.wav", noise(0.1))
+        (song,) = SongFolders(tmp_path / "root", {"drums": ["*kick*"]}).songs()
+
+        with pytest.raises(MdxError, match=r"Kick\.wav: no stem .* 'vocals'.*pattern in dataset\.stems"):
+            group(song.stems, ["vocals"], song)
 
     def test_a_stem_without_a_pattern_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(MdxError, match=r"stems\.drums needs a pattern"):

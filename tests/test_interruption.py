@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+import re
+import shlex
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
 import soundfile
+import yaml
 from demucs.htdemucs import HTDemucs
+from filelock import FileLock
 
 from mdx_progressive.cli import main
 from mdx_progressive.results import read_rows
@@ -127,18 +131,31 @@ class TestResume:
             assert Path("out", *path.parts[1:]).read_bytes() == path.read_bytes()
         assert not [path for path in Path("out").rglob("*") if path.name.startswith(".")]
 
-    def test_a_run_that_was_stopped_between_its_last_chunk_and_its_end_is_ended(
+    def test_a_run_that_was_stopped_between_its_last_chunk_and_its_end_is_ended_by_the_command_that_others_name(
         self, songs: Path, whole: dict[str, bytes], capsys: pytest.CaptureFixture[str]
     ) -> None:
         folder = Path("logs/run/version_0")
         forked(command("run"), signal.SIGKILL, chunks=CHUNKS)
         assert measured(folder) == CHUNKS
         assert not (folder / "results.csv").exists()
+        for name, place in (("report", folder), ("compare", folder / "results.csv"), ("compare", Path("logs"))):
+            assert main([name, str(place)]) == 1
 
-        assert main(command("run")) == 0
+            said = capsys.readouterr().err
+            assert f"{folder}: the run has not ended, {CHUNKS} of {CHUNKS} chunks are measured; the same `mdx-" in said
+            assert said.count("\n") == 1
+        assert said.startswith("mdx-progressive: error: logs is no run, but holds run/version_0 (not ended); ")
+        with FileLock(folder / ".lock"):  # As the run itself holds it.
+            assert main(["report", str(folder)]) == 1
+        assert "chunks are measured so far, it is still at work\n" in capsys.readouterr().err
+        (named,) = re.findall("`mdx-progressive (test -c .*?)`", said)
+
+        assert main(shlex.split(named)) == 0
 
         assert "goes on where it broke off, 0 chunks are to be measured" in capsys.readouterr().err
         assert files(folder) == whole
+        saved = yaml.safe_load((folder / "config.yaml").read_text())
+        assert saved["trainer"]["logger"]["init_args"]["version"] is None  # Run again, it must not be replaced.
         assert not list(folder.glob("measured.*"))
 
     def test_other_settings_or_no_resuming_begin_a_run_of_their_own(self, songs: Path) -> None:
@@ -150,18 +167,24 @@ class TestResume:
             "version_0": 3, "version_1": 2, "version_2": 1,
         }  # fmt: skip
 
-    def test_a_song_that_has_changed_meanwhile_is_measured_again(self, songs: Path) -> None:
+    def test_a_song_that_has_changed_meanwhile_is_measured_again(
+        self, songs: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         folder = Path("logs/run/version_0")
         forked(command("run"), signal.SIGKILL, chunks=4)
         soundfile.write(songs / "song 0" / "vocals.wav", noise(1.7, 2, seed=77, level=0.1).T.numpy(), RATE)
 
-        assert forked(command("run")) == 0
+        assert main(command("run")) == 0
+        assert [line for line in capsys.readouterr().err.splitlines() if "measured" in line or "once more" in line] == [
+            f"{folder}: goes on where it broke off, 8 chunks are to be measured",
+            "3 of them once more: the songs or the weights have changed since",
+        ]
         assert forked(command("fresh")) == 0
 
         assert files(folder) == files(Path("logs/fresh/version_0"))
 
     def test_with_other_weights_under_the_same_name_all_is_measured_again(
-        self, songs: Path, whole: dict[str, bytes]
+        self, songs: Path, whole: dict[str, bytes], capsys: pytest.CaptureFixture[str]
     ) -> None:
         weights = Path("small.safetensors")
         own = weights.read_bytes()
@@ -169,8 +192,11 @@ class TestResume:
         forked(command("run"), signal.SIGKILL, chunks=4)
         weights.write_bytes(own)
 
-        assert forked(command("run")) == 0
+        assert main(command("run")) == 0
 
+        said = capsys.readouterr().err
+        assert f"goes on where it broke off, {CHUNKS} chunks are to be measured" in said
+        assert "\n4 of them once more: the songs or the weights have changed since\n" in said
         found = files(Path("logs/run/version_0"))
         assert found == whole
         assert json.loads(found["summary.json"])["weights"] == {weights.name: hashlib.sha256(own).hexdigest()}

@@ -321,6 +321,67 @@ class TestGoingOn:
         assert {path: path.stat().st_mtime_ns for path in untouched} == untouched
         self.assert_same_as_fresh(Path("to"), options)
 
+    def test_songs_that_are_gone_stay_and_are_named_until_they_are_pruned(
+        self, songs: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        options = ("--data.root", songs, "--chunk", "1", "--all-chunks", "--to")
+        assert prepare(*options, "to") == 0
+        before = index_of(Path("to"))
+        Path("to/two/notes.txt").write_text("not of the set")
+        (songs / "two").rename(songs / "zwei")
+        capsys.readouterr()
+
+        for _ in range(2):
+            assert prepare(*options, "to") == 0
+
+            said = capsys.readouterr().err
+            assert "to: not in the data set any more" in said
+            assert said.count(": two\n") == 1
+            assert "--prune" in said
+            chunks = index_of(Path("to"))["chunks"]
+            assert [chunk for chunk in chunks if chunk["song"] != "zwei"] == before["chunks"]
+            assert {song.name for song in PreparedSet(Path("to"), verify=True).songs()} == {"one", "two", "zwei"}
+
+        assert prepare(*options, "to", "--prune") == 0
+
+        assert "to: deleted, since the data set no longer has them: two\n" in capsys.readouterr().err
+        assert [path.name for path in Path("to/two").rglob("*")] == ["notes.txt"]
+        shutil.rmtree("to/two")
+        self.assert_same_as_fresh(Path("to"), options)
+
+    def test_what_was_begun_of_a_song_that_is_gone_is_pruned_too(
+        self, songs: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(journal: SongJournal, chunk: StoredChunk) -> None:
+            add(journal, chunk)
+            if journal.song == "two":
+                raise KeyboardInterrupt
+
+        add = SongJournal.add
+        options = ("--data.root", songs, "--chunk", "1", "--all-chunks", "--to")
+        with monkeypatch.context() as patch:
+            patch.setattr(SongJournal, "add", interrupted)
+            assert prepare(*options, "to") == 130
+        assert {path.name for path in Path("to/two").iterdir()} == {"000", "chunks.jsonl"}
+        shutil.rmtree(songs / "two")
+
+        assert prepare(*options, "to", "--prune") == 0
+
+        self.assert_same_as_fresh(Path("to"), options)
+        assert not Path("to/two").exists()
+
+    def test_a_song_that_comes_takes_no_file_of_one_that_is_gone(self, songs: Path) -> None:
+        (songs / "two").rename(songs / "Song")
+        assert prepare("--data.root", songs, "--to", "to") == 0
+        (songs / "Song").rename(songs / "song")
+        write_song(songs / "song", 2.5, seed=7)
+
+        assert prepare("--data.root", songs, "--to", "to") == 0
+
+        files = [stored["file"] for chunk in index_of(Path("to"))["chunks"] for stored in chunk["stems"].values()]
+        assert len({file.casefold() for file in files}) == 3 * len(SOURCES)
+        assert all(song.fault is None for song in PreparedSet(Path("to"), verify=True).songs())
+
     def test_files_that_change_while_their_song_is_done_again_leave_nothing_of_themselves(
         self, songs: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

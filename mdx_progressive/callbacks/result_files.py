@@ -48,11 +48,13 @@ class ResultFiles(Callback):
             return
         assert isinstance(pl_module, ProgressiveDemixing)
         folder = run_folder(trainer)
-        datamodule = songs_of(trainer) if self.resume else None
+        served = songs_of(trainer)
+        datamodule = served if self.resume else None
         if trainer.is_global_zero and datamodule is None:
             forget(folder)
         trainer.strategy.barrier()
         journal = self._journal = Journal(folder, trainer.global_rank)
+        journal.total = len(served.extents()) if served else None
         self._stamps = {}
         separator = sha256(repr(pl_module.separator.checksums).encode()).hexdigest()[:16]
         for song in datamodule.songs if datamodule else []:

@@ -27,11 +27,12 @@ _COMPRESSION = 0.3
 
 
 class SoundFiles(FirstSongs):
-    """Writes what the players of `mdx-progressive report` play: of each song the mixture, and of each source one pass,
-    the best and the last step of the method, the oracle's last step and the reference.
+    """Writes what the players of `mdx-progressive report` play, as MP3.
 
-    All files of a song have one gain, which only ever turns down, so that they compare fairly. They are MP3 at a
-    variable rate of about 135 kb/s, which every browser plays, and without a shift against each other.
+    That is of each song the mixture, and of each source one pass, the best and the last step of the method, the
+    oracle's last step and the reference. All files of a song have one gain, which only ever turns down, so that they
+    compare fairly. They have a variable rate of about 135 kb/s, which every browser plays, and no shift against each
+    other.
 
     Args:
         songs: How many songs are written, from the first on; 0 for none.

@@ -48,7 +48,7 @@ class Chunker:
         origin = Origin(
             place.song.name, place.chunk, song.sample_rate, round(mixture.shape[-1] * song.sample_rate / rate)
         )
-        grouped = group(song.stems, self.sources, place.song.place)
+        grouped = group(song.stems, self.sources, place.song)
         stems = [[song.stems[stem][:, place.start : end] for stem in grouped[source]] for source in self.sources]
         references = gain * torch.stack([torch.stack(parts).sum(dim=0) for parts in stems]).unsqueeze(0)
         heard = gain * mixture.unsqueeze(0)

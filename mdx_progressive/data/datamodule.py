@@ -206,7 +206,7 @@ class SongDataModule(LightningDataModule):
         for song in self._each_song():
             try:
                 song.check()
-                group(song.stems, self.sources, song.place)
+                group(song.stems, self.sources, song)
                 if song.cut is not None:
                     yield song.cut.channels, known_place(song, song.cut, self.sample_rate)
                     continue

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
+from mdx_progressive.data.songs import Song
 from mdx_progressive.errors import MdxError
 
 COMPOSITES = frozenset({"accompaniment", "instrumental", "no_vocals"})
@@ -10,7 +11,7 @@ REST = COMPOSITES | {"other"}
 """Sources that take in every stem that no other source claims."""
 
 
-def group(stems: Collection[str], sources: Sequence[str], place: object) -> dict[str, list[str]]:
+def group(stems: Collection[str], sources: Sequence[str], song: Song) -> dict[str, list[str]]:
     """The stems whose sum is the reference of each source.
 
     A source is the stem of its name. One of the names in `REST` is the sum of all stems that no other source
@@ -21,13 +22,13 @@ def group(stems: Collection[str], sources: Sequence[str], place: object) -> dict
     Args:
         stems: Names of the song's stems.
         sources: Names of the separator's sources.
-        place: Where the song lies, for the message.
+        song: The song, for the message.
 
     Raises:
         MdxError: If a source has no stem.
 
     Example:
-        >>> group({"drums": 1, "bass": 1, "other": 1, "vocals": 1}, ["vocals", "accompaniment"], "a song")
+        >>> group({"drums": 1, "bass": 1, "other": 1, "vocals": 1}, ["vocals", "accompaniment"], Song("a", None))
         {'vocals': ['vocals'], 'accompaniment': ['drums', 'bass', 'other']}
     """
     parts = elementary(stems)
@@ -36,9 +37,11 @@ def group(stems: Collection[str], sources: Sequence[str], place: object) -> dict
         rest = source in REST
         chosen = [stem for stem in parts if stem == source or (rest and stem not in sources)]
         if not chosen:
+            found = ", ".join(dict.fromkeys(stream.path.name for stream in song.streams))
             raise MdxError(
-                f"{place}: no stem for the source {source!r}; the song's stems are {', '.join(stems) or 'none'},"
-                f" the separator's sources {', '.join(sources)}"
+                f"{song.place}: no stem for the source {source!r}; the separator's sources are {', '.join(sources)},"
+                f" the song's stems {', '.join(stems) or 'none'} (of the files {found})"
+                f"{song.remedy and ': '}{song.remedy}"
             )
         grouped[source] = chosen
     return grouped

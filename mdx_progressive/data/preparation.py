@@ -7,7 +7,7 @@ import shutil
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -82,13 +82,20 @@ class Preparation:
         cutting: How they are cut and stored.
         workers: Processes; each holds one decoded song.
         overwrite: Delete what an earlier run wrote there, and begin anew.
+        prune: Delete the chunks of songs that the data set no longer has; else these stay, and are named.
 
     Raises:
         MdxError: If `workers` is below 1.
     """
 
     def __init__(
-        self, dataset: SongSet, root: Path, cutting: Cutting, workers: int = 1, overwrite: bool = False
+        self,
+        dataset: SongSet,
+        root: Path,
+        cutting: Cutting,
+        workers: int = 1,
+        overwrite: bool = False,
+        prune: bool = False,
     ) -> None:
         if workers < 1:
             raise MdxError(f"--workers must be 1 or more, not {workers}")
@@ -97,6 +104,7 @@ class Preparation:
         self.cutting = cutting
         self.workers = workers
         self.overwrite = overwrite
+        self.prune = prune
 
     def run(self) -> Index:
         """Prepare the songs.
@@ -105,16 +113,20 @@ class Preparation:
             MdxError: If the folder holds something else, or was prepared with other settings.
         """
         songs = self._songs()
-        folders = safe_names(song.name for song in songs)
+        begun = self._begin()
+        current = {song.name for song in songs}
+        gone = [song for name, song in begun.songs().items() if name not in current]
+        folders = safe_names([*current, *(song.song for song in gone)])
         every = [_Task(song, self.root, folders[song.name], self.cutting, song.stamp) for song in songs]
-        begun = self._without_changed(self._begin(), every)
+        kept = self._kept(gone, every)
+        begun = self._without_changed(begun, every)
         done = {name: song for name, song in begun.songs().items() if song.whole(self.root)}
         tasks = [task for task in every if task.song.name not in done]
         with tqdm(total=len(songs), initial=len(songs) - len(tasks), desc="Preparing", unit="song") as progress:
             for prepared in _results(tasks, self.workers):
                 done[prepared.song] = prepared
                 progress.update()
-        index = Index.of(begun.settings, [done[song.name] for song in songs])
+        index = Index.of(begun.settings, [*(done[song.name] for song in songs), *kept])
         index.write(self.root)
         for task in tasks:
             task.journal.path.unlink(missing_ok=True)
@@ -150,6 +162,18 @@ class Preparation:
         index = Index(settings)
         index.write(self.root)
         return index
+
+    def _kept(self, gone: Sequence[PreparedSong], tasks: Sequence["_Task"]) -> Sequence[PreparedSong]:
+        """Which of the songs that the data set no longer has remain; what was written of the others is deleted."""
+        if self.prune:
+            left = _journals(self.root) - {task.journal.path for task in tasks}
+            _remove(self.root, [chunk for song in gone for chunk in song.chunks], left)
+        if gone:
+            names = ", ".join(song.song for song in gone)
+            stay = "not in the data set any more, but still in here and measured (--prune deletes their chunks)"
+            said = "deleted, since the data set no longer has them" if self.prune else stay
+            log.warning("%s: %s: %s", self.root, said, names)
+        return [] if self.prune else gone
 
     def _without_changed(self, index: Index, tasks: Sequence["_Task"]) -> Index:
         """The index without the songs whose files have changed; what was written of these is deleted."""
@@ -289,12 +313,19 @@ def _end_with_parent() -> None:
 
 def _delete(root: Path) -> None:
     """Remove what an earlier run wrote, and nothing else."""
-    journals = [SongJournal(path, path.parent.name) for path in root.glob(f"*/{_JOURNAL}")]
-    chunks = [chunk for journal in journals for chunk in journal.chunks().values()]
-    if (root / NAME).exists():
-        chunks += Index.read(root).chunks
-    files = {root / stored.file for chunk in chunks for stored in chunk.files}
-    for path in [*files, *(journal.path for journal in journals), root / NAME]:
+    _remove(root, Index.read(root).chunks if (root / NAME).exists() else [], _journals(root))
+    (root / NAME).unlink(missing_ok=True)
+
+
+def _journals(root: Path) -> set[Path]:
+    return set(root.glob(f"*/{_JOURNAL}"))
+
+
+def _remove(root: Path, chunks: Sequence[StoredChunk], journals: Set[Path]) -> None:
+    """Remove these chunks and those of these journals, and the folders that are empty then."""
+    begun = [chunk for path in journals for chunk in SongJournal(path, path.parent.name).chunks().values()]
+    files = {root / stored.file for chunk in [*chunks, *begun] for stored in chunk.files}
+    for path in files | journals:
         path.unlink(missing_ok=True)
     for folder in sorted({parent for path in files for parent in (path.parent, path.parent.parent)}, reverse=True):
         with suppress(OSError):  # It holds something else, or is gone.

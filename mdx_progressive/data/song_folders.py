@@ -15,6 +15,11 @@ log = logging.getLogger(__name__)
 MIXTURE = "mixture"
 MIXTURE_NAMES = (MIXTURE, "mix")
 """Files of a song folder with these names are its mixture, all others are stems."""
+_RENAME = (
+    "name the file that holds it after the source, or say which files belong to which source with --data.dataset"
+    " songs.yaml (`stems:` in it, see configs/dataset/multitrack.yaml)"
+)
+_ADD_PATTERN = "give the source a pattern in dataset.stems that fits its files"
 
 
 class SongFolders(SongSet):
@@ -81,7 +86,7 @@ class SongFolders(SongSet):
         if not signals:
             reason = "holds a mixture but no stem" if mixture else "none of its files fits a pattern of dataset.stems"
             return Song(folder.name, mixture, fault=f"{folder}: {reason}")
-        return Song(folder.name, mixture, signals)
+        return Song(folder.name, mixture, signals, remedy=_RENAME if self.stems is None else _ADD_PATTERN)
 
 
 def _by_name(files: list[Path]) -> dict[str, list[Path]]:

@@ -43,6 +43,7 @@ class Song:
         stems: Its stems by name; none for a plain audio file.
         cut: What it is a chunk of, if it was cut before.
         fault: Why it can't be used, if that is known before anything is read.
+        remedy: What a user can do about it where it lacks a stem.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Song:
     stems: dict[str, Signal] = field(default_factory=dict)
     cut: Cut | None = None
     fault: str | None = None
+    remedy: str = ""
 
     def __post_init__(self) -> None:
         folder = Path(self.name)

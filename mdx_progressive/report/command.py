@@ -17,7 +17,7 @@ from mdx_progressive.report.answer import answer, decibels
 from mdx_progressive.report.charts import COLOURS, bounds_chart, cost_chart, gains_chart
 from mdx_progressive.report.findings import Findings
 from mdx_progressive.report.players import listening
-from mdx_progressive.runs import read_run
+from mdx_progressive.runs import METRIC_HELP, RUN_HELP, read_run
 from mdx_progressive.whole_file import whole_file
 
 _DESCRIPTION = """\
@@ -35,8 +35,12 @@ def parser() -> ArgumentParser:
     made = ArgumentParser(
         prog="mdx-progressive report", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
     )
-    made.add_argument("run", type=Path, metavar="RUN", help="Folder of a run of `test`, or its results.csv.")
-    made.add_argument("--metric", default="si_sdr", help="Name of the metric (default: si_sdr).")
+    made.add_argument("run", type=Path, metavar="RUN", help=RUN_HELP)
+    made.add_argument(
+        "--metric",
+        default="si_sdr",
+        help=METRIC_HELP,
+    )
     made.add_argument("--out", type=Path, metavar="FILE.html", help="The file to write (default: RUN/report.html).")
     return made
 
