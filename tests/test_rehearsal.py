@@ -38,9 +38,7 @@ def test_what_a_separator_takes_too_little_of_is_given_back() -> None:
     y = music()
     truth = LeakySeparator([[1.0, 0.0], [0.0, 1.0]], SPLIT)(y[:, None])
 
-    before, after = rehearsed(
-        LeakySeparator([[0.5, 0.0], [0.0, 0.8]], SPLIT), y, Rehearsal(strength=1.0, ridge=1e-6)
-    )
+    before, after = rehearsed(LeakySeparator([[0.5, 0.0], [0.0, 0.8]], SPLIT), y, Rehearsal(strength=1.0, ridge=1e-6))
 
     assert error(before, truth) > 0.2
     assert error(after, truth) < 1e-3
@@ -84,7 +82,12 @@ def test_sources_meet_in_other_company() -> None:
     """The mixtures are made of the same estimates, but at no two of them, nor in the music, at the same time."""
     y, heard = music(batch=1), []
     separator = LeakySeparator([[1.0, 0.0], [0.0, 1.0]], SPLIT)
-    passes = passes_of(lambda mixtures: heard.append(mixtures) or separator(mixtures), y)
+
+    def listen(mixtures: Tensor) -> Tensor:
+        heard.append(mixtures)
+        return separator(mixtures)
+
+    passes = passes_of(listen, y)
     path = path_of(passes)
 
     Rehearsal(mixtures=2)(passes, path, path.estimates)
