@@ -157,8 +157,8 @@ class AudioStream:
 
     def layout(self) -> tuple[str, ...] | None:
         """FFmpeg's names of the channels (FL, FR, FC, LFE, ...), in their order; None where the file does not tell."""
-        with suppress(av.FFmpegError, IndexError), open_with_ffmpeg(self.path) as container:
-            names = tuple(channel.name for channel in container.streams.audio[self.stream].layout.channels)
+        with suppress(av.FFmpegError, IndexError, MdxError), open_with_ffmpeg(self.path) as container:
+            names = tuple(channel.name for channel in self._within(container).layout.channels)
             return names if len(set(names)) == len(names) else None
         return None
 
@@ -287,7 +287,12 @@ class AudioStream:
             length, done = _length(stream), 0
             beyond: list[NDArray[np.float32]] = []
             for frame in chain(container.decode(stream), [None]):
-                for part in planar.resample(frame):
+                try:
+                    parts = planar.resample(frame)
+                except ValueError as error:  # PyAV has no error of its own for a frame of another kind.
+                    place = f"{done / stream.rate:.2f} s"
+                    raise MdxError(f"{self.path}: its sample rate, channels or encoding change at {place}") from error
+                for part in parts:
                     samples = part.to_ndarray().astype(np.float32, copy=False)
                     within = samples.shape[1] if length is None else max(0, length - done)
                     done += samples.shape[1]
@@ -296,7 +301,7 @@ class AudioStream:
                     if within < samples.shape[1]:
                         beyond.append(samples[:, within:])
                 # What an encoder added to fill its last frame is not music; FFmpeg cuts it off only at the beginning.
-                if length is not None and done - length >= _LONGEST_FRAME:
+                if beyond and length is not None and done - length >= _LONGEST_FRAME:
                     yield np.concatenate(beyond, axis=1)
                     beyond.clear()
             if length is not None and "mp4" in container.format.name and length - done > _ROUNDING:
