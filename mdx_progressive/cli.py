@@ -253,7 +253,9 @@ def _line_of(error: Exception) -> str | None:
             "a process that reads ahead was ended from outside, for want of memory perhaps: run the command again, with"
             " fewer data.num_workers; it goes on where it stopped"
         )
-    return str(error) if isinstance(error, OSError) else None
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+    return None
 
 
 def _run(args: Sequence[str] | None) -> None:

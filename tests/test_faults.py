@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -25,7 +26,9 @@ from mdx_progressive.batch import ChunkBatch
 from mdx_progressive.data.block_reader import BlockReader, SongBlock
 from mdx_progressive.data.chunker import Chunker
 from mdx_progressive.data.places import Place
+from mdx_progressive.data.song_stream import SongStream
 from mdx_progressive.results import read_rows
+from mdx_progressive.writing import song_files
 from tests.conftest import CONFIGS, NARROW, RATE, SOURCES, noise, run
 
 SPLEETER = ("-c", str(CONFIGS / "demo.yaml"), "--model.method.steps", "0")
@@ -208,6 +211,36 @@ class TestFiles:
         assert run("predict", *network, *once, *places) == 0
         assert soundfile.info("out/song/vocals.wav").duration == seconds
 
+    @pytest.mark.parametrize("inplace", [False, True])
+    def test_one_that_is_swapped_while_its_complement_is_written_is_named_and_not_written(
+        self, songs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], inplace: bool
+    ) -> None:
+        song, other = write(songs / "song.wav"), write(Path("other.wav"), level=0.2)
+        level = float(np.abs(soundfile.read(other)[0]).max())
+
+        class Swapped(SongStream):
+            def stretch(self, start: int, stop: int) -> Tensor:
+                read = super().stretch(start, stop)
+                if self.song.name == "song" and inplace:
+                    song.write_bytes(other.read_bytes())
+                elif self.song.name == "song":
+                    os.replace(other, song)
+                return read
+
+        complement = (*NARROW, "--writer.complement", "vocals")
+        monkeypatch.setattr(song_files, "SongStream", Swapped)
+        assert predict(*complement) == 1
+
+        last = capsys.readouterr().err.split("error: ")[-1]
+        assert "song.wav: was changed while it was in use" in last
+        assert [path.name for path in Path("out").iterdir()] == ["good"]
+
+        monkeypatch.undo()
+        os.chdir(songs.parent)
+        assert predict(*complement) == 0
+        total = soundfile.read("out/song/vocals.wav")[0] + soundfile.read("out/song/no_vocals.wav")[0]
+        assert np.abs(total).max() == pytest.approx(level)
+
     def test_what_can_not_be_measured_is_named_and_the_others_are_measured(
         self, own_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -345,6 +378,22 @@ class TestDisks:
         assert stems("good") == BOTH
         assert "fixed: nothing more can be written there" in refused.stderr
         assert "Traceback" not in done.stderr + refused.stderr
+
+    def test_logs_that_are_read_only_are_one_line(self, songs: Path) -> None:
+        Path("fixed").mkdir(mode=0o555)
+        started = []
+        for subcommand in ("predict", "test"):
+            words = [*command(), "--trainer.logger.init_args.save_dir", "fixed"]
+            words[words.index("predict")] = subcommand
+            started.append(
+                subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=without_privilege)  # noqa: PLW1509
+            )
+
+        said = [process.communicate(timeout=120)[1] for process in started]
+        for process, words_said in zip(started, said, strict=True):
+            assert process.returncode == 1
+            assert re.search(r"error: .*fixed.*: Permission denied$", words_said.splitlines()[-1])
+            assert "Traceback" not in words_said
 
 
 def without_privilege() -> None:

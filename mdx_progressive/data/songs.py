@@ -10,7 +10,7 @@ from importlib.resources import as_file
 from pathlib import Path
 
 from mdx_progressive.data.audio import AUDIO_SUFFIXES, AudioStream, Signal
-from mdx_progressive.errors import MdxError
+from mdx_progressive.errors import ChangedError, MdxError
 from mdx_progressive.wheel_data import wheel_data
 
 
@@ -102,7 +102,7 @@ class Song:
             raise MdxError(self.fault)
         for path, facts in self._seen().items():
             if self._first_seen.get(path, facts) != facts:
-                raise MdxError(f"{path}: was changed while it was in use; what was made of it so far is not kept")
+                raise ChangedError(f"{path}: was changed while it was in use; what was made of it so far is not kept")
 
 
 def builtin_clip() -> Song:
