@@ -137,6 +137,36 @@ class TestFiles:
         assert "a.flac and in/a.wav: would be written to one folder, a; rename one" in capsys.readouterr().err
         assert [path.name for path in Path("out").iterdir()] == ["good"]
 
+    @pytest.mark.parametrize("out", ["in/stems", "in"])
+    def test_estimates_that_lie_among_the_songs_are_no_songs(self, songs: Path, out: str) -> None:
+        write(songs / "album" / "song.wav")
+        assert predict("--out", out, *NARROW) == 0
+        before = {path: path.stat().st_mtime_ns for path in songs.rglob("*.*")}
+
+        assert predict("--out", out, *NARROW) == 0
+
+        assert {path: path.stat().st_mtime_ns for path in songs.rglob("*.*")} == before
+        assert len(before) == 2 + 2 * len(BOTH)
+
+    def test_one_file_by_several_ways_is_one_song(self, songs: Path) -> None:
+        Path("link").symlink_to(songs)
+
+        assert run("predict", *SPLEETER, "--data.input", "[in, link, in/../in/good.wav]", "--out", "out") == 0
+
+        assert stems("good") == BOTH
+
+    def test_a_file_where_a_folder_is_wanted_is_named_and_the_others_are_done(
+        self, songs: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write(songs / "bad.wav")
+        Path("out").mkdir()
+        Path("out/bad").touch()
+
+        assert predict(*NARROW) == 1
+
+        assert "out/bad: could not be written to" in capsys.readouterr().err.split("error: ")[-1]
+        assert stems("good") == BOTH
+
     def test_a_loop_of_folders_is_walked_once(self, songs: Path) -> None:
         (songs / "again").symlink_to(".")
 
@@ -423,6 +453,22 @@ class TestProcesses:
 
         for path in Path("whole").rglob("*.wav"):
             assert Path("out", *path.parts[1:]).read_bytes() == path.read_bytes()
+        assert not list(Path("out").rglob(".*"))
+
+    def test_the_same_command_at_the_same_time_is_refused_and_leaves_the_first_alone(self, songs: Path) -> None:
+        first = subprocess.Popen(command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while not list(Path("out").glob(".run-*")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        first.send_signal(signal.SIGSTOP)
+
+        second = subprocess.run(command(), check=False, capture_output=True, text=True, timeout=120)
+
+        first.send_signal(signal.SIGCONT)
+        assert second.returncode == 1
+        assert "error: out: another run is writing these songs to it" in second.stderr.splitlines()[-1]
+        assert first.wait(120) == 0
+        assert stems("good") == BOTH
         assert not list(Path("out").rglob(".*"))
 
     def test_a_reading_process_that_is_killed_is_one_line(self, songs: Path) -> None:

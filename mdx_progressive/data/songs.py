@@ -141,7 +141,7 @@ def _plain(path: Path, folder: Path | None = None) -> Song:
 
 def _only(namesakes: list[Song]) -> Song:
     song, places = namesakes[0], sorted({str(song.place) for song in namesakes})
-    if len(places) == 1:
+    if len({os.path.realpath(place) for place in places}) == 1:
         return song
     return replace(song, fault=f"{' and '.join(places)}: would be written to one folder, {song.name}; rename one")
 
