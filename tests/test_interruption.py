@@ -115,6 +115,7 @@ class TestResume:
             (0, -signal.SIGKILL, "process 2 of 2 ends, since the first one was ended"),
             (1, 1, "process 2 of 2 was ended from outside (SIGKILL)"),
         ):
+            shutil.rmtree("out", ignore_errors=True)  # So that each has blocks to do.
             done = stopped(signal.SIGKILL, rank, 1, predict("out", *TWO))
             assert done.returncode == code
             assert f"error: {told}: what is done stays, and the same command goes on with it" in done.stderr
