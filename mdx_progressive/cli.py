@@ -154,7 +154,8 @@ class ProgressiveCLI(LightningCLI):
         """Separate without keeping the estimates in memory: the writer has them."""
         writer: EstimateWriter = self._chosen.writer
         if self._chosen.dry_run:
-            plan_predict(self.trainer, self.model, self.datamodule, writer.files.format.bytes_a_sample).tell(writer.out)
+            size = writer.files.format.bytes_a_sample
+            plan_predict(self.trainer, self.model, self.datamodule, writer.leave_out_estimates, size).tell(writer.out)
             self._name_failures()
             return
         events: EventLog = self._chosen.log
