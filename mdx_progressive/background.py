@@ -1,12 +1,13 @@
-"""Work beside the network: a thread that reads ahead, and one that writes behind, both with bounds.
+"""Work beside the network, with bounds: a thread that reads ahead, one that writes behind, and some that encode.
 
 Decoding, resampling, encoding and waiting for disks leave Python's lock to the others.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -100,8 +101,59 @@ class Background(Generic[T]):
         self._results.append(job.result())
 
 
+class SideBySide:
+    """Does jobs in threads, a round of them while the next round is being prepared.
+
+    Left, it waits for the jobs that have begun.
+
+    Args:
+        most: Jobs of a round at most.
+
+    Example:
+        >>> done = []
+        >>> with SideBySide(2) as threads:
+        ...     threads.begin([lambda: done.append(1)])
+        ...     threads.begin([lambda: done.append(2)])
+        ...     threads.end()
+        >>> done
+        [1, 2]
+    """
+
+    def __init__(self, most: int) -> None:
+        self._threads = _threads(min(most, os.cpu_count() or 1))
+        self._round: list[Future[None]] = []
+
+    def begin(self, jobs: Iterable[Callable[[], None]]) -> None:
+        """Begin a round, when the one before it has ended.
+
+        Raises:
+            Exception: What a job of the one before has raised.
+        """
+        self.end()
+        self._round = [self._threads.submit(job) for job in jobs]
+
+    def end(self) -> None:
+        """Wait for the round.
+
+        Raises:
+            Exception: What one of its jobs has raised.
+        """
+        for job in self._round:
+            job.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._threads.shutdown(cancel_futures=True)
+
+
 def _thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, initializer=_leave_the_cores_to_the_network)
+    return _threads(1)
+
+
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, initializer=_leave_the_cores_to_the_network)
 
 
 def _leave_the_cores_to_the_network() -> None:

@@ -42,6 +42,7 @@ class Origin:
         block: In `predict`, what is separated of the song at once; the chunk has its number.
         blocks: How many of these there are.
         pairs: In `predict`, the channels that are separated together, each an item of the batch with this origin.
+        layout: In `predict`, FFmpeg's names of more than two channels, in their order, if the song tells them.
     """
 
     song: str
@@ -51,6 +52,7 @@ class Origin:
     block: Block | None = None
     blocks: int = 1
     pairs: Pairs = STEREO
+    layout: tuple[str, ...] | None = None
 
 
 class ChunkBatch:

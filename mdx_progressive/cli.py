@@ -187,7 +187,8 @@ class ProgressiveCLI(LightningCLI):
         """Separate without keeping the estimates in memory: the writer has them."""
         writer: EstimateWriter = self._chosen.writer
         if self._chosen.dry_run:
-            plan_predict(self.trainer, self.model, self.datamodule, writer.files.format.bytes_a_sample).tell(writer.out)
+            size = writer.files.format.bytes_a_sample
+            plan_predict(self.trainer, self.model, self.datamodule, writer.leave_out_estimates, size).tell(writer.out)
             self._name_failures()
             return
         events: EventLog = self._chosen.log
@@ -289,7 +290,9 @@ def _line_of(error: Exception) -> str | None:
             "a process that reads ahead was ended from outside, for want of memory perhaps: run the command again, with"
             " fewer data.num_workers; it goes on where it stopped"
         )
-    return str(error) if isinstance(error, OSError) else None
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+    return None
 
 
 def _run(args: Sequence[str] | None) -> None:

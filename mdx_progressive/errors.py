@@ -7,3 +7,7 @@ class MdxError(ValueError):
     The command line prints the message alone, without a traceback. Anything else that is raised is a
     defect of the package and keeps its traceback.
     """
+
+
+class ChangedError(MdxError):
+    """A file is another one than before: what was made of it is of no use."""

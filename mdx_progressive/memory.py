@@ -1,4 +1,4 @@
-"""Memory: keep what was freed for the next layer, tell the peak, and when there is no more."""
+"""Memory: keep what was freed for the next layer or give it back, tell the peak, and when there is no more."""
 
 import ctypes
 import re
@@ -7,6 +7,12 @@ from pathlib import Path
 import torch
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_DEFAULT = 2**17
+_SAID = re.compile(
+    r"out of memory|allocate memory|bad_alloc|_ALLOC_FAILED|MemoryAllocation|can't start new thread"
+    # oneDNN, which refuses what is not possible for another reason before, as a "primitive descriptor".
+    r"|could not \w+ a (primitive|memory object)$"
+)
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")  # Linux alone has them
 
 
@@ -24,11 +30,34 @@ def keep_freed_memory() -> bool:
         >>> keep_freed_memory() in (True, False)
         True
     """
+    return _tell_glibc(2**30, 2**31 - 1)
+
+
+def give_back_freed_memory() -> bool:
+    """Have glibc give freed memory back to the kernel again, and what it has kept so far, where memory is wanting.
+
+    What is kept lies in pieces between what is used: too small for the next layer, and out of reach of libraries that
+    ask the kernel themselves.
+
+    Returns:
+        Whether it could be told; False where the C library is not glibc.
+
+    Example:
+        >>> give_back_freed_memory() in (True, False)
+        True
+    """
+    told = _tell_glibc(_DEFAULT, _DEFAULT)
+    if told:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    return told
+
+
+def _tell_glibc(mmap_threshold: int, trim_threshold: int) -> bool:
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, 2**30) and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+    return bool(mallopt(_M_MMAP_THRESHOLD, mmap_threshold) and mallopt(_M_TRIM_THRESHOLD, trim_threshold))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -42,8 +71,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    # TorchScript, MPS, the allocator of the CPU, cuBLAS, cuDNN and ONNX Runtime raise errors of no kind of their own.
-    return bool(re.search(r"out of memory|allocate memory|_ALLOC_FAILED|MemoryAllocation", str(error)))
+    # What stands below raises errors of no kind of its own: TorchScript, MPS, the allocator of the CPU, cuBLAS, ...
+    return bool(_SAID.search(str(error)))
 
 
 def restart_peak_memory(device: torch.device) -> None:

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,19 +79,27 @@ def plan_test(trainer: Trainer, model: ProgressiveDemixing, datamodule: SongData
     return _plan(trainer, model, extents, model.methods, _ROW * rows * len(extents))
 
 
-def plan_predict(trainer: Trainer, model: ProgressiveDemixing, datamodule: SongDataModule, bytes_a_sample: int) -> Plan:
+def plan_predict(
+    trainer: Trainer,
+    model: ProgressiveDemixing,
+    datamodule: SongDataModule,
+    sift: Callable[[SongDataModule, ProgressiveDemixing], None],
+    bytes_a_sample: int,
+) -> Plan:
     """What `predict` is going to take.
 
     Args:
         trainer: The trainer.
         model: The separator and the method.
         datamodule: The songs.
+        sift: Leaves out what are no songs.
         bytes_a_sample: Of the files that are written.
 
     Raises:
         MdxError: If there is no song that can be read.
     """
     datamodule.setup("predict")
+    sift(datamodule, model)
     songs = {origin.song: origin for origin in datamodule.plan()}
     samples = sum(origin.length * origin.pairs.channels for origin in songs.values())
     disk = samples * bytes_a_sample * len(model.targets)

@@ -11,7 +11,7 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
-from mdx_progressive.data.audio import AUDIO_SUFFIXES
+from mdx_progressive.data.audio import AUDIO_SUFFIXES, AudioStream
 from tests.conftest import CONFIGS, run
 from tests.separators.exported_programs import scripted
 
@@ -250,6 +250,33 @@ def test_a_file_may_have_any_number_of_samples(own_folder: Path, program: tuple[
     assert run("predict", *program, "--data.input", "short.wav", "--out", "out") == 0
 
     assert soundfile.read(Path("out", "short", "low.wav"), always_2d=True)[0].shape == (length, 1)
+
+
+def test_a_file_whose_channels_change_within_it_is_named(
+    own_folder: Path, program: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for channels in (2, 1):
+        write_with_ffmpeg(Path(f"{channels}.ac3"), Made(f"{channels}.ac3", "ac3", channels=channels), video=False)
+    Path("both.ac3").write_bytes(Path("2.ac3").read_bytes() + Path("1.ac3").read_bytes())
+
+    assert run("predict", *program, "--data.input", "[both.ac3, 2.ac3]", "--out", "out") == 1
+
+    assert "both.ac3: its sample rate, channels or encoding change at 0.7" in capsys.readouterr().err
+    assert [path.name for path in Path("out").iterdir()] == ["2"]
+
+
+def test_what_lies_beyond_the_length_that_a_header_tells_is_kept(own_folder: Path) -> None:
+    write_with_ffmpeg(Path("long.m4a"), Made("long.m4a", "alac"), video=False)
+    whole, content = AudioStream(Path("long.m4a")).read()[0], bytearray(Path("long.m4a").read_bytes())
+    duration = content.index(b"mdhd") + 20
+    assert int.from_bytes(content[duration : duration + 4], "big") == LENGTH
+    content[duration : duration + 4] = (100).to_bytes(4, "big")
+    Path("long.m4a").write_bytes(content)
+
+    stream = AudioStream(Path("long.m4a"))
+
+    assert stream.header().length == 100
+    assert torch.equal(stream.read()[0], whole)
 
 
 def test_a_video_without_sound_is_named(

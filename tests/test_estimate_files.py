@@ -9,6 +9,8 @@ import pytest
 import soundfile
 import torch
 
+from mdx_progressive.data.audio import AudioStream
+from mdx_progressive.writing import file_formats
 from mdx_progressive.writing.outputs import Steps
 from tests.conftest import RATE, noise, run
 from tests.separators.exported_programs import Waves, scripted
@@ -105,6 +107,70 @@ class TestFormats:
         assert run("predict", *program, "--data.input", "a.wav", *settings) != 0
 
         assert said in capsys.readouterr().err
+
+    @pytest.mark.parametrize("kind", ["mp3", "flac"])
+    def test_files_that_are_encoded_beside_each_other_have_the_bytes_of_one_alone(
+        self, program: tuple[str, ...], kind: str
+    ) -> None:
+        song()
+        predict(program, "--writer.format", kind, out="both")
+        for source in SOURCES:
+            predict(program, "--writer.format", kind, "--targets", source, out="alone")
+
+        for source in SOURCES:
+            name = f"a/{source}.{kind}"
+            assert Path("both", name).read_bytes() == Path("alone", name).read_bytes()
+
+
+LAYOUTS = ["3.0", "quad", "5.0(side)", "5.1", "5.1(side)", "hexagonal", "6.1", "7.1", "octagonal"]
+
+
+class TestChannels:
+    @pytest.mark.parametrize(
+        ("settings", "largest"),
+        [
+            ((), None),
+            (("--writer.encoding", "int16", "--writer.dither", "false"), None),
+            ((), 0),  # Each of them is too large for a plain wav.
+            (("--writer.format", "flac", "--writer.tags", "true"), None),
+        ],
+        ids=["wav", "int16", "rf64", "flac"],
+    )
+    def test_files_name_them_as_the_song_does(
+        self, program: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...], largest: int | None
+    ) -> None:
+        if largest is not None:
+            monkeypatch.setattr(file_formats, "_LARGEST_WAV", largest)
+        Path("in").mkdir()
+        for layout in LAYOUTS:
+            channels = av.AudioLayout(layout).nb_channels
+            with av.open(f"in/{layout}.wav", "w") as container:
+                stream: Any = container.add_stream("pcm_s16le", rate=RATE, layout=layout)
+                container.metadata["title"] = layout
+                samples = (2**15 * noise(0.1, channels)).short().T.reshape(1, -1).numpy()
+                frame = av.AudioFrame.from_ndarray(samples, format="s16", layout=layout)
+                frame.sample_rate = RATE
+                container.mux([*stream.encode(frame), *stream.encode(None)])
+        song("in/unnamed.wav", channels=6)
+
+        written = predict(program, "--writer.complement", "low", *settings, given="in")
+
+        paths = [path for path in Path("out").rglob("*") if path.is_file()]
+        assert len(paths) == 3 * (len(LAYOUTS) + 1)
+        for path in paths:
+            told, name = AudioStream(path).layout(), path.parent.name
+            if name == "unnamed":
+                assert told is None or path.suffix == ".flac"  # In which six channels always are those of 5.1.
+            else:
+                assert told == AudioStream(Path("in", f"{name}.wav")).layout()
+        for path in Path("out").rglob("*.flac"):
+            with soundfile.SoundFile(path) as file:
+                assert (file.title, file.license) == (path.parent.name.replace("unnamed", ""), "")
+        if largest == 0:
+            assert {soundfile.info(path).format for path in paths} == {"RF64"}
+        if "int16" not in settings:
+            unnamed = soundfile.read("in/unnamed.wav", dtype="float32")[0]
+            assert np.array_equal(written["low"] + written["no_low"], unnamed)
 
 
 class TestDither:

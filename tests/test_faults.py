@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -25,7 +26,9 @@ from mdx_progressive.batch import ChunkBatch
 from mdx_progressive.data.block_reader import BlockReader, SongBlock
 from mdx_progressive.data.chunker import Chunker
 from mdx_progressive.data.places import Place
+from mdx_progressive.data.song_stream import SongStream
 from mdx_progressive.results import read_rows
+from mdx_progressive.writing import song_files
 from tests.conftest import CONFIGS, NARROW, RATE, SOURCES, noise, run
 
 SPLEETER = ("-c", str(CONFIGS / "demo.yaml"), "--model.method.steps", "0")
@@ -134,6 +137,36 @@ class TestFiles:
         assert "a.flac and in/a.wav: would be written to one folder, a; rename one" in capsys.readouterr().err
         assert [path.name for path in Path("out").iterdir()] == ["good"]
 
+    @pytest.mark.parametrize("out", ["in/stems", "in"])
+    def test_estimates_that_lie_among_the_songs_are_no_songs(self, songs: Path, out: str) -> None:
+        write(songs / "album" / "song.wav")
+        assert predict("--out", out, *NARROW) == 0
+        before = {path: path.stat().st_mtime_ns for path in songs.rglob("*.*")}
+
+        assert predict("--out", out, *NARROW) == 0
+
+        assert {path: path.stat().st_mtime_ns for path in songs.rglob("*.*")} == before
+        assert len(before) == 2 + 2 * len(BOTH)
+
+    def test_one_file_by_several_ways_is_one_song(self, songs: Path) -> None:
+        Path("link").symlink_to(songs)
+
+        assert run("predict", *SPLEETER, "--data.input", "[in, link, in/../in/good.wav]", "--out", "out") == 0
+
+        assert stems("good") == BOTH
+
+    def test_a_file_where_a_folder_is_wanted_is_named_and_the_others_are_done(
+        self, songs: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write(songs / "bad.wav")
+        Path("out").mkdir()
+        Path("out/bad").touch()
+
+        assert predict(*NARROW) == 1
+
+        assert "out/bad: could not be written to" in capsys.readouterr().err.split("error: ")[-1]
+        assert stems("good") == BOTH
+
     def test_a_loop_of_folders_is_walked_once(self, songs: Path) -> None:
         (songs / "again").symlink_to(".")
 
@@ -207,6 +240,36 @@ class TestFiles:
         monkeypatch.setattr(BlockReader, "__call__", read)
         assert run("predict", *network, *once, *places) == 0
         assert soundfile.info("out/song/vocals.wav").duration == seconds
+
+    @pytest.mark.parametrize("inplace", [False, True])
+    def test_one_that_is_swapped_while_its_complement_is_written_is_named_and_not_written(
+        self, songs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], inplace: bool
+    ) -> None:
+        song, other = write(songs / "song.wav"), write(Path("other.wav"), level=0.2)
+        level = float(np.abs(soundfile.read(other)[0]).max())
+
+        class Swapped(SongStream):
+            def stretch(self, start: int, stop: int) -> Tensor:
+                read = super().stretch(start, stop)
+                if self.song.name == "song" and inplace:
+                    song.write_bytes(other.read_bytes())
+                elif self.song.name == "song":
+                    os.replace(other, song)
+                return read
+
+        complement = (*NARROW, "--writer.complement", "vocals")
+        monkeypatch.setattr(song_files, "SongStream", Swapped)
+        assert predict(*complement) == 1
+
+        last = capsys.readouterr().err.split("error: ")[-1]
+        assert "song.wav: was changed while it was in use" in last
+        assert [path.name for path in Path("out").iterdir()] == ["good"]
+
+        monkeypatch.undo()
+        os.chdir(songs.parent)
+        assert predict(*complement) == 0
+        total = soundfile.read("out/song/vocals.wav")[0] + soundfile.read("out/song/no_vocals.wav")[0]
+        assert np.abs(total).max() == pytest.approx(level)
 
     def test_what_can_not_be_measured_is_named_and_the_others_are_measured(
         self, own_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -346,6 +409,22 @@ class TestDisks:
         assert "fixed: nothing more can be written there" in refused.stderr
         assert "Traceback" not in done.stderr + refused.stderr
 
+    def test_logs_that_are_read_only_are_one_line(self, songs: Path) -> None:
+        Path("fixed").mkdir(mode=0o555)
+        started = []
+        for subcommand in ("predict", "test"):
+            words = [*command(), "--trainer.logger.init_args.save_dir", "fixed"]
+            words[words.index("predict")] = subcommand
+            started.append(
+                subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=without_privilege)  # noqa: PLW1509
+            )
+
+        said = [process.communicate(timeout=120)[1] for process in started]
+        for process, words_said in zip(started, said, strict=True):
+            assert process.returncode == 1
+            assert re.search(r"error: .*fixed.*: Permission denied$", words_said.splitlines()[-1])
+            assert "Traceback" not in words_said
+
 
 def without_privilege() -> None:
     """Even root has to heed permissions in what is started now."""
@@ -374,6 +453,22 @@ class TestProcesses:
 
         for path in Path("whole").rglob("*.wav"):
             assert Path("out", *path.parts[1:]).read_bytes() == path.read_bytes()
+        assert not list(Path("out").rglob(".*"))
+
+    def test_the_same_command_at_the_same_time_is_refused_and_leaves_the_first_alone(self, songs: Path) -> None:
+        first = subprocess.Popen(command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while not list(Path("out").glob(".run-*")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        first.send_signal(signal.SIGSTOP)
+
+        second = subprocess.run(command(), check=False, capture_output=True, text=True, timeout=120)
+
+        first.send_signal(signal.SIGCONT)
+        assert second.returncode == 1
+        assert "error: out: another run is writing these songs to it" in second.stderr.splitlines()[-1]
+        assert first.wait(120) == 0
+        assert stems("good") == BOTH
         assert not list(Path("out").rglob(".*"))
 
     def test_a_reading_process_that_is_killed_is_one_line(self, songs: Path) -> None:

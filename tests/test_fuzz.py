@@ -16,20 +16,21 @@ from mdx_progressive.data.audio import AudioStream
 from mdx_progressive.data.song_stream import SongStream
 from mdx_progressive.data.songs import Song
 from mdx_progressive.errors import MdxError
-from tests.conftest import RATE, run
+from tests.conftest import CONFIGS, NARROW, RATE, run
 
-FORMATS = ("wav", "aiff", "flac", "ogg", "mp3", "opus", "m4a")
+FORMATS = ("wav", "aiff", "flac", "ogg", "mp3", "opus", "m4a", "rf64")
 EACH = 300
-"""Corruptions of each format, 2100 in all."""
+"""Corruptions of each format, 2400 in all."""
+CODECS = {".m4a": ("aac", RATE, "mp4"), ".opus": ("libopus", 48000, "ogg")}
 
 
 def encode(path: Path, samples: np.ndarray) -> None:
-    """Write (time, channel) in the format of the suffix."""
-    if path.suffix not in (".m4a", ".opus"):
-        soundfile.write(path, samples, RATE)
+    """Write (time, channel) in the format of the suffix, in RF64 three times as many channels."""
+    if path.suffix not in CODECS:
+        soundfile.write(path, np.tile(samples, 3 if path.suffix == ".rf64" else 1), RATE)
         return
-    codec, rate = ("aac", RATE) if path.suffix == ".m4a" else ("libopus", 48000)
-    with av.open(str(path), "w", format="mp4" if path.suffix == ".m4a" else "ogg") as container:
+    codec, rate, kind = CODECS[path.suffix]
+    with av.open(str(path), "w", format=kind) as container:
         stream = container.add_stream(codec, rate=rate, layout="stereo")
         assert isinstance(stream, av.AudioStream)
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T, np.float32), format="fltp", layout="stereo")
@@ -100,6 +101,7 @@ def test_a_corrupted_file_is_read_as_it_tells_or_refused_in_one_line(
                 length += piece.shape[-1]
             assert length == extent.length
             song = SongStream(Song("a", stream), RATE, "shipped")
+            assert len(song.layout() or range(song.channels)) == song.channels
             heard = song.stretch(0, min(song.length, 10 * RATE))
             assert torch.isfinite(heard).all()
             read += 1
@@ -119,8 +121,8 @@ def test_predict_names_the_corrupted_ones_and_does_the_others(
         for number, content in enumerate(corruptions(originals, suffix, 6)):
             (folder / f"{suffix} {number}.{suffix}").write_bytes(content)
 
-    assert run("predict", "-c", Path(__file__).parents[1] / "configs/demo.yaml", "--model.method.steps", "0",
-               "--data.input", "in", "--out", "out") == 1  # fmt: skip
+    once = ("-c", CONFIGS / "demo.yaml", "--model.method.steps", "0", *NARROW)
+    assert run("predict", *once, "--data.input", "in", "--out", "out") == 1
 
     last = capsys.readouterr().err.split("error: ")[-1]
     assert "Traceback" not in last

@@ -140,22 +140,31 @@ class TestPredict:
     def test_two_processes_write_the_same_bytes(self, song: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("OMP_NUM_THREADS", "1")
         command = [sys.executable, "-m", "mdx_progressive", "predict", *HTDEMUCS, *ONE_PASS, *BLOCKS]
+        # Of which each process counts the samples of one, for both.
+        soundfile.write("short.mp3", noise(0.5).T.numpy(), RATE)
+        Path("text.mp3").write_text("no audio at all")
         for out, devices in (("one", "1"), ("two", "2")):
-            more = ["--data.input", "song.wav", "--out", out, "--log-json", f"{out}.jsonl"]
+            more = ["--data.input", "[song.wav, text.mp3, short.mp3]", "--out", out]
+            more += ["--log-json", f"{out}.jsonl"]
             more += ["--trainer.accelerator", "cpu", "--trainer.devices", devices]
-            subprocess.run([*command, *more], check=True, capture_output=True)
+            done = subprocess.run([*command, *more], check=False, capture_output=True, text=True)
+            assert done.returncode == 1
+            assert "error: 1 of the songs could not be done" in done.stderr
+            assert "text.mp3: no audio" in done.stderr.split("error: ")[-1]
 
-        for path in Path("one/song").iterdir():
-            assert Path("two/song", path.name).read_bytes() == path.read_bytes()
+        written = sorted(Path("one").rglob("*.wav"))
+        assert len(written) == 2 * len(list(Path("one/song").iterdir()))
+        for path in written:
+            assert Path("two", *path.parts[1:]).read_bytes() == path.read_bytes()
         assert not [path.name for path in Path("two").rglob(".*")]
         one, two = (
             [json.loads(line) for line in Path(f"{out}.jsonl").read_text().splitlines()] for out in ("one", "two")
         )
-        blocks = [(line["block"], line["process"]) for line in two if line["event"] == "block_done"]
-        assert sorted(blocks) == [(1, 0), (2, 1), (3, 0)]
+        blocks = [(line["song"], line["block"], line["process"]) for line in two if line["event"] == "block_done"]
+        assert sorted(blocks) == [("short", 1, 1), ("song", 1, 0), ("song", 2, 1), ("song", 3, 0)]
         for lines in (one, two):
-            assert [line["event"] for line in lines].count("song_written") == 1
-            assert (lines[-1]["event"], lines[-1]["written"], lines[-1]["exit_code"]) == ("run_ended", 1, 0)
+            assert [line["event"] for line in lines].count("song_written") == 2
+            assert (lines[-1]["event"], lines[-1]["written"], lines[-1]["exit_code"]) == ("run_ended", 2, 1)
 
     @pytest.mark.parametrize(("chosen", "peak"), [("rescale", 1.0), ("clamp", 1.0)])
     def test_peaks_are_found_in_all_blocks_before_one_is_written(self, song: Path, chosen: str, peak: float) -> None:
@@ -246,13 +255,13 @@ class TestReading:
             if start < stop:
                 assert torch.equal(stream.stretch(start, stop), whole[:, start:stop])
 
-    @pytest.mark.parametrize("suffix", ["wav", "flac"])
-    def test_what_lies_before_a_stretch_is_not_decoded(
+    @pytest.mark.parametrize("suffix", ["wav", "flac", "mp3"])
+    def test_what_lies_before_a_stretch_or_behind_it_is_not_decoded(
         self, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = tmp_path / f"long.{suffix}"
         soundfile.write(path, noise(60).T.numpy(), RATE)
-        stream, decoded = SongStream(Song("a", AudioStream(path)), RATE, "shipped"), []
+        decoded: list[int] = []
         read = soundfile.SoundFile.read
 
         def counted(self: soundfile.SoundFile, *args: Any, **settings: Any) -> np.ndarray:
@@ -262,7 +271,8 @@ class TestReading:
 
         monkeypatch.setattr(soundfile.SoundFile, "read", counted)
 
-        stream.stretch(50 * RATE, 51 * RATE)
+        first = 0 if suffix == "mp3" else 50 * RATE
+        SongStream(Song("a", AudioStream(path)), RATE, "shipped").stretch(first, first + RATE)
 
         assert RATE <= sum(decoded) < 8 * RATE
 

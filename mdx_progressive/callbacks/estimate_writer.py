@@ -96,6 +96,7 @@ class EstimateWriter(Callback):
         assert isinstance(pl_module, ProgressiveDemixing)
         if self.exact_sum and set(pl_module.targets) != set(pl_module.separator.sources):
             raise MdxError("writer.exact_sum needs all sources: leave the targets out")
+        self.leave_out_estimates(datamodule, pl_module)
         names = [song.name for song in datamodule.songs if song.fault is None]
         self._check_paths(names, pl_module)
         self._unreadable = set()
@@ -107,6 +108,8 @@ class EstimateWriter(Callback):
                 log.info("%d of %d songs are separated already in %s; --writer.overwrite true does them again",
                          done, before, self.out)  # fmt: skip
         songs = self._songs = self._song_files(trainer, pl_module, datamodule)
+        if trainer.is_global_zero:
+            songs.kept.begin(names)
         origins = datamodule.plan()
         refused = self._refused(datamodule, origins)
         if trainer.is_global_zero:
@@ -124,6 +127,22 @@ class EstimateWriter(Callback):
             for origin in {origin.song: origin for origin in origins if origin.song not in refused}.values():
                 self._take([self._keep(songs, origin)], datamodule)
         self._background = Background(_WAITING)
+
+    def leave_out_estimates(self, datamodule: SongDataModule, module: ProgressiveDemixing) -> None:
+        """Leave out what lies in `out` within a folder that was searched, and what this run writes: no songs."""
+        out = Path(os.path.realpath(self.out))
+        within = any(Path(os.path.realpath(folder)) in out.parents for folder in datamodule.inputs or [])
+        given = {os.path.realpath(path) for path in datamodule.inputs or []}
+        files = {song.name: Path(os.path.realpath(song.place)) for song in datamodule.songs if song.fault is None}
+        written = {Path(os.path.realpath(path)) for name in files for path in self.paths(name, module)}
+        estimates = {
+            name
+            for name, path in files.items()
+            if str(path) not in given and (path in written or (within and out in path.parents))
+        }
+        if estimates:
+            datamodule.keep(lambda song: song not in estimates)
+            log.info("%d files in %s are taken for estimates, not for songs", len(estimates), self.out)
 
     def outputs(self, module: ProgressiveDemixing) -> Outputs:
         """What is made of the estimates.
@@ -208,10 +227,15 @@ class EstimateWriter(Callback):
             self._songs.kept.unlock()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._background.close()
+        self._close()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._close()
+
+    def _close(self) -> None:
         self._background.close()
+        if self._songs is not None:
+            self._songs.kept.end()
 
     def _see_that_it_takes_more(self) -> None:
         try:

@@ -12,7 +12,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from mdx_progressive.batch import Failure, Origin, Prediction
-from mdx_progressive.callbacks.surroundings import gathered, songs_of
+from mdx_progressive.callbacks.surroundings import songs_of
+from mdx_progressive.gathering import gathered
 from mdx_progressive.module import ProgressiveDemixing
 from mdx_progressive.pace import Pace
 
@@ -48,8 +49,8 @@ class EventLog(Callback):
             return
         assert isinstance(pl_module, ProgressiveDemixing)
         self._rank = trainer.global_rank
+        origins = datamodule.plan()
         if trainer.is_global_zero:
-            origins = datamodule.plan()
             everything = Pace(origins, pl_module.separator.sample_rate, pl_module.separator.fade)
             early, self._early = self._early, None
             self._tell(
@@ -100,7 +101,7 @@ class EventLog(Callback):
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Bring the counts of all processes together."""
         if self.to is not None:
-            found = gathered(trainer, (self._written, self._failed))
+            found = gathered((self._written, self._failed), trainer.world_size)
             self._written = set().union(*(written for written, _ in found))
             self._failed = set().union(*(failed for _, failed in found))
 

@@ -7,8 +7,9 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from mdx_progressive.batch import Failure
-from mdx_progressive.callbacks.surroundings import gathered, songs_of
+from mdx_progressive.callbacks.surroundings import songs_of
 from mdx_progressive.errors import MdxError
+from mdx_progressive.gathering import gathered
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,6 @@ class Failures(Callback):
     def _bring_together(self, trainer: Trainer) -> None:
         if datamodule := songs_of(trainer):
             self._collect(datamodule.failures)
-        found = gathered(trainer, self._found)
+        found = gathered(self._found, trainer.world_size)
         if datamodule := songs_of(trainer):
             datamodule.failures = list({song: failure for each in found for song, failure in each.items()}.values())

@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -89,6 +88,13 @@ class Header(NamedTuple):
     encoding: str
 
 
+class Shape(NamedTuple):
+    """What is known of a waveform before it is decoded: its sample rate in Hz, and its channels."""
+
+    sample_rate: int
+    channels: int
+
+
 class Extent(NamedTuple):
     """How much there is of a waveform: its sample rate in Hz, its channels, and their samples."""
 
@@ -117,8 +123,11 @@ class Signal(Protocol):
     def pieces(self, start: int = 0) -> Iterator[Tensor]:
         """The same waveform in consecutive pieces (channel, time), from a sample on if it is seekable."""
 
+    def shape(self) -> Shape:
+        """Its sample rate and channels, which its files tell."""
+
     def extent(self) -> Extent:
-        """How much there is of it; it is decoded to be counted if the file does not tell."""
+        """How much there is of it; it is decoded to be counted if a file does not tell."""
 
 
 @dataclass(frozen=True)
@@ -157,8 +166,8 @@ class AudioStream:
 
     def layout(self) -> tuple[str, ...] | None:
         """FFmpeg's names of the channels (FL, FR, FC, LFE, ...), in their order; None where the file does not tell."""
-        with suppress(av.FFmpegError, IndexError), open_with_ffmpeg(self.path) as container:
-            names = tuple(channel.name for channel in container.streams.audio[self.stream].layout.channels)
+        with suppress(av.FFmpegError, IndexError, MdxError), open_with_ffmpeg(self.path) as container:
+            names = tuple(channel.name for channel in self._within(container).layout.channels)
             return names if len(set(names)) == len(names) else None
         return None
 
@@ -170,6 +179,15 @@ class AudioStream:
         """
         return torch.cat(list(self.pieces()), dim=-1), self.header().sample_rate
 
+    def shape(self) -> Shape:
+        """Its sample rate and channels.
+
+        Raises:
+            MdxError: As `header`.
+        """
+        header = self.header()
+        return Shape(header.sample_rate, header.channels)
+
     def extent(self) -> Extent:
         """How much there is of it; it is decoded to be counted if the file does not tell for certain.
 
@@ -179,8 +197,7 @@ class AudioStream:
         header = self.header()
         known = header.length if header.encoding in _COUNTED else None
         if known is None:
-            facts = self.path.stat()
-            known = _counted(self, facts.st_size, facts.st_mtime_ns)
+            known = sum(piece.shape[-1] for piece in self.pieces())
         return Extent(header.sample_rate, header.channels, known)
 
     def seekable(self) -> bool:
@@ -287,7 +304,12 @@ class AudioStream:
             length, done = _length(stream), 0
             beyond: list[NDArray[np.float32]] = []
             for frame in chain(container.decode(stream), [None]):
-                for part in planar.resample(frame):
+                try:
+                    parts = planar.resample(frame)
+                except ValueError as error:  # PyAV has no error of its own for a frame of another kind.
+                    place = f"{done / stream.rate:.2f} s"
+                    raise MdxError(f"{self.path}: its sample rate, channels or encoding change at {place}") from error
+                for part in parts:
                     samples = part.to_ndarray().astype(np.float32, copy=False)
                     within = samples.shape[1] if length is None else max(0, length - done)
                     done += samples.shape[1]
@@ -296,17 +318,11 @@ class AudioStream:
                     if within < samples.shape[1]:
                         beyond.append(samples[:, within:])
                 # What an encoder added to fill its last frame is not music; FFmpeg cuts it off only at the beginning.
-                if length is not None and done - length >= _LONGEST_FRAME:
+                if beyond and length is not None and done - length >= _LONGEST_FRAME:
                     yield np.concatenate(beyond, axis=1)
                     beyond.clear()
             if length is not None and "mp4" in container.format.name and length - done > _ROUNDING:
                 raise MdxError(f"{self.path}: breaks off at {done / stream.rate:.2f} s of {length / stream.rate:.2f} s")
-
-
-@lru_cache
-def _counted(stream: AudioStream, size: int, modified: int) -> int:
-    """Samples of a stream, which is decoded for that; once, unless the file's size or date has changed."""
-    return sum(piece.shape[-1] for piece in stream.pieces())
 
 
 def open_with_ffmpeg(path: Path) -> av.container.InputContainer:
@@ -356,7 +372,7 @@ class StreamSum:
         Raises:
             MdxError: If one of them can't be read.
         """
-        return torch.cat(list(self.pieces()), dim=-1), self._highest()
+        return torch.cat(list(self.pieces()), dim=-1), self.shape().sample_rate
 
     def seekable(self) -> bool:
         """Whether all of them are, at one sample rate.
@@ -364,7 +380,7 @@ class StreamSum:
         Raises:
             MdxError: If one of them can't be read.
         """
-        same = len({stream.header().sample_rate for stream in self.streams}) == 1
+        same = len({stream.shape().sample_rate for stream in self.streams}) == 1
         return same and all(stream.seekable() for stream in self.streams)
 
     def pieces(self, start: int = 0) -> Iterator[Tensor]:
@@ -376,12 +392,20 @@ class StreamSum:
         Raises:
             MdxError: If one of them can't be read.
         """
-        headers, highest = [stream.header() for stream in self.streams], self._highest()
+        shape = self.shape()
         signals = [
-            resampled(stream.pieces(start), header.sample_rate, highest)
-            for stream, header in zip(self.streams, headers, strict=True)
+            resampled(stream.pieces(start), stream.shape().sample_rate, shape.sample_rate) for stream in self.streams
         ]
-        return summed(signals, max(header.channels for header in headers))
+        return summed(signals, shape.channels)
+
+    def shape(self) -> Shape:
+        """The highest of the sample rates, and the most channels.
+
+        Raises:
+            MdxError: If one of them can't be read.
+        """
+        rates, channels = zip(*(stream.shape() for stream in self.streams), strict=True)
+        return Shape(max(rates), max(channels))
 
     def extent(self) -> Extent:
         """How much there is of the sum.
@@ -389,15 +413,10 @@ class StreamSum:
         Raises:
             MdxError: If one of them can't be read.
         """
-        extents, highest = [stream.extent() for stream in self.streams], self._highest()
+        extents, (highest, channels) = [stream.extent() for stream in self.streams], self.shape()
         return Extent(
-            highest,
-            max(each.channels for each in extents),
-            max(resampled_length(each.length, each.sample_rate, highest) for each in extents),
+            highest, channels, max(resampled_length(each.length, each.sample_rate, highest) for each in extents)
         )
-
-    def _highest(self) -> int:
-        return max(stream.header().sample_rate for stream in self.streams)
 
 
 def align(signals: Sequence[Tensor]) -> list[Tensor]:

@@ -11,6 +11,7 @@ from mdx_progressive.data.reading import MixtureChoice
 from mdx_progressive.data.song_stream import SongStream
 from mdx_progressive.data.songs import Song
 from mdx_progressive.errors import MdxError
+from mdx_progressive.pairs import Pairs
 
 
 class SongBlock(NamedTuple):
@@ -62,9 +63,10 @@ class BlockReader:
         """
         stream = SongStream(song, self.sample_rate, self.mixture)
         planned = self.cut(stream.length)
-        own, pairs = stream.own, stream.pairs()
+        own, layout = stream.own, stream.layout()
+        pairs, blocks = Pairs.of(stream.channels, layout), len(planned)
         return [
-            SongBlock(song, Origin(song.name, block.number, own.sample_rate, own.length, block, len(planned), pairs))
+            SongBlock(song, Origin(song.name, block.number, own.sample_rate, own.length, block, blocks, pairs, layout))
             for block in planned
         ]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -22,6 +23,7 @@ from mdx_progressive.data.song_folders import song_set
 from mdx_progressive.data.song_set import SongSet
 from mdx_progressive.data.songs import Song, audio_files
 from mdx_progressive.errors import MdxError
+from mdx_progressive.gathering import gathered
 
 
 class Extent(NamedTuple):
@@ -147,14 +149,20 @@ class SongDataModule(LightningDataModule):
         self.songs = [song for song in self.songs if song.fault or wanted(song.name)]
 
     def plan(self) -> list[Origin]:
-        """The blocks that `predict` separates, in order. A song that can't be read is among the `failures`."""
+        """The blocks that `predict` separates, in order. A song that can't be read is among the `failures`.
+
+        A song may have to be decoded for that, so several processes share the songs; all have to ask for it together.
+        """
         if self._predict is None:
-            self._predict, reader = [], self._block_reader()
-            for song in self._each_song():
-                try:
-                    self._predict += [[block] for block in reader.plan(song)]
-                except (MdxError, OSError) as error:
-                    self.failures.append(Failure(song.name, str(error)))
+            self._predict = []
+            replicas, rank = self._processes()
+            reader = self._block_reader()
+            shares = gathered([_planned(reader, song) for song in self._each_song(rank, replicas)], replicas)
+            for planned in chain.from_iterable(zip_longest(*shares)):
+                if isinstance(planned, Failure):
+                    self.failures.append(planned)
+                else:
+                    self._predict += [[block] for block in planned or []]
         return [block.origin for (block,) in self._predict]
 
     def share(self) -> list[Origin]:
@@ -183,10 +191,11 @@ class SongDataModule(LightningDataModule):
         loader = self._loader(_Batches(self._predict or [], self._block_reader()))
         return loader if self.num_workers else _Ahead(loader)
 
-    def _each_song(self) -> Iterable[Song]:
-        """The songs, with a bar on a terminal while they are read."""
-        few = len(self.songs) < 2
-        return tqdm(self.songs, desc="Reading songs", unit="song", leave=False, disable=True if few else None)
+    def _each_song(self, first: int = 0, step: int = 1) -> Iterable[Song]:
+        """The songs, or some of them, with a bar on a terminal while they are read."""
+        songs = self.songs[first::step]
+        hidden = True if len(songs) < 2 else None
+        return tqdm(songs, desc="Reading songs", unit="song", leave=False, disable=hidden)
 
     def _apart(self) -> list[Song]:
         """The songs with stems, chunks of one song as songs of their own, which are written to different folders."""
@@ -292,6 +301,13 @@ class _EachOnce(DistributedSampler[int]):
 
     def __len__(self) -> int:
         return len(self.share)
+
+
+def _planned(reader: BlockReader, song: Song) -> list[SongBlock] | Failure:
+    try:
+        return reader.plan(song)
+    except (MdxError, OSError) as error:
+        return Failure(song.name, str(error))
 
 
 def _without(batches: list[list[_PlaceT]], done: set[tuple[str, int]]) -> list[list[_PlaceT]]:

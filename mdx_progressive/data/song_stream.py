@@ -1,6 +1,7 @@
 """A song's mixture read from its beginning to its end, of which only a stretch is in memory."""
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -10,7 +11,6 @@ from mdx_progressive.data.pieces import resampled, resampled_length, summed
 from mdx_progressive.data.reading import MixtureChoice, parts_of
 from mdx_progressive.data.songs import Song
 from mdx_progressive.errors import MdxError
-from mdx_progressive.pairs import Pairs
 
 
 class SongStream:
@@ -30,28 +30,50 @@ class SongStream:
         self.sample_rate = sample_rate
         shipped, stems = parts_of(song, mixture)
         self._signals: list[Signal] = [shipped] if shipped else list(stems.values())
-        self._extents = [signal.extent() for signal in self._signals]
-        self.own: Extent = self._extents[0]
-        """How much there is of the song at its own sample rate."""
-        self.length = max(resampled_length(each.length, each.sample_rate, sample_rate) for each in self._extents)
-        """Samples at the separator's sample rate."""
-        self._channels = max(each.channels for each in self._extents)
+        self._shapes = [signal.shape() for signal in self._signals]
+        self.channels = max(shape.channels for shape in self._shapes)
+        """Channels of the mixture."""
         # Resampled, a sample depends in its last digits on where the filter began.
-        same = all(each.sample_rate == sample_rate for each in self._extents)
+        same = all(shape.sample_rate == sample_rate for shape in self._shapes)
         self._seekable = same and all(signal.seekable() for signal in self._signals)
         self._pieces: Iterator[Tensor]
         self._begin: int
         self._held: Tensor
         self._restart(0)
 
-    def pairs(self) -> Pairs:
-        """Which of its channels are separated together.
+    @property
+    def own(self) -> Extent:
+        """How much there is of the song at its own sample rate; as for `length`, files may have to be decoded for it.
 
         Raises:
             MdxError: If a file can't be read.
         """
-        widest = self._signals[[each.channels for each in self._extents].index(self._channels)]
-        return Pairs.of(self._channels, widest.streams[0].layout() if self._channels > 2 else None)
+        return self._extents[0]
+
+    @cached_property
+    def length(self) -> int:
+        """Samples at the separator's sample rate.
+
+        Raises:
+            MdxError: If a file can't be read.
+        """
+        return max(resampled_length(each.length, each.sample_rate, self.sample_rate) for each in self._extents)
+
+    @cached_property
+    def _extents(self) -> list[Extent]:
+        return [signal.extent() for signal in self._signals]
+
+    def layout(self) -> tuple[str, ...] | None:
+        """FFmpeg's names of its channels, in their order; None for mono and stereo, and where no file tells them.
+
+        Raises:
+            MdxError: If a file can't be read.
+        """
+        if self.channels <= 2:
+            return None
+        widest = self._signals[[shape.channels for shape in self._shapes].index(self.channels)]
+        layout = widest.streams[0].layout()
+        return layout if layout and len(layout) == self.channels else None
 
     def stretch(self, start: int, stop: int) -> Tensor:
         """The samples from `start` to `stop`.
@@ -86,11 +108,11 @@ class SongStream:
     def _restart(self, start: int) -> None:
         self._pieces = self._from(start)
         self._begin = start
-        self._held = torch.zeros(self._channels, 0)
+        self._held = torch.zeros(self.channels, 0)
 
     def _from(self, start: int) -> Iterator[Tensor]:
         signals = [
-            resampled(signal.pieces(start), each.sample_rate, self.sample_rate)
-            for signal, each in zip(self._signals, self._extents, strict=True)
+            resampled(signal.pieces(start), shape.sample_rate, self.sample_rate)
+            for signal, shape in zip(self._signals, self._shapes, strict=True)
         ]
-        return summed(signals, self._channels)
+        return summed(signals, self.channels)

@@ -10,7 +10,7 @@ from importlib.resources import as_file
 from pathlib import Path
 
 from mdx_progressive.data.audio import AUDIO_SUFFIXES, AudioStream, Signal
-from mdx_progressive.errors import MdxError
+from mdx_progressive.errors import ChangedError, MdxError
 from mdx_progressive.wheel_data import wheel_data
 
 
@@ -104,7 +104,7 @@ class Song:
             raise MdxError(self.fault)
         for path, facts in self._seen().items():
             if self._first_seen.get(path, facts) != facts:
-                raise MdxError(f"{path}: was changed while it was in use; what was made of it so far is not kept")
+                raise ChangedError(f"{path}: was changed while it was in use; what was made of it so far is not kept")
 
 
 def builtin_clip() -> Song:
@@ -143,7 +143,7 @@ def _plain(path: Path, folder: Path | None = None) -> Song:
 
 def _only(namesakes: list[Song]) -> Song:
     song, places = namesakes[0], sorted({str(song.place) for song in namesakes})
-    if len(places) == 1:
+    if len({os.path.realpath(place) for place in places}) == 1:
         return song
     return replace(song, fault=f"{' and '.join(places)}: would be written to one folder, {song.name}; rename one")
 

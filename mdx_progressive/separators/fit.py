@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import torch
 
-from mdx_progressive.memory import is_out_of_memory
+from mdx_progressive.memory import give_back_freed_memory, is_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -76,20 +76,22 @@ class BatchFit:
         self, batch: Sequence[_Segment], device: torch.device, network: Callable[[Sequence[_Segment]], _Estimates]
     ) -> tuple[Sequence[_Segment], _Estimates]:
         """As much of a batch as the memory holds, from its beginning."""
-        asked = len(batch)
+        asked, spared = len(batch), device.type != "cpu"
         while True:
             try:
                 made = network(batch)
             except Exception as error:
-                if len(batch) == 1 or not is_out_of_memory(error):
+                if not is_out_of_memory(error) or (spared and len(batch) == 1):
                     raise
-                batch = batch[: len(batch) // 2]
+                batch = batch[: max(1, len(batch) // 2)]
             else:
                 if len(batch) < asked:
                     self._most[device] = len(batch)
                     log.warning("the memory of %s does not hold %d segments at once: it goes on with %d",
                                 device, asked, len(batch))  # fmt: skip
                 return batch, made
+            give_back_freed_memory()  # Only now has the error let go of what the pass held.
+            spared = True
 
 
 def fitting(needed: int, free: int) -> int:

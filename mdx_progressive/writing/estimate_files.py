@@ -3,15 +3,18 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import soundfile
 from torch import Tensor
 
-from mdx_progressive.data.audio import soundfile_name
+from mdx_progressive.background import SideBySide
+from mdx_progressive.batch import Origin
 from mdx_progressive.errors import MdxError
 from mdx_progressive.whole_file import whole_file
+from mdx_progressive.writing.channel_names import channel_mask
 from mdx_progressive.writing.file_formats import FORMATS, Encoding, Format
 from mdx_progressive.writing.outputs import Outputs, Steps
 from mdx_progressive.writing.tags import write_tags
@@ -59,57 +62,53 @@ class EstimateFiles:
 
     def write(
         self,
-        song: str,
+        origin: Origin,
         paths: Mapping[int, Path],
         outputs: Outputs,
         pieces: Pieces,
-        sample_rate: int,
-        length: int,
         tags: Mapping[str, str],
     ) -> None:
-        """Write some of the outputs of a song.
+        """Write some of the outputs of a song; they are encoded beside each other, while the next piece is made.
 
         Args:
-            song: Its name, for messages.
+            origin: One of its blocks, which tells its rate, length and channels.
             paths: The files, by the number of the output.
             outputs: What is made of the pieces.
             pieces: Estimates and input.
-            sample_rate: Sample rate in Hz.
-            length: Samples in all pieces.
             tags: What the files tell of the song.
 
         Raises:
             MdxError: If a file can't be written.
         """
-        level, peak = 1.0 if self.clip == "keep" else self._level(song, outputs, pieces), 0.0
+        level, peak = 1.0 if self.clip == "keep" else self._level(origin.song, outputs, pieces), 0.0
         exact = self.format.encoding == "float32" and outputs.need_the_input
         steps = Steps(self.format.bits, self.dither) if self.format.bits or exact else None
+        shape, mask = (origin.sample_rate, origin.pairs.channels, origin.length), channel_mask(origin.layout)
         try:
             with ExitStack() as stack:
                 for path in paths.values():
                     path.parent.mkdir(parents=True, exist_ok=True)
-                files: dict[int, soundfile.SoundFile] = {}
                 temporary = {number: stack.enter_context(whole_file(path)) for number, path in paths.items()}
+                files = {}
+                for number, path in temporary.items():
+                    files[number] = stack.enter_context(self.format.open(path, *shape, mask))
+                    write_tags(files[number], tags)
+                # The last one to be entered, so that no file is closed while it is written to.
+                encoders = stack.enter_context(SideBySide(len(files)))
                 for estimates, mixture in pieces():
                     made = outputs.of(estimates / level, None if mixture is None else mixture / level, steps)
                     if self.clip == "keep":
                         peak = max(peak, float(made.abs().max()))
                     else:  # Dither and codes may go a step above the peak.
                         made = made.clamp(-1, 1)
-                    for number in paths:
-                        if number not in files:
-                            file = self.format.open(
-                                soundfile_name(temporary[number]), sample_rate, made.shape[1], length
-                            )
-                            files[number] = stack.enter_context(file)
-                            write_tags(file, tags)
-                        self.format.write(files[number], made[number])
+                    encoders.begin(partial(self.format.write, file, made[number]) for number, file in files.items())
+                encoders.end()
                 for number, file in files.items():
-                    self.format.close(file, temporary[number])
+                    self.format.close(file, temporary[number], mask)
         except (OSError, soundfile.SoundFileError) as error:
             raise MdxError(f"{', '.join(map(str, paths.values()))}: could not be written ({error})") from error
         if peak > 1:
-            log.warning("%s: peak %.3f, kept above full scale", song, peak)
+            log.warning("%s: peak %.3f, kept above full scale", origin.song, peak)
 
     def _level(self, song: str, outputs: Outputs, pieces: Pieces) -> float:
         """What all outputs are divided by, given all of them."""

@@ -1,6 +1,5 @@
 """The kinds of files that estimates are written to, and what each of them can hold."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,8 +8,10 @@ from typing import ClassVar, Literal
 import soundfile
 from torch import Tensor
 
+from mdx_progressive.data.audio import soundfile_name
 from mdx_progressive.data.exact_audio import exact_integers
 from mdx_progressive.errors import MdxError
+from mdx_progressive.writing.channel_names import FLAC_ROOM, finish_flac, finish_wav
 
 Encoding = Literal["float32", "int24", "int16"]
 
@@ -71,8 +72,8 @@ class FileFormat(ABC):
         return True
 
     @abstractmethod
-    def open(self, path: str | bytes, sample_rate: int, channels: int, length: int) -> soundfile.SoundFile:
-        """A file to write `length` samples of each channel to."""
+    def open(self, path: Path, sample_rate: int, channels: int, length: int, mask: int) -> soundfile.SoundFile:
+        """A file to write `length` samples of each channel to; `mask` as for `close`."""
 
     def write(self, file: soundfile.SoundFile, piece: Tensor) -> None:
         """Add a piece (channel, time) to a file; for integers it lies on their steps already."""
@@ -82,35 +83,30 @@ class FileFormat(ABC):
             else:
                 file.write(exact_integers(part))
 
-    def close(self, file: soundfile.SoundFile, path: Path) -> None:
-        """End a file that lies at a path."""
+    def close(self, file: soundfile.SoundFile, path: Path, mask: int) -> None:
+        """End a file that lies at a path; the mask tells which speakers more than two channels are for, 0 nothing."""
         file.close()
 
 
 class Wav(FileFormat):
-    """Plain wav, or RF64 where it gets too large for that."""
+    """Plain wav, WAVEX where it names its channels, or RF64 where it gets too large for these."""
 
     suffix = "wav"
     encodings = ("float32", "int24", "int16")
     most_channels = 1024
 
-    def open(self, path: str | bytes, sample_rate: int, channels: int, length: int) -> soundfile.SoundFile:
+    def open(self, path: Path, sample_rate: int, channels: int, length: int, mask: int) -> soundfile.SoundFile:
         assert self.encoding is not None
-        kind = "RF64" if length * channels * self.bytes_a_sample > _LARGEST_WAV else "WAV"
-        return soundfile.SoundFile(path, "w", sample_rate, channels, _SUBTYPES[self.encoding], format=kind)
+        too_large = length * channels * self.bytes_a_sample > _LARGEST_WAV
+        kind = "RF64" if too_large else "WAVEX" if mask else "WAV"
+        return soundfile.SoundFile(
+            soundfile_name(path), "w", sample_rate, channels, _SUBTYPES[self.encoding], format=kind
+        )
 
-    def close(self, file: soundfile.SoundFile, path: Path) -> None:
-        super().close(file, path)
-        # Beside the peak of a float file libsndfile writes the time of day; equal estimates should make equal files.
-        with path.open("r+b") as written:
-            written.seek(12)
-            while (head := written.read(8)) and head[:4] != b"data":
-                if head[:4] == b"PEAK":
-                    written.seek(4, os.SEEK_CUR)
-                    written.write(bytes(4))
-                    return
-                size = int.from_bytes(head[4:], "little")
-                written.seek(size + size % 2, os.SEEK_CUR)
+    def close(self, file: soundfile.SoundFile, path: Path, mask: int) -> None:
+        many = file.channels > 2  # libsndfile takes six channels for 5.1 if it is told nothing.
+        super().close(file, path, mask)
+        finish_wav(path, mask if many else None)
 
 
 class Flac(FileFormat):
@@ -120,9 +116,19 @@ class Flac(FileFormat):
     encodings = ("int24", "int16")
     most_channels = 8
 
-    def open(self, path: str | bytes, sample_rate: int, channels: int, length: int) -> soundfile.SoundFile:
+    def open(self, path: Path, sample_rate: int, channels: int, length: int, mask: int) -> soundfile.SoundFile:
         assert self.encoding is not None
-        return soundfile.SoundFile(path, "w", sample_rate, channels, _SUBTYPES[self.encoding], format="FLAC")
+        file = soundfile.SoundFile(
+            soundfile_name(path), "w", sample_rate, channels, _SUBTYPES[self.encoding], format="FLAC"
+        )
+        if mask:
+            file.license = FLAC_ROOM
+        return file
+
+    def close(self, file: soundfile.SoundFile, path: Path, mask: int) -> None:
+        super().close(file, path, mask)
+        if mask:
+            finish_flac(path, mask)
 
 
 class Mp3(FileFormat):
@@ -132,9 +138,9 @@ class Mp3(FileFormat):
     most_channels = 2
     rates: ClassVar = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
 
-    def open(self, path: str | bytes, sample_rate: int, channels: int, length: int) -> soundfile.SoundFile:
+    def open(self, path: Path, sample_rate: int, channels: int, length: int, mask: int) -> soundfile.SoundFile:
         return soundfile.SoundFile(
-            path, "w", sample_rate, channels, "MPEG_LAYER_III", format="MP3",
+            soundfile_name(path), "w", sample_rate, channels, "MPEG_LAYER_III", format="MP3",
             bitrate_mode="VARIABLE", compression_level=0.0,
         )  # fmt: skip
 
@@ -148,8 +154,10 @@ class Ogg(FileFormat):
     suffix = "ogg"
     most_channels = 2
 
-    def open(self, path: str | bytes, sample_rate: int, channels: int, length: int) -> soundfile.SoundFile:
-        return soundfile.SoundFile(path, "w", sample_rate, channels, "VORBIS", format="OGG", compression_level=0.2)
+    def open(self, path: Path, sample_rate: int, channels: int, length: int, mask: int) -> soundfile.SoundFile:
+        return soundfile.SoundFile(
+            soundfile_name(path), "w", sample_rate, channels, "VORBIS", format="OGG", compression_level=0.2
+        )
 
     def _knows(self, sample_rate: int) -> bool:
         return sample_rate <= 200_000  # libsndfile crashes above it.

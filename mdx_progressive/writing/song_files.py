@@ -14,6 +14,7 @@ from mdx_progressive.data.pieces import resampled
 from mdx_progressive.data.reading import MixtureChoice
 from mdx_progressive.data.song_stream import SongStream
 from mdx_progressive.data.songs import Song
+from mdx_progressive.errors import ChangedError
 from mdx_progressive.parts import Parts
 from mdx_progressive.writing.estimate_files import EstimateFiles, Piece
 from mdx_progressive.writing.kept_blocks import KeptBlocks
@@ -109,8 +110,12 @@ class SongFiles:
                 return []
             paths = list(self.paths(origin.song))
             wanted = {number: path for number, path in enumerate(paths) if self.overwrite or not os.path.isfile(path)}
-            if wanted:
-                self._write(origin, wanted)
+            try:
+                if wanted:
+                    self._write(origin, wanted)
+            except ChangedError:
+                parts.remove()
+                raise
             parts.remove()
             return paths
 
@@ -119,15 +124,21 @@ class SongFiles:
         mixture = SongStream(song, origin.sample_rate, self.mixture) if song and self.outputs.need_the_input else None
         tags = tags_of(song.mixture.path) if song and song.mixture and self.tags else {}
         pieces = partial(self._pieces, self.kept.of(origin.song), origin, mixture)
-        self.files.write(origin.song, paths, self.outputs, pieces, origin.sample_rate, origin.length, tags)
+        self.files.write(origin, paths, self.outputs, pieces, tags)
 
     def _pieces(self, parts: Parts, origin: Origin, mixture: SongStream | None) -> Iterator[Piece]:
-        """The estimates piece by piece, each with the same stretch of the input."""
+        """The estimates piece by piece, each with the same stretch of the input.
+
+        Raises:
+            MdxError: If the input can't be read, or has changed by the end.
+        """
         start = 0
         for estimates in self._estimates(parts, origin):
             stop = start + estimates.shape[-1]
             yield Piece(estimates, mixture.stretch(start, stop) if mixture else None)
             start = stop
+        if mixture:
+            mixture.song.check()
 
     def _estimates(self, parts: Parts, origin: Origin) -> Iterator[Tensor]:
         """The estimates of a song (target, channel, time) at its own sample rate, piece by piece."""
