@@ -31,6 +31,7 @@ class Rehearsal(Correction):
         A = (sum z z'* + D) (sum z' z'* + D)^-1        D = ridge diag(sum z' z'*)
 
     is the matrix that brings `z'` nearest to `z`, by least squares; `j` counts the channels of all sources.
+    It needs music to learn from: three seconds tell nothing, six something.
 
     Args:
         mixtures: How many mixtures are made, one pass each for all sources.
