@@ -11,6 +11,8 @@ from mdx_progressive.corrections import (
     Correction,
     CovarianceShrinkage,
     MixtureConsistency,
+    Rehearsal,
+    Repetition,
     ResidualSeparation,
     VarianceConsistency,
     VarianceShrinkage,
@@ -20,8 +22,6 @@ from mdx_progressive.errors import MdxError
 from mdx_progressive.methods import Progressive
 from mdx_progressive.passes import Passes
 from mdx_progressive.progressive import Path
-from mdx_progressive.rehearsal import Rehearsal
-from mdx_progressive.repetition import Repetition
 from mdx_progressive.schedules import Constant, Linear
 from mdx_progressive.views import Rotation
 from tests.known_separators import LinearSeparator, passes_of, path_of, run

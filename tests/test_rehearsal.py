@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from mdx_progressive.corrections import Rehearsal
 from mdx_progressive.errors import MdxError
-from mdx_progressive.rehearsal import Rehearsal
 from tests.known_separators import LeakySeparator, passes_of, path_of
 
 TIME = 1 << 16

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 
 from mdx_progressive.combine import Mean
+from mdx_progressive.corrections import Repetition
 from mdx_progressive.errors import MdxError
 from mdx_progressive.passes import Passes
 from mdx_progressive.progressive import Path
-from mdx_progressive.repetition import Repetition
 
 RATE = 44100
 LOOP = 3 * 8192

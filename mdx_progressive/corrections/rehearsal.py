@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from mdx_progressive.corrections import Correction
+from mdx_progressive.corrections.base import Correction
 from mdx_progressive.errors import MdxError
 from mdx_progressive.passes import Passes
 from mdx_progressive.progressive import Path

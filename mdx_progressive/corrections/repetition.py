@@ -11,7 +11,7 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 from torch.nn.functional import avg_pool1d, pad
 
-from mdx_progressive.corrections import Correction
+from mdx_progressive.corrections.base import Correction
 from mdx_progressive.errors import MdxError
 from mdx_progressive.passes import Passes
 from mdx_progressive.progressive import Path
