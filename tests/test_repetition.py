@@ -55,6 +55,18 @@ def test_a_loop_is_averaged_over_its_repeats_and_the_other_source_takes_back_wha
     torch.testing.assert_close(refined.sum(dim=1), mean.sum(dim=1), atol=1e-3, rtol=0)
 
 
+def test_a_source_that_does_not_repeat_is_not_averaged_however_much_the_passes_disagree_on_it() -> None:
+    """Their mean is right here: to make it more like what comes a loop later can but harm."""
+    truth = looped_and_free()
+    error = torch.zeros_like(truth)
+    error[:, 1] = noise(7)
+
+    refined, mean = refine(Repetition(strength=8.0), [truth + sign * error for sign in (1, -1, 1, -1)])
+
+    torch.testing.assert_close(mean, truth)
+    assert errors(refined, truth)[1] < 0.01 * truth[:, 1].square().sum()
+
+
 def test_passes_that_agree_are_left_alone() -> None:
     estimates = looped_and_free()
 

@@ -34,13 +34,16 @@ class Repetition(Correction):
 
         K = C (C + C' + diag n)^-1,    x <- x + K (z - x),    C <- C - K C
 
+    where only the sources that repeat in the tile are looked at: of the others, what is new is not small.
+
     Errors of sources that a network confuses are of opposite sign in `C`: so a loop that gets clearer takes out of the
     vocals what is its own. Needs a step with more than one view; without one nothing changes.
 
     Args:
         strength: Weight of the covariance of the passes, 0 or more: their errors have more in common than between them.
         similarity: How much alike a lag must make a source to be looked at, above 0 and up to 1: the peak of the
-            autocorrelation of its whitened estimate. Played music stays below 0.1, loops lie above 0.2.
+            autocorrelation of its whitened estimate, and then its coherence in a tile. Played music stays below 0.1,
+            loops lie above 0.2.
         lags: The most lags that are looked at.
         shortest: The shortest lag in seconds: shorter ones are pitch.
         bands: Number of bands, equally wide in octaves where a bin is narrower than that.
@@ -139,11 +142,16 @@ class Repetition(Correction):
         margin = (_TILE // 2 + 2) * HOP
         for lag in [sign * each for each in lags for sign in (1, -1)]:
             change = spectra_of(_later(estimates, lag) - estimates)
-            of_lag = errors[:, (torch.arange(count) + round(lag / (_TILE // 2 * HOP))).clamp(0, count - 1)]
+            there = (torch.arange(count) + round(lag / (_TILE // 2 * HOP))).clamp(0, count - 1)
+            of_lag = errors[:, there]
             difference = tiles.means(change.abs().square().mean(dim=1)).movedim(0, -1)
             explained = (errors + of_lag).diagonal(dim1=-2, dim2=-1)
             new = torch.maximum(difference - explained, _UNLIKE * difference)
-            gain = torch.linalg.solve(unsure + of_lag + torch.diag_embed(new) + floor, unsure, left=False)
+            repeats = _coherence(energy, energy[:, there], difference, tiles.widths) >= self.similarity
+            heard = repeats.to(new)
+            noise = of_lag + torch.diag_embed(new) + floor
+            innovation = heard[:, :, None] * (unsure + noise) * heard[:, None] + torch.diag_embed(1 - heard)
+            gain = torch.linalg.solve(innovation, unsure * heard[:, None], left=False)
             within = (middles + lag + margin <= time) if lag > 0 else (middles + lag - margin >= 0)
             gain = gain * within[:, None, None]
             tiles.follow(moved, change, gain)
@@ -202,6 +210,25 @@ class _Tiles:
         half = _TILE // 2
         flat = avg_pool1d(of_frames.flatten(0, -3), _TILE, half, padding=half, count_include_pad=False)
         return flat.view(*of_frames.shape[:-1], -1)
+
+
+def _coherence(here: Tensor, there: Tensor, difference: Tensor, widths: Tensor) -> Tensor:
+    """How much alike sources are in a tile and a lag later, over all bands, half whitened: 1 for equal ones.
+
+    Args:
+        here: Their mean powers.
+        there: Those a lag later.
+        difference: Those of the difference.
+        widths: Bins of each band.
+
+    Shape:
+        - here, there and difference: (band, tile, source)
+        - widths: (band, 1)
+        - result: (tile, source)
+    """
+    geometric = (here * there).sqrt() + _SMALL
+    weight = widths[:, :, None] * geometric**-0.5
+    return (weight * (here + there - difference)).sum(dim=0) / (2 * weight * geometric).sum(dim=0)
 
 
 def _later(signals: Tensor, lag: int) -> Tensor:
