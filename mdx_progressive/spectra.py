@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 _WINDOW = 4096
-_STRETCH = 256
+STRETCH = 256
+"""Frames that are looked at together, so that what is made of them meanwhile stays small."""
 HOP = _WINDOW // 4
 """Samples between two frames."""
 
@@ -96,27 +97,29 @@ def channels_apart(spectra: Tensor) -> Tensor:
     return spectra.flatten(1, 2).unsqueeze(2)
 
 
-def mixed(signals: Tensor, change: Tensor, band: Tensor) -> Tensor:
+def mixed(signals: Tensor, spectra: Tensor, change: Tensor, band: Tensor) -> Tensor:
     """What becomes of signals whose channels are mixed anew in each band: `x + change x`.
 
     Args:
         signals: The signals of all sources.
+        spectra: Their spectra with the channels apart, which are overwritten.
         change: For each band what every channel of every source gets of every other.
         band: The band of each bin.
 
     Shape:
         - signals and the result: (batch, source, channel, time)
+        - spectra: (batch, source * channel, 1, bin, frame)
         - change: (batch, band, source * channel, source * channel)
         - band: (bin,)
 
     Example:
         >>> signals = torch.randn(1, 2, 1, 5000)
         >>> exchange = torch.tensor([[0.0, 1.0], [1.0, 0.0]]) - torch.eye(2)
-        >>> exchanged = mixed(signals, exchange.expand(1, 4, 2, 2), bands_of_bins(4))
+        >>> spectra = channels_apart(spectra_of(signals))
+        >>> exchanged = mixed(signals, spectra, exchange.expand(1, 4, 2, 2), bands_of_bins(4))
         >>> torch.allclose(exchanged, signals.flip(1), atol=1e-5)
         True
     """
-    spectra = channels_apart(spectra_of(signals))
     of_bins = change[:, band].to(spectra.dtype)
     for stretch in stretches_of(spectra):
         stretch.copy_(torch.einsum("bfst,btcfn->bscfn", of_bins, stretch))
@@ -125,7 +128,7 @@ def mixed(signals: Tensor, change: Tensor, band: Tensor) -> Tensor:
 
 def stretches_of(spectra: Tensor) -> Sequence[Tensor]:
     """Spectra (..., bin, frame) in stretches of some frames, so that what is made of them meanwhile stays small."""
-    return torch.split(spectra, _STRETCH, dim=-1)
+    return torch.split(spectra, STRETCH, dim=-1)
 
 
 def deviations(steps: Sequence[Tensor]) -> Iterator[Tensor]:

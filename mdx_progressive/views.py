@@ -17,7 +17,15 @@ from torch.nn import functional
 
 from mdx_progressive.errors import MdxError
 
-_GOLDEN = (math.sqrt(5) - 1) / 2
+
+def golden(number: int) -> float:
+    """The fractional part of so many golden ratios, the sequence whose beginnings all cover [0, 1) evenly.
+
+    Example:
+        >>> [round(golden(number), 2) for number in range(4)]
+        [0.0, 0.62, 0.24, 0.85]
+    """
+    return math.fmod(number * (math.sqrt(5) - 1) / 2, 1)
 
 
 @dataclass(frozen=True)
@@ -205,7 +213,7 @@ class Rotation(Views):
 
     def _view(self, number: int) -> View:
         return View(
-            shift=self.span * math.fmod(number * _GOLDEN, 1),
+            shift=self.span * golden(number),
             flip=self.flip and number % 2 == 1,
             swap=self.swap and number // 2 % 2 == 1,
             width=self.widths[number % len(self.widths)],

@@ -96,8 +96,7 @@ class CovarianceShrinkage(Correction):
         energy = signal.diagonal(dim1=-2, dim2=-1)
         signal = signal + torch.diag_embed(1e-3 * energy + _SMALL)  # never singular, even where sources are silent
         kept: Tensor = torch.linalg.solve(signal + self.strength * noise, signal, left=False)
-        del spectra
-        return mixed(estimates, kept - torch.eye(kept.shape[-1], device=kept.device), band)
+        return mixed(estimates, spectra, kept - torch.eye(kept.shape[-1], device=kept.device), band)
 
 
 def _smooth(power: Tensor) -> Tensor:

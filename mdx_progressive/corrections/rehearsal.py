@@ -6,8 +6,6 @@ takes for another, in which band. Tzinis et al. (RemixIT, 2022) train a network 
 trained, and what is learned is one small matrix for each band.
 """
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -15,11 +13,10 @@ from mdx_progressive.corrections.base import Correction
 from mdx_progressive.errors import MdxError
 from mdx_progressive.passes import Passes
 from mdx_progressive.progressive import Path
-from mdx_progressive.spectra import HOP, bands_of_bins, channels_apart, mixed, products, spectra_of
+from mdx_progressive.spectra import HOP, STRETCH, bands_of_bins, channels_apart, mixed, products, spectra_of
+from mdx_progressive.views import golden
 
 _SMALL = 1e-10
-_GOLDEN = (math.sqrt(5) - 1) / 2
-_STRETCH = 256 * HOP
 
 
 class Rehearsal(Correction):
@@ -53,22 +50,23 @@ class Rehearsal(Correction):
 
     def __call__(self, passes: Passes, path: Path, estimates: Tensor) -> Tensor:
         band = bands_of_bins(self.bands).to(estimates.device)
+        stretch = STRETCH * HOP
         found, right = torch.zeros((), device=estimates.device), torch.zeros((), device=estimates.device)
         for number in range(1, self.passes + 1):
             known = _turned(estimates, number)
             heard = passes.over(known.sum(dim=1, keepdim=True))[0]
-            for stretch, of_known in zip(heard.split(_STRETCH, -1), known.split(_STRETCH, -1), strict=True):
-                spectra = channels_apart(spectra_of(stretch))
+            for of_heard, of_known in zip(heard.split(stretch, -1), known.split(stretch, -1), strict=True):
+                spectra = channels_apart(spectra_of(of_heard))
                 found = found + products(spectra, spectra, band)
                 right = right + products(channels_apart(spectra_of(of_known)), spectra, band)
         ridge = torch.diag_embed(self.ridge * found.diagonal(dim1=-2, dim2=-1) + _SMALL)
         matrix = torch.linalg.solve(found + ridge, right + ridge, left=False)
         change = self.strength * (matrix - torch.eye(matrix.shape[-1], device=matrix.device))
-        return mixed(estimates, change, band)
+        return mixed(estimates, channels_apart(spectra_of(estimates)), change, band)
 
 
 def _turned(estimates: Tensor, number: int) -> Tensor:
     """Each source turned round the chunk by golden ratios of its length, so that all of them lie far apart."""
     length = estimates.shape[-1]
-    turns = [int(length * math.fmod(number * source * _GOLDEN, 1)) for source in range(estimates.shape[1])]
+    turns = [int(length * golden(number * source)) for source in range(estimates.shape[1])]
     return torch.stack([estimates[:, source].roll(turn, -1) for source, turn in enumerate(turns)], dim=1)
