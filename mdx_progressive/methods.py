@@ -105,10 +105,13 @@ class Progressive(Method):
         combine: How the passes so far become the estimate that is handed out and blended in; by default the last.
         each_step: What is done to the estimates of each step, one after the other, before they are blended in.
         corrections: What is done, after that, to the estimates of the last step.
+        retune: Cents off concert pitch (A = 440 Hz) above which music is played lower, onto it, in all passes but
+            the plain one, which counts no more then if there are other views of the mixture. For networks that know
+            tuned music only; by default never.
         name: Name in tables, charts and files; by default the schedule's.
 
     Raises:
-        MdxError: If the schedule can't be laid over that many steps.
+        MdxError: If the schedule can't be laid over that many steps, or `retune` is not within 0 and 50.
     """
 
     def __init__(
@@ -120,12 +123,16 @@ class Progressive(Method):
         combine: Combination | None = None,
         each_step: Sequence[Correction] | None = None,
         corrections: Sequence[Correction] | None = None,
+        retune: float | None = None,
         name: str | None = None,
     ) -> None:
         super().__init__(name or _name_of(schedule))
         self.schedule = schedule
         self._steps = schedule.default_steps if steps is None else steps
         schedule.check(self._steps)
+        if retune is not None and not 0 <= retune <= 50:
+            raise MdxError(f"retune is in cents, from 0 to 50, not {retune}")
+        self.retune = retune
         self.sampler = sampler or FromMixture()
         self.views = views or OneView()
         self.combine = combine or Last()
@@ -145,10 +152,14 @@ class Progressive(Method):
 
     def start(self, passes: Passes, first: Tensor) -> Path:
         """The passes over the mixture itself, of which the plain one is made already."""
+        retuned = [] if self.retune is None else passes.retune(self.retune)
         plain = first.unsqueeze(0)
         _, *further = self.views.at(0)
         mixture = passes.mixture.unsqueeze(1)
         passes_over = torch.cat([plain, passes.over(mixture, further)]) if further else plain
+        if retuned and further:
+            # What the network makes of it out of tune would only draw the mean away from what it makes of it in tune.
+            passes_over[0, retuned] = passes_over[1:, retuned].mean(dim=0)
         return Path(passes_over, self.combine, partial(_corrected, self.each_step, passes))
 
     def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:

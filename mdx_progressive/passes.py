@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from mdx_progressive.concert_pitch import slower_in_tune
 from mdx_progressive.remix import limit_peak
 from mdx_progressive.views import PLAIN, View
 
@@ -37,6 +38,19 @@ class Passes:
         """How often the chunk, or a blend of it, went in so far: a pass with an input for each source is as many."""
         self.watchers: list[Callable[[int], None]] = []
         """Told how many passes were made after each call of the separator."""
+        self._slower = [1.0] * len(mixture)
+
+    def retune(self, tolerance: float) -> list[int]:
+        """From now on play music that is out of tune so much slower, and lower, that it lies on concert pitch.
+
+        Args:
+            tolerance: Cents off up to which a chunk is left alone.
+
+        Returns:
+            The places of the chunks that are not left alone.
+        """
+        self._slower = [slower_in_tune(each, self.sample_rate, tolerance) for each in self.mixture]
+        return [place for place, ratio in enumerate(self._slower) if ratio != 1]
 
     def over(self, inputs: Tensor, views: Sequence[View] = (PLAIN,)) -> Tensor:
         """The estimates out of each view of the inputs, of which those above full scale are turned down.
@@ -56,15 +70,30 @@ class Passes:
         lengths = [(view.shift, view.slower) for view in views]
         for length in dict.fromkeys(lengths):
             alike = [number for number, each in enumerate(lengths) if each == length]
-            heard = torch.cat([views[number].of(limited, self.sample_rate) for number in alike])
-            for number, seen in zip(alike, self._separate(heard).chunk(len(alike)), strict=True):
-                estimates[number] = views[number].undo(seen, self.sample_rate, inputs.shape[-1]) / gain
+            for number, seen in zip(alike, self._through([views[number] for number in alike], limited), strict=True):
+                estimates[number] = seen / gain
             made = copies * len(alike)
             self.count += made
             self.inputs += made * inputs.shape[1]
             for watch in self.watchers:
                 watch(made)
         return torch.stack(estimates)
+
+    def _through(self, views: Sequence[View], inputs: Tensor) -> Sequence[Tensor]:
+        """The estimates through each of some views of one length; chunks that are played alike go together."""
+        slower = self._slower * (len(inputs) // len(self.mixture))
+        alike = {ratio: [place for place, each in enumerate(slower) if each == ratio] for ratio in slower}
+        if len(alike) == 1:
+            return self._heard(views, inputs, slower[0])
+        seen = [torch.stack(self._heard(views, inputs[places], ratio)) for ratio, places in alike.items()]
+        order = torch.tensor([place for places in alike.values() for place in places]).argsort()
+        return torch.cat(seen, dim=1)[:, order.to(inputs.device)].unbind()
+
+    def _heard(self, views: Sequence[View], inputs: Tensor, slower: float) -> list[Tensor]:
+        slowed = [view.slowed(slower) for view in views]
+        heard = torch.cat([view.of(inputs, self.sample_rate) for view in slowed])
+        each = self._separate(heard).chunk(len(slowed))
+        return [view.undo(seen, self.sample_rate, inputs.shape[-1]) for view, seen in zip(slowed, each, strict=True)]
 
 
 def pick(estimates: Tensor, sources: Sequence[str], wanted: Sequence[str]) -> Tensor:

@@ -8,7 +8,7 @@ errors, whatever the reference is.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import torch
@@ -101,6 +101,10 @@ class View:
         seen = seen.flip(-2) if self.swap else seen
         factor = self._factor
         return seen if factor == 1 else seen / factor
+
+    def slowed(self, ratio: float) -> "View":
+        """The view played yet so many times slower."""
+        return self if ratio == 1 else replace(self, slower=ratio * self.slower)
 
     @staticmethod
     def _widened(signal: Tensor, width: float) -> Tensor:
