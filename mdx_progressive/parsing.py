@@ -3,6 +3,7 @@
 import os
 import sys
 from argparse import RawDescriptionHelpFormatter
+from textwrap import shorten
 from typing import Any, NoReturn
 
 import yaml
@@ -12,6 +13,7 @@ from mdx_progressive.plain_yaml import check_extent
 
 TRACEBACK = "--traceback"
 """The option that shows where in the code an error was raised."""
+_LONGEST = 600
 
 
 _load = get_loader("yaml")
@@ -49,7 +51,8 @@ class OneLineErrors(ArgumentParser):
         """Complain and leave, or raise the error itself where it is wanted whole."""
         if ex is not None and TRACEBACK in sys.argv:
             raise ex
-        complain(self._file + " ".join(message.split()))
+        # A value that does not fit is quoted whole, which may be a file of thousands of numbers.
+        complain(self._file + shorten(message, _LONGEST, placeholder=" …"))
         sys.exit(2)
 
 

@@ -72,7 +72,8 @@ class ProgressiveTrainer(Trainer):
             MdxError: If the tuner can't be used with the method, or the songs hold no chunk.
         """
         datamodule.setup("test")
-        songs = Tuning(model.separator, model.method, model.targets, tuner or OfflineSearch()).write(
+        tuner = tuner or OfflineSearch()
+        songs = Tuning(model.separator, model.method, model.targets, tuner).write(
             to, datamodule.test_dataloader(), self.strategy.root_device, self.precision_plugin.forward_context
         )
-        log.info("fitted on %d songs, wrote %s", len(songs), to)
+        log.info("fitted on %d songs, wrote %s; to use it: %s", len(songs), to, tuner.use.format(to))

@@ -57,6 +57,9 @@ class Chunks(NamedTuple):
 class Tuner(ABC):
     """Fits a part of a method on songs whose stems are known."""
 
+    use: str
+    """How a method takes what was fitted, as an argument of `test` and `predict`; `{}` is the file."""
+
     @abstractmethod
     def begin(self, method: Method, sources: Sequence[str]) -> int:
         """Get ready for a method and the sources that it follows; returns how many rounds over the songs it takes.
@@ -91,6 +94,8 @@ class OfflineSearch(Tuner):
     Raises:
         MdxError: If a candidate is out of its range, or there is none.
     """
+
+    use = "--model.method.schedule {}"
 
     def __init__(self, candidates: Sequence[float] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8)) -> None:
         self.candidates = checked_weights(candidates, "OfflineSearch's candidates")
@@ -161,6 +166,8 @@ class StackingFit(Tuner):
     Raises:
         MdxError: If a parameter is out of its range.
     """
+
+    use = "--model.method.corrections [{}]"
 
     def __init__(self, bands: int = 20, ridge: float = 0.01) -> None:
         if bands < 1 or not ridge >= 0:

@@ -187,7 +187,9 @@ def test_what_can_not_be_tuned_is_named(make: object, named: str) -> None:
 
 
 class TestCommand:
-    def test_what_it_writes_is_used_by_predict(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_it_writes_is_used_by_predict(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         monkeypatch.chdir(tmp_path)
         demo, schedule, stacking = str(CONFIGS / "demo.yaml"), tmp_path / "new" / "s.yaml", tmp_path / "stacking.yaml"
         common = ("-c", demo, "--model.compare", "null", "--model.method.steps", "1", "--data.chunk", "2")
@@ -197,7 +199,9 @@ class TestCommand:
 
         searched = ("--tuner", "OfflineSearch", "--tuner.candidates", "[0, 0.5]", "--to", str(schedule))
         assert run("tune", *common, *searched) == 0
+        assert f"to use it: --model.method.schedule {schedule}\n" in capsys.readouterr().err
         assert run("tune", *common, "--tuner", "StackingFit", "--tuner.bands", "4", "--to", str(stacking)) == 0
+        assert f"to use it: --model.method.corrections [{stacking}]\n" in capsys.readouterr().err
 
         assert "The Easton Ellises - Falcon 69" in schedule.read_text().splitlines()[0]
         assert list(yaml.safe_load(schedule.read_text())["init_args"]["schedules"]) == ["vocals", "accompaniment"]
@@ -206,6 +210,21 @@ class TestCommand:
         use = ("--model.method.schedule", str(schedule), "--model.method.corrections", f"[{stacking}]")
         assert run("predict", *common, *use, "--trainer.logger", "false", "--out", "stems") == 0
         assert sorted(path.name for path in tmp_path.glob("stems/*/*")) == ["accompaniment.wav", "vocals.wav"]
+
+    def test_a_file_that_does_not_fit_where_it_is_put_is_not_quoted_whole(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        stacking = tmp_path / "stacking.yaml"
+        weights = {source: [[0.5] * 10] * 20 for source in SOURCES}
+        preset = {"class_path": "mdx_progressive.corrections.Stacking", "init_args": {"bands": 20, "weights": weights}}
+        stacking.write_text(yaml.safe_dump(preset))
+
+        with pytest.raises(SystemExit):
+            main(("predict", "-c", str(CONFIGS / "demo.yaml"), "--model.method.corrections", str(stacking)))
+
+        said = capsys.readouterr().err
+        assert 'Parser key "corrections"' in said
+        assert len(said) < 700
 
     def test_a_folder_without_songs_is_one_line_and_leaves_no_file(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
