@@ -126,7 +126,8 @@ class SongDataModule(LightningDataModule):
         self.songs = self.dataset.songs()
         self._test = _alike(self._places(), self.batch_size)
         if not self._test:
-            raise MdxError("\n".join(failure.reason for failure in self.failures))
+            reasons = [failure.reason for failure in self.failures]
+            raise MdxError("\n".join(reasons) or f"{type(self.dataset).__name__}: it has no songs")
 
     def extents(self) -> list[Extent]:
         """What there is to separate of the chunks that `test` measures, or of the blocks of `predict`."""
