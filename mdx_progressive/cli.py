@@ -214,7 +214,8 @@ class ProgressiveCLI(LightningCLI):
             # The settings that are saved from here on are to be run again in a folder of their own.
             self.config[str(self.subcommand)].trainer.logger.init_args.version = None
         if self._chosen.dry_run:
-            plan_test(self.trainer, self.model, self.datamodule).tell(run_folder(self.trainer))
+            sounds = [self._chosen.sound.disk, self._chosen.tensorboard.disk]
+            plan_test(self.trainer, self.model, self.datamodule, sounds).tell(run_folder(self.trainer))
         else:
             try:
                 with companions(self.trainer):

@@ -1,5 +1,6 @@
 """The LightningDataModule: which songs there are, how they are cut, and which process gets which batch."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, zip_longest
@@ -24,6 +25,8 @@ from mdx_progressive.data.song_set import SongSet
 from mdx_progressive.data.songs import Song, audio_files
 from mdx_progressive.errors import MdxError
 from mdx_progressive.gathering import gathered
+
+log = logging.getLogger(__name__)
 
 
 class Extent(NamedTuple):
@@ -224,6 +227,8 @@ class SongDataModule(LightningDataModule):
             except (MdxError, OSError) as error:
                 self.failures.append(Failure(song.name, str(error)))
                 continue
+            if loaded.uneven and self._processes()[1] == 0:
+                log.warning("%s: its files differ in length; the shorter ones are filled up with silence", song.place)
             start = 0 if self.trim is None else first_sound(loaded.stems, self.trim)
             channels, time = loaded.mixture.shape
             for place in places(song, start, time, chunk, self.all_chunks, self.sample_rate):
