@@ -15,7 +15,7 @@ from rich.table import Table
 from mdx_progressive.comparability import unlike
 from mdx_progressive.errors import MdxError
 from mdx_progressive.gain_table import CAREFUL, FORMATS, GainTable
-from mdx_progressive.gains import CHOSEN, choice, differences, last_steps, summary
+from mdx_progressive.gains import CHOSEN, choice, differences, last_steps, side_by_side, summary
 from mdx_progressive.runs import METRIC_HELP, RUN_HELP, Run, read_run
 from mdx_progressive.scales import Scale
 from mdx_progressive.timings import PLAIN, Pace, paces
@@ -75,6 +75,11 @@ def parser() -> ArgumentParser:
         help="Also show what it gains to take, on each song, the method that is best on all other songs.",
     )
     made.add_argument(
+        "--songs",
+        action="store_true",
+        help="Also show the gains song by song, the worst of the first method first; --out writes these, then.",
+    )
+    made.add_argument(
         "--out", type=Path, metavar="FILE", help=f"Also write the table; its ending says how: {', '.join(FORMATS)}."
     )
     return made
@@ -120,9 +125,17 @@ def compare(args: Sequence[str]) -> None:
         cautions=cautions,
         careful={**careful, CHOSEN: "; ".join(cautions)},
     )
-    _print(made)
+    beside = None
+    if wanted.songs:
+        beside = side_by_side(
+            ends, next((name for name in ends["method"] if name not in bounds), ends["method"].iloc[0])
+        )
+    _print(made, beside)
     if wanted.out is not None:
-        made.write(wanted.out)
+        if beside is None:
+            made.write(wanted.out)
+        else:
+            made.write_songs(wanted.out, ends, beside)
         print(f"wrote {wanted.out}")
 
 
@@ -157,7 +170,7 @@ def _of_run(found: Run, name: str, wanted: Namespace) -> _Found:
     )
 
 
-def _print(made: GainTable) -> None:
+def _print(made: GainTable, beside: pd.DataFrame | None) -> None:
     of_counts = ["n"] if len({gain.songs for gain in made.gains}) > 1 else []
     notes = "s/s: seconds of computing for a second of music. 95 %: bootstrap over songs. p: Wilcoxon over songs."
     overall = Table(title=made.heading, caption="\n".join([notes, *made.clocks]), **_STYLE)
@@ -181,8 +194,20 @@ def _print(made: GainTable) -> None:
         )  # fmt: skip
         means = [f"{gain.by_source[source]:+.2f}" if source in gain.by_source else "" for source in made.sources]
         of_sources.add_row(name, *means, gain.worst_at)
-    console = Console()
+    console = Console(markup=False)  # Brackets in a name are its own.
     console.print(overall)
     console.print(of_sources)
+    if beside is not None:
+        console.print(_of_songs(beside))
     for caution in made.cautions:
-        console.print(f"{CAREFUL}{caution}", style="bold", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{CAREFUL}{caution}", style="bold", highlight=False, soft_wrap=True)
+
+
+def _of_songs(beside: pd.DataFrame) -> Table:
+    table = Table(title="Song by song", **_STYLE)
+    for column in beside.columns:
+        words = column in ("song", "source")
+        table.add_column(column, justify="left" if words else "right", overflow="fold")
+    for song, source, *gains in beside.itertuples(index=False):
+        table.add_row(song, source, *("" if math.isnan(gain) else f"{gain:+.2f}" for gain in gains))
+    return table

@@ -1,5 +1,6 @@
-"""The table of `compare` as a file: CSV, or Markdown or LaTeX with what has to be known to read it."""
+"""The tables of `compare` as files: CSV, or Markdown or LaTeX with what has to be known to read it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ _COLUMNS = """\
 mean, median, improved, worst and the sources: over songs and sources, each song the mean over its chunks. low, high: \
 95 % bootstrap interval of the mean over songs. p: Wilcoxon over songs. real_time_factor: seconds of computing for a \
 second of music; over_one_pass: how many times that of one pass."""
+
+_SONGS = "Differences within a song and source, of the means over the song's chunks, at each method's last step."
 
 
 class GainTable(NamedTuple):
@@ -60,15 +63,30 @@ class GainTable(NamedTuple):
 
     def write(self, path: Path) -> None:
         """Write it as its ending says, one of `FORMATS`; the file appears when it is complete."""
+        self._write(path, self._rows(), self._rows(), _COLUMNS)
+
+    def write_songs(self, path: Path, differences: pd.DataFrame, beside: pd.DataFrame) -> None:
+        """Write what is gained song by song instead: a row for each method as CSV, else the methods side by side.
+
+        Args:
+            path: The file, as for `write`.
+            differences: The last steps of what `gains.differences` made.
+            beside: What `gains.side_by_side` made of it.
+        """
+        self._write(path, _records(differences), _records(beside), _SONGS)
+
+    def _write(
+        self, path: Path, rows: Sequence[Mapping[str, Any]], shown: Sequence[Mapping[str, Any]], note: str
+    ) -> None:
         style = FORMATS[path.suffix]
         with whole_file(path) as temporary:
             if style is None:
                 of_all = {"metric": self.metric, "unit": self.scale.unit, "against": self.against}
-                rows = [{**of_all, **row, "careful": self.careful[row["method"]]} for row in self._rows()]
+                rows = [{**of_all, **row, "careful": self.careful[row["method"]]} for row in rows]
                 pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.9g")
             else:
-                table = tabulate(self._rows(), headers="keys", tablefmt=style, floatfmt=".3g")
-                text = self._in_latex(table) if path.suffix == ".tex" else self._in_markdown(table)
+                table = tabulate(shown, headers="keys", tablefmt=style, floatfmt=".3g")
+                text = self._in_latex(table, note) if path.suffix == ".tex" else self._in_markdown(table, note)
                 temporary.write_text(text, encoding="utf-8")
 
     def _rows(self) -> list[dict[str, Any]]:
@@ -81,18 +99,26 @@ class GainTable(NamedTuple):
             }
             for gain in self.gains
         ]
-        # NaN, the only value that is not itself: one song has no interval.
-        return [{name: value if value == value else None for name, value in row.items()} for row in rows]  # noqa: PLR0124
+        return [_without_nan(row) for row in rows]
 
-    def _in_markdown(self, table: str) -> str:
+    def _in_markdown(self, table: str, note: str) -> str:
         cautions = (CAREFUL + caution for caution in self.cautions)
-        return "\n\n".join([self.heading, table, _COLUMNS, *self.clocks, *cautions]) + "\n"
+        return "\n\n".join([self.heading, table, note, *self.clocks, *cautions]) + "\n"
 
-    def _in_latex(self, table: str) -> str:
+    def _in_latex(self, table: str, note: str) -> str:
         """Heading and notes are comments, for the caption of whoever takes the table in; what to beware of is not."""
-        comments = [f"% {line}" for line in (self.heading, _COLUMNS, *self.clocks)]
+        comments = [f"% {line}" for line in (self.heading, note, *self.clocks)]
         cautions = [rf"\par{{\footnotesize {CAREFUL}{_escaped(caution)}\par}}" for caution in self.cautions]
         return "\n".join([*comments, table, *cautions]) + "\n"
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [_without_nan(dict(zip(table.columns, row, strict=True))) for row in table.itertuples(index=False)]
+
+
+def _without_nan(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables leave the place of NaN empty: of one song there is no interval."""
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
 
 
 def _escaped(text: str) -> str:

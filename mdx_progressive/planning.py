@@ -61,7 +61,7 @@ class Plan(NamedTuple):
         """
         there = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
         free = shutil.disk_usage(there).free
-        console = Console(highlight=False)
+        console = Console(highlight=False, markup=False)
         console.print(f"songs   {self.songs}: {self.chunks} chunks, {duration(self.music)} of music")
         console.print(f"passes  {self.passes} a chunk at most, {self.passes * self.chunks} in all")
         one = f"{self.pace:.2f} s for a second of music in a pass, processes: {self.processes}"

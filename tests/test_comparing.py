@@ -171,6 +171,24 @@ class TestCommand:
         assert tuple(written.loc["wild", ["metric", "unit", "against"]]) == ("si_sdr", "dB", "one-pass")
         assert list(written.index) == ["steady", "wild", "truth", CHOSEN]
 
+    def test_it_shows_and_writes_the_songs_the_worst_first(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write_rows(folder / "results.csv", [row._replace(song=f"{row.song} [live]") for row in rows(silent=True)])
+
+        for ending in (".csv", ".md", ".tex"):
+            assert main(["compare", str(folder), "--songs", "--out", str(folder / f"songs{ending}")]) == 0
+
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "song source steady wild truth" in shown
+        assert "easy [live] vocals +0.10 -1.00 +5.00 middle [live] vocals +0.20 +3.00 +5.00" in shown
+        written = pd.read_csv(folder / "songs.csv").set_index(["method", "song", "source"])["gain"]
+        assert len(written) == 3 * 5  # The bass of "hard" is silent.
+        assert written["wild", "hard [live]", "vocals"] == pytest.approx(-0.5)
+        first, *_ = (line for line in (folder / "songs.md").read_text().splitlines() if "[live]" in line)
+        assert [cell.strip() for cell in first.split("|")[1:-1]] == ["easy [live]", "vocals", "0.1", "-1", "5"]
+        assert " ".join((folder / "songs.tex").read_text().split()).count("[live] & vocals &") == 3
+
     @pytest.fixture
     def clocked(self, folder: Path) -> Path:
         """The same run, with a file of times."""

@@ -181,4 +181,4 @@ def _print_table(found: Sequence[tuple[str, Sequence[Line]]], heading: str, fold
         for line in sources:
             grid.add_row(line.source, method, *line.cells)
         grid.add_section()
-    Console().print(grid)
+    Console(markup=False).print(grid)  # Brackets in a name are its own.
