@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -104,9 +104,16 @@ model, data and writer below.
 """,
 }
 
+_REQUIRED = "arguments are required"
+"""How argparse begins to name them."""
+
 
 class _Parser(OneLineErrors, LightningArgumentParser):
-    """Lightning's, which complains in one line."""
+    """Lightning's, which complains in one line, and tells where to get what is not given."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        way_out = ": take a configuration that has them, -c configs/demo.yaml" if _REQUIRED in message else ""
+        super().error(message + way_out, ex)
 
 
 class ProgressiveCLI(LightningCLI):
@@ -207,7 +214,8 @@ class ProgressiveCLI(LightningCLI):
             # The settings that are saved from here on are to be run again in a folder of their own.
             self.config[str(self.subcommand)].trainer.logger.init_args.version = None
         if self._chosen.dry_run:
-            plan_test(self.trainer, self.model, self.datamodule).tell(run_folder(self.trainer))
+            sounds = [self._chosen.sound.disk, self._chosen.tensorboard.disk]
+            plan_test(self.trainer, self.model, self.datamodule, sounds).tell(run_folder(self.trainer))
         else:
             try:
                 with companions(self.trainer):

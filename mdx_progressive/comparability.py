@@ -14,18 +14,17 @@ _CLOSE = 0.01
 
 
 def unlike(runs: Sequence[Run], against: str) -> list[str]:
-    """One line for each run that differs from the first one in what was measured, or with what.
+    """In what each run differs from the first one: what was measured, or with what; empty for those that don't.
 
     Args:
         runs: The runs.
         against: Name of the method that others are compared with.
     """
     first, *others = runs
-    lines = []
+    lines = [""]
     for other in others:
         parts = [*_in_extent(first, other), *_in_settings(first, other)] or [*_in_values(first, other, against)]
-        if parts:
-            lines.append(f"{other.folder} is not like {first.folder}: {'; '.join(parts)}")
+        lines.append(f"{other.folder} is not like {first.folder}: {'; '.join(parts)}" if parts else "")
     return lines
 
 

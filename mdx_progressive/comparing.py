@@ -3,7 +3,7 @@
 import math
 import os
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,17 +11,15 @@ import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from tabulate import tabulate
 
 from mdx_progressive.comparability import unlike
 from mdx_progressive.errors import MdxError
-from mdx_progressive.gains import Gain, choice, differences, last_steps, summary
+from mdx_progressive.gain_table import CAREFUL, FORMATS, GainTable
+from mdx_progressive.gains import CHOSEN, choice, differences, last_steps, side_by_side, summary
 from mdx_progressive.runs import METRIC_HELP, RUN_HELP, Run, read_run
 from mdx_progressive.scales import Scale
 from mdx_progressive.timings import PLAIN, Pace, paces
-from mdx_progressive.whole_file import whole_file
 
-_FORMATS = {".csv": None, ".md": "github", ".tex": "latex_booktabs"}
 _STYLE: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": 0, "title_justify": "left", "caption_justify": "left"}
 _DESCRIPTION = """\
 What the methods of one or several runs of `test` gain over one pass (or over another method), paired song by song:
@@ -77,7 +75,12 @@ def parser() -> ArgumentParser:
         help="Also show what it gains to take, on each song, the method that is best on all other songs.",
     )
     made.add_argument(
-        "--out", type=Path, metavar="FILE", help=f"Also write the table; its ending says how: {', '.join(_FORMATS)}."
+        "--songs",
+        action="store_true",
+        help="Also show the gains song by song, the worst of the first method first; --out writes these, then.",
+    )
+    made.add_argument(
+        "--out", type=Path, metavar="FILE", help=f"Also write the table; its ending says how: {', '.join(FORMATS)}."
     )
     return made
 
@@ -89,14 +92,14 @@ def compare(args: Sequence[str]) -> None:
         MdxError: If a run has no results, or lacks the metric or the method.
     """
     wanted = parser().parse_args(args)
-    if wanted.out is not None and wanted.out.suffix not in _FORMATS:
-        raise MdxError(f"--out {wanted.out}: the name must end in one of {', '.join(_FORMATS)}")
+    if wanted.out is not None and wanted.out.suffix not in FORMATS:
+        raise MdxError(f"--out {wanted.out}: the name must end in one of {', '.join(FORMATS)}")
     read = [read_run(run, wanted.metric, "compare") for run in wanted.runs]
     runs = [_of_run(run, name, wanted) for run, name in zip(read, _names(read), strict=True)]
-    cautions = unlike(read, wanted.against)
+    unlikenesses = unlike(read, wanted.against)
+    cautions = [caution for caution in unlikenesses if caution]
     table = pd.concat([run.differences for run in runs], ignore_index=True)
     bounds = {bound for run in runs for bound in run.bounds}
-    scale = runs[0].scale
     ends = last_steps(table)
     times = {name: pace for run in runs for name, pace in run.paces.items()}
     gains = summary(table if wanted.steps else ends)
@@ -107,12 +110,33 @@ def compare(args: Sequence[str]) -> None:
         if chosen is None:
             raise MdxError("--leave-one-out needs two songs and two methods or more that don't need the true sources")
         gains.append(chosen)
-    unit = f", {scale.unit}" if scale.unit else ""
-    falls = " (lower is better: a gain is a fall)" if scale.lower_is_better else ""
-    heading = f"Gain in {wanted.metric}{falls} over {wanted.against}{unit}"
-    _print(gains, times, heading, [run.clock for run in runs if run.clock], cautions)
+    careful = {
+        method: caution
+        for run, caution in zip(runs, unlikenesses, strict=True)
+        for method in run.differences["method"].unique()
+    }
+    made = GainTable(
+        metric=wanted.metric,
+        scale=runs[0].scale,
+        against=wanted.against,
+        gains=gains,
+        paces=times,
+        clocks=[run.clock for run in runs if run.clock],
+        cautions=cautions,
+        careful={**careful, CHOSEN: "; ".join(cautions)},
+    )
+    beside = None
+    if wanted.songs:
+        beside = side_by_side(
+            ends, next((name for name in ends["method"] if name not in bounds), ends["method"].iloc[0])
+        )
+    _print(made, beside)
     if wanted.out is not None:
-        _write(wanted.out, gains, times, cautions)
+        if beside is None:
+            made.write(wanted.out)
+        else:
+            made.write_songs(wanted.out, ends, beside)
+        print(f"wrote {wanted.out}")
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
@@ -146,68 +170,44 @@ def _of_run(found: Run, name: str, wanted: Namespace) -> _Found:
     )
 
 
-def _print(
-    gains: Sequence[Gain],
-    times: Mapping[tuple[str, int], Pace],
-    heading: str,
-    clocks: Sequence[str],
-    cautions: Sequence[str],
-) -> None:
-    sources = _sources(gains)
-    counts = {gain.songs for gain in gains}
-    heading += f"; {counts.pop()} songs" if len(counts) == 1 else "; n songs"
-    of_counts = ["n"] if counts else []
+def _print(made: GainTable, beside: pd.DataFrame | None) -> None:
+    of_counts = ["n"] if len({gain.songs for gain in made.gains}) > 1 else []
     notes = "s/s: seconds of computing for a second of music. 95 %: bootstrap over songs. p: Wilcoxon over songs."
-    overall = Table(title=heading, caption="\n".join([notes, *clocks]), **_STYLE)
+    overall = Table(title=made.heading, caption="\n".join([notes, *made.clocks]), **_STYLE)
     of_sources = Table(title="By source", **_STYLE)
     for table, columns in (
         (overall, [*of_counts, "passes", "time", "s/s", "mean", "95 %", "median", "better", "worst", "p"]),
-        (of_sources, [*sources, "worst at"]),
+        (of_sources, [*made.sources, "worst at"]),
     ):
         table.add_column("method", overflow="fold")
         for column in columns:
             table.add_column(column, justify="right", no_wrap=column != "worst at")
-    for gain in gains:
+    for gain in made.gains:
         name = f"{gain.method} {gain.step}"
         one_song = math.isnan(gain.low)
-        pace = times.get((gain.method, gain.step))
+        pace = made.paces.get((gain.method, gain.step))
         overall.add_row(
             name, *([str(gain.songs)] if of_counts else []), f"{gain.passes:.3g}",
             f"x{pace.over_one_pass:#.3g}" if pace else "", f"{pace.real_time_factor:#.3g}" if pace else "",
             f"{gain.mean:+.2f}", "" if one_song else f"{gain.low:+.2f} {gain.high:+.2f}",
             f"{gain.median:+.2f}", f"{gain.improved:.0%}", f"{gain.worst:+.2f}", "" if one_song else f"{gain.p:.1g}",
         )  # fmt: skip
-        means = [f"{gain.by_source[source]:+.2f}" if source in gain.by_source else "" for source in sources]
+        means = [f"{gain.by_source[source]:+.2f}" if source in gain.by_source else "" for source in made.sources]
         of_sources.add_row(name, *means, gain.worst_at)
-    console = Console()
+    console = Console(markup=False)  # Brackets in a name are its own.
     console.print(overall)
     console.print(of_sources)
-    for caution in cautions:
-        console.print(f"Careful: {caution}", style="bold", markup=False, highlight=False, soft_wrap=True)
+    if beside is not None:
+        console.print(_of_songs(beside))
+    for caution in made.cautions:
+        console.print(f"{CAREFUL}{caution}", style="bold", highlight=False, soft_wrap=True)
 
 
-def _write(path: Path, gains: Sequence[Gain], times: Mapping[tuple[str, int], Pace], cautions: Sequence[str]) -> None:
-    sources = _sources(gains)
-    plain = [field for field in Gain._fields if field != "by_source"]
-    rows = [
-        {
-            **{field: getattr(gain, field) for field in plain},
-            **dict(zip(Pace._fields, times.get((gain.method, gain.step), (None, None)), strict=True)),
-            **{source: gain.by_source.get(source) for source in sources},
-        }
-        for gain in gains
-    ]
-    style = _FORMATS[path.suffix]
-    with whole_file(path) as temporary:
-        if style is None:
-            pd.DataFrame(rows).to_csv(temporary, index=False)
-        else:
-            comment = "% " if path.suffix == ".tex" else ""
-            notes = "".join(f"\n{comment}Careful: {caution}\n" for caution in cautions)
-            made = tabulate(rows, headers="keys", tablefmt=style, floatfmt=".3g")
-            temporary.write_text(f"{made}\n{notes}", encoding="utf-8")
-    print(f"wrote {path}")
-
-
-def _sources(gains: Sequence[Gain]) -> list[str]:
-    return list(dict.fromkeys(source for gain in gains for source in gain.by_source))
+def _of_songs(beside: pd.DataFrame) -> Table:
+    table = Table(title="Song by song", **_STYLE)
+    for column in beside.columns:
+        words = column in ("song", "source")
+        table.add_column(column, justify="left" if words else "right", overflow="fold")
+    for song, source, *gains in beside.itertuples(index=False):
+        table.add_row(song, source, *("" if math.isnan(gain) else f"{gain:+.2f}" for gain in gains))
+    return table

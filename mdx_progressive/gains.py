@@ -89,6 +89,21 @@ def last_steps(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["step"] == table.groupby("method")["step"].transform("max")]
 
 
+def side_by_side(table: pd.DataFrame, method: str) -> pd.DataFrame:
+    """The methods beside each other for each song and source, those first at which one of them gains least.
+
+    Args:
+        table: The last steps of what `differences` made.
+        method: That one.
+
+    Returns:
+        A table with the columns song, source and one for each method; NaN where a method has no gain.
+    """
+    methods = list(dict.fromkeys(table["method"]))
+    wide = table.pivot_table(values="gain", index=["song", "source"], columns="method", sort=False)[methods]
+    return wide.sort_values(method, kind="stable").reset_index()
+
+
 def summary(table: pd.DataFrame) -> list[Gain]:
     """One line for each method and step, in the order of the table.
 

@@ -21,6 +21,10 @@ _TIMED = 10.0
 """Seconds of music that are separated to see how fast the machine is, at most."""
 _ROW = 100
 """Bytes of a row of results.csv, roughly."""
+_PICTURE = 60_000
+"""Bytes of a chart, roughly."""
+
+Sounds = Callable[[ProgressiveDemixing, Sequence[Extent]], int]
 
 
 class Plan(NamedTuple):
@@ -57,7 +61,7 @@ class Plan(NamedTuple):
         """
         there = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
         free = shutil.disk_usage(there).free
-        console = Console(highlight=False)
+        console = Console(highlight=False, markup=False)
         console.print(f"songs   {self.songs}: {self.chunks} chunks, {duration(self.music)} of music")
         console.print(f"passes  {self.passes} a chunk at most, {self.passes * self.chunks} in all")
         one = f"{self.pace:.2f} s for a second of music in a pass, processes: {self.processes}"
@@ -66,8 +70,16 @@ class Plan(NamedTuple):
         console.print("Nothing was written. What is done already is not taken off.")
 
 
-def plan_test(trainer: Trainer, model: ProgressiveDemixing, datamodule: SongDataModule) -> Plan:
+def plan_test(
+    trainer: Trainer, model: ProgressiveDemixing, datamodule: SongDataModule, sounds: Sequence[Sounds] = ()
+) -> Plan:
     """What `test` is going to take.
+
+    Args:
+        trainer: The trainer.
+        model: The separator and the methods.
+        datamodule: The songs.
+        sounds: Tell the bytes of the sound that is kept of some songs.
 
     Raises:
         MdxError: If there is no song that can be read.
@@ -75,8 +87,11 @@ def plan_test(trainer: Trainer, model: ProgressiveDemixing, datamodule: SongData
     datamodule.setup("test")
     extents = datamodule.extents()
     rows = sum(method.steps + 1 for method in model.methods) * len(model.targets)
-    rows *= sum(len(metric.scales) for metric in model.metrics)
-    return _plan(trainer, model, extents, model.methods, _ROW * rows * len(extents))
+    metrics = sum(len(metric.scales) for metric in model.metrics)
+    pictures = 2 + 2 * metrics  # The curves as a file; the schedules, curves and songs in TensorBoard.
+    # The rows are in the journal too, until the run ends.
+    disk = 2 * _ROW * rows * metrics * len(extents) + _PICTURE * pictures
+    return _plan(trainer, model, extents, model.methods, disk + sum(sound(model, extents) for sound in sounds))
 
 
 def plan_predict(

@@ -168,7 +168,26 @@ class TestCommand:
         written = pd.read_csv(folder / "gains.csv").set_index("method")
         assert written.loc["wild", "mean"] == pytest.approx(0.5)
         assert written.loc["wild", "vocals"] == pytest.approx(0.5)
+        assert tuple(written.loc["wild", ["metric", "unit", "against"]]) == ("si_sdr", "dB", "one-pass")
         assert list(written.index) == ["steady", "wild", "truth", CHOSEN]
+
+    def test_it_shows_and_writes_the_songs_the_worst_first(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write_rows(folder / "results.csv", [row._replace(song=f"{row.song} [live]") for row in rows(silent=True)])
+
+        for ending in (".csv", ".md", ".tex"):
+            assert main(["compare", str(folder), "--songs", "--out", str(folder / f"songs{ending}")]) == 0
+
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "song source steady wild truth" in shown
+        assert "easy [live] vocals +0.10 -1.00 +5.00 middle [live] vocals +0.20 +3.00 +5.00" in shown
+        written = pd.read_csv(folder / "songs.csv").set_index(["method", "song", "source"])["gain"]
+        assert len(written) == 3 * 5  # The bass of "hard" is silent.
+        assert written["wild", "hard [live]", "vocals"] == pytest.approx(-0.5)
+        first, *_ = (line for line in (folder / "songs.md").read_text().splitlines() if "[live]" in line)
+        assert [cell.strip() for cell in first.split("|")[1:-1]] == ["easy [live]", "vocals", "0.1", "-1", "5"]
+        assert " ".join((folder / "songs.tex").read_text().split()).count("[live] & vocals &") == 3
 
     @pytest.fixture
     def clocked(self, folder: Path) -> Path:
@@ -214,7 +233,7 @@ class TestCommand:
         assert "old wild 1 4 +0.50" in shown
         assert "version_0 wild 1 4 x40.0 10.0 +0.50" in shown
         assert "old one-pass" not in shown
-        made, _ = Path("gains.md").read_text().split("\n\nCareful: ")
+        _, made, *_ = Path("gains.md").read_text().split("\n\n")
         head, _, *lines = ([cell.strip() for cell in line.split("|")] for line in made.splitlines())
         times = {line[head.index("method")]: line[head.index("real_time_factor")] for line in lines}
         assert (times["old wild"], times["version_0 wild"]) == ("", "10")
@@ -233,7 +252,9 @@ class TestCommand:
     def test_it_writes_for_papers(self, folder: Path, ending: str, holds: str) -> None:
         assert main(["compare", str(folder / "results.csv"), "--out", str(folder / f"gains{ending}")]) == 0
 
-        assert holds in (folder / f"gains{ending}").read_text()
+        written = (folder / f"gains{ending}").read_text()
+        assert holds in written
+        assert "Gain in si_sdr over one-pass, dB; 3 songs\n" in written
 
     def test_methods_of_several_runs_keep_apart(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         other = folder.with_name("version_1")
@@ -274,12 +295,16 @@ class TestCommand:
             f"Careful: {other} is not like {folder}: songs in both: 1 (of 1, and 3); sources in both: 1 (of 1, and 2)"
         )
         assert out.read_text().splitlines()[-1] == line
+        main(["compare", str(folder), str(other), "--out", str(folder / "gains.tex")])
+        assert r"\footnotesize Careful: " in (folder / "gains.tex").read_text().splitlines()[-1]
         main(["compare", str(folder), str(other), "--out", str(folder / "gains.csv")])
         shown = " ".join(capsys.readouterr().out.split())
         assert "; n songs" in shown
         assert "version_0 wild 1 3 4 +0.50" in shown
         assert "other wild 1 1 4 +0.00" in shown
-        assert pd.read_csv(folder / "gains.csv")["songs"].tolist() == [3, 3, 3, 1, 1, 1]
+        written = pd.read_csv(folder / "gains.csv", keep_default_na=False)
+        assert written["songs"].tolist() == [3, 3, 3, 1, 1, 1]
+        assert ["Careful: " + why if why else "" for why in written["careful"]] == ["", "", "", line, line, line]
         write_rows(other / "results.csv", [row._replace(song=f"another {row.song}") for row in rows()])
         assert "songs in both: none (of 3, and 3)" in self.careful(folder, other, capsys=capsys)[0]
 

@@ -138,6 +138,12 @@ class TestMusdb18:
         with pytest.raises(MdxError, match="is_wav false"):
             Musdb18(musdb_stems, is_wav=True).songs()
 
+    def test_a_split_without_songs_is_named(self, musdb_wav: Path, tmp_path: Path) -> None:
+        shutil.copytree(musdb_wav / "train" / TRAIN, tmp_path / "train" / TRAIN)
+
+        with pytest.raises(MdxError, match="none of its songs is of the valid split"):
+            Musdb18(tmp_path, subset="train", split="valid", is_wav=True).songs()
+
     @pytest.mark.parametrize("is_wav", [False, True])
     def test_a_song_that_can_not_be_read_is_at_fault_and_no_other(
         self, musdb_stems: Path, musdb_wav: Path, tmp_path: Path, is_wav: bool

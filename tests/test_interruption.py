@@ -152,8 +152,14 @@ class TestResume:
         assert "chunks are measured so far, it is still at work\n" in capsys.readouterr().err
         (named,) = re.findall("`mdx-progressive (test -c .*?)`", said)
 
+        (folder / "linear").touch()  # In the place of a folder with curves, which are the last to be written.
+        assert main(shlex.split(named)) == 1
+        assert files(folder) == whole
+        (folder / "linear").unlink()
         assert main(shlex.split(named)) == 0
 
+        assert [path.name for path in folder.parent.iterdir()] == ["version_0"]
+        assert list((folder / "linear").iterdir())
         assert "goes on where it broke off, 0 chunks are to be measured" in capsys.readouterr().err
         assert files(folder) == whole
         saved = yaml.safe_load((folder / "config.yaml").read_text())

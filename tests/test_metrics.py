@@ -130,6 +130,20 @@ def test_metrics_measure_the_targets_by_name() -> None:
     assert list(SiSdr().against(known)(estimates)) == ["si_sdr"]
 
 
+def test_a_mixture_that_is_the_source_can_not_be_improved_on() -> None:
+    def improvement(of: Tensor) -> Tensor:
+        return SiSdr(improvement=True).against(known_of(of))(of + 0.01 * error)["si_sdr_i"][:, 0]
+
+    reference, error = signals()
+    reference[:, 1:, 1] *= 1e-4  # Nothing but the first source is left in the second channel.
+    both, first = improvement(reference), reference[:, :, :1]
+    error = error[:, :, :1]
+
+    torch.testing.assert_close(both, improvement(first))
+    first[:, 1:] *= 1e-4
+    assert improvement(first).isnan().all()
+
+
 def known_of(references: Tensor, targets: list[int] | None = None, mixture: Tensor | None = None) -> Known:
     mixture = references.sum(dim=1) if mixture is None else mixture
     wanted = list(range(references.shape[1])) if targets is None else targets

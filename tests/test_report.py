@@ -151,6 +151,13 @@ class TestAnswer:
         assert "gains +1.00 dB" in found.answer
         assert "1 silent chunk of a source is left out" in found.caveat
 
+    def test_songs_that_could_not_be_read_are_named(self, write_run: Callable[..., Path]) -> None:
+        made = rows({"one": {"one-pass": [5.0], "a": [5.0, 6.0]}})
+        run = write_run(made, failed={"two": "two/bass.wav: breaks off at 2 s"})
+
+        assert "1 song could not be read and is left out" in said(run).caveat
+        assert "two/bass.wav: breaks off at 2 s" in page_of(Findings(read_run(run, "si_sdr")))
+
     def test_where_all_is_silent_nothing_is_claimed(self, write_run: Callable[..., Path]) -> None:
         nothing = {"one": {"one-pass": [math.nan], "oracle": [math.nan] * 2, "a": [math.nan, math.nan]}}
 

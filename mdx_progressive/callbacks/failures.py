@@ -33,7 +33,7 @@ class Failures(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._found = {}
         if datamodule := songs_of(trainer):
-            self._collect(datamodule.failures)
+            self._collect(datamodule.failures, aloud=trainer.is_global_zero)  # All processes have found the same.
 
     def on_test_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -55,14 +55,14 @@ class Failures(Callback):
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._bring_together(trainer)
 
-    def _collect(self, failures: list[Failure]) -> None:
+    def _collect(self, failures: list[Failure], aloud: bool = True) -> None:
         for failure in failures:
             if failure.song not in self._found:
                 for watch in self.watchers:
                     watch(failure)
             if self.fail_fast:
                 raise MdxError(failure.line)
-            if failure.song not in self._found:
+            if failure.song not in self._found and aloud:
                 log.warning("left out: %s", failure.line)
             self._found.setdefault(failure.song, failure)
 

@@ -1,11 +1,13 @@
 """The first few songs of `test`, for callbacks that let them be heard."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from mdx_progressive.batch import Origin
+from mdx_progressive.data.datamodule import Extent
 from mdx_progressive.module import ProgressiveDemixing, Sound, TestOutput
 
 
@@ -44,6 +46,22 @@ class FirstSongs(Callback, ABC):
                 self.heard.add(origin.song)
                 one = Sound._make(None if part is None else part[item].float().cpu() for part in sound)
                 self.hear(trainer, pl_module, origin, one)
+
+    def disk(self, module: ProgressiveDemixing, extents: Sequence[Extent]) -> int:
+        """Bytes that it is going to write, roughly.
+
+        Args:
+            module: What is run.
+            extents: The chunks, in order.
+        """
+        first: dict[str, float] = {}
+        for extent in extents:
+            first.setdefault(extent.song, min(extent.seconds, self.seconds))
+        return int(sum(list(first.values())[: self.songs]) * self.bytes_a_second(module))
+
+    @abstractmethod
+    def bytes_a_second(self, module: ProgressiveDemixing) -> float:
+        """Bytes that a second of a song takes, with all its takes."""
 
     @abstractmethod
     def hear(self, trainer: Trainer, module: ProgressiveDemixing, origin: Origin, sound: Sound) -> None:

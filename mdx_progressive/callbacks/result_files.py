@@ -65,7 +65,8 @@ class ResultFiles(Callback):
         trainer.strategy.barrier()
         if (done or outdated) and datamodule:
             remaining = datamodule.leave_out(done)
-            log.info("%s: goes on where it broke off, %d chunks are to be measured", folder, remaining)
+            if trainer.is_global_zero:
+                log.info("%s: goes on where it broke off, %d chunks are to be measured", folder, remaining)
         if outdated and trainer.is_global_zero:
             log.warning("%d of them once more: the songs or the weights have changed since", len(outdated))
 
@@ -141,18 +142,22 @@ class ResultFiles(Callback):
         write_summary(folder / "summary.json", means, facts)
         with whole_file(folder / "curves.png") as temporary:
             curves_figure(comparison, HEADLINE).savefig(temporary, dpi=110, format="png")
-        self._journal.remove()
         found = [(method, lines(comparison, HEADLINE, method)) for method in comparison.between]
         _print_table(found, f"SI-SDR in dB: {comparison.caption}", folder)
         silent = int(means[(means["metric"] == HEADLINE) & (means["method"] == comparison.floor)]["silent"].sum())
         if pl_module.separator.musdb_test:
             log.warning("these weights were trained on MUSDB18's test set: results on its songs prove nothing")
         if silent:
-            log.warning("%d silent sources of chunks were left out of the means (NaN in results.csv)", silent)
+            log.warning("silent sources of chunks: %d, left out of the means (NaN in results.csv)", silent)
         for metric, of_metric in means.groupby("metric", sort=False):
             for reason in ("undefined", "infinite"):
                 if count := int(of_metric[reason].sum()):
                     log.warning("%d values of %s are %s, and were left out of the means", count, metric, reason)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget the journal, now that all callbacks have written what they make of the results."""
+        if self._journal is not None and isinstance(pl_module, ProgressiveDemixing) and pl_module.comparison:
+            self._journal.remove()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self._journal is not None:
@@ -176,4 +181,4 @@ def _print_table(found: Sequence[tuple[str, Sequence[Line]]], heading: str, fold
         for line in sources:
             grid.add_row(line.source, method, *line.cells)
         grid.add_section()
-    Console().print(grid)
+    Console(markup=False).print(grid)  # Brackets in a name are its own.

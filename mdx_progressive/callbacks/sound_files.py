@@ -24,6 +24,7 @@ _PEAK = 0.9
 """What the loudest take may reach: coding adds a little to peaks, and beyond full scale they would be cut off."""
 _COMPRESSION = 0.3
 """Between 0 and 1; of LAME's V3, about 135 kb/s."""
+_BYTES_A_SECOND = 135e3 / 8
 
 
 class SoundFiles(FirstSongs):
@@ -53,6 +54,10 @@ class SoundFiles(FirstSongs):
         self.heard = {excerpt.song for excerpt in self._written}
         if trainer.is_global_zero and not self._written:
             remove_index(folder)
+
+    def bytes_a_second(self, module: ProgressiveDemixing) -> float:
+        of_a_source = 4 if module.oracle is None else 5  # One pass, best and last step, oracle, reference.
+        return _BYTES_A_SECOND * (1 + of_a_source * len(module.targets))
 
     def hear(self, trainer: Trainer, module: ProgressiveDemixing, origin: Origin, sound: Sound) -> None:
         name = safe_names([origin.song], [excerpt.folder for excerpt in self._written])[origin.song]

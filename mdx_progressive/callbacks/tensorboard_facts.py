@@ -14,7 +14,7 @@ from tabulate import tabulate
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from mdx_progressive.callbacks.surroundings import tensorboard_writer
+from mdx_progressive.callbacks.surroundings import songs_of, tensorboard_writer
 from mdx_progressive.methods import Method, Progressive
 from mdx_progressive.module import ProgressiveDemixing
 from mdx_progressive.results import AGGREGATION, LINE_COLUMNS, NO_VALUE, Comparison, lines
@@ -108,6 +108,7 @@ def _settings_of(method: Method, comparison: Comparison) -> dict[str, Setting]:
 def _facts(trainer: Trainer, module: ProgressiveDemixing, comparison: Comparison) -> str:
     separator = module.separator
     known = {True: "yes: results on its songs prove nothing", False: "no", None: "not known"}
+    datamodule = songs_of(trainer)
     chunks = comparison.songs.groupby("song")["chunks"].first()
     facts = {
         "separator": type(separator).__name__,
@@ -118,6 +119,9 @@ def _facts(trainer: Trainer, module: ProgressiveDemixing, comparison: Comparison
         "trained on MUSDB18's test set": known[separator.musdb_test],
         "targets": ", ".join(module.targets),
         "songs": f"{len(chunks)}, in {chunks.sum()} chunks",
+        "left out": "; ".join(failure.line for failure in datamodule.failures) or "nothing"
+        if datamodule
+        else "not known",
         "passes a chunk": module.passes,
         "aggregation": AGGREGATION,
         "precision": trainer.precision,

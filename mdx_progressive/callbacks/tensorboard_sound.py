@@ -21,6 +21,9 @@ class TensorBoardSound(FirstSongs):
     def __init__(self, songs: int = 1, seconds: float = 30.0) -> None:
         super().__init__(songs, seconds)
 
+    def bytes_a_second(self, module: ProgressiveDemixing) -> float:
+        return 2 * module.separator.sample_rate * (1 + 3 * len(module.targets))  # 16 bits, one channel
+
     def hear(self, trainer: Trainer, module: ProgressiveDemixing, origin: Origin, sound: Sound) -> None:
         writer = tensorboard_writer(trainer)
         if writer is None:

@@ -1,5 +1,6 @@
 """The LightningDataModule: which songs there are, how they are cut, and which process gets which batch."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, zip_longest
@@ -24,6 +25,8 @@ from mdx_progressive.data.song_set import SongSet
 from mdx_progressive.data.songs import Song, audio_files
 from mdx_progressive.errors import MdxError
 from mdx_progressive.gathering import gathered
+
+log = logging.getLogger(__name__)
 
 
 class Extent(NamedTuple):
@@ -126,7 +129,8 @@ class SongDataModule(LightningDataModule):
         self.songs = self.dataset.songs()
         self._test = _alike(self._places(), self.batch_size)
         if not self._test:
-            raise MdxError("\n".join(failure.reason for failure in self.failures))
+            reasons = [failure.reason for failure in self.failures]
+            raise MdxError("\n".join(reasons) or f"{type(self.dataset).__name__}: it has no songs")
 
     def extents(self) -> list[Extent]:
         """What there is to separate of the chunks that `test` measures, or of the blocks of `predict`."""
@@ -223,6 +227,8 @@ class SongDataModule(LightningDataModule):
             except (MdxError, OSError) as error:
                 self.failures.append(Failure(song.name, str(error)))
                 continue
+            if loaded.uneven and self._processes()[1] == 0:
+                log.warning("%s: its files differ in length; the shorter ones are filled up with silence", song.place)
             start = 0 if self.trim is None else first_sound(loaded.stems, self.trim)
             channels, time = loaded.mixture.shape
             for place in places(song, start, time, chunk, self.all_chunks, self.sample_rate):

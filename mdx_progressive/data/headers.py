@@ -32,13 +32,13 @@ def differences(song: Song, known: Headers) -> list[str]:
         stream: {
             "sample rate": f"{header.sample_rate} Hz",
             "depth": _DEPTHS.get(header.encoding, header.encoding),
-            "channels": str(header.channels),
+            "number of channels": str(header.channels),
             "length": "unknown" if header.length is None else f"{header.length} samples",
         }
         for stream, header in known.items()
     }
     found = []
-    for what in ("sample rate", "depth", "channels", "length"):
+    for what in ("sample rate", "depth", "number of channels", "length"):
         files: dict[str, list[str]] = {}
         for stream, facts in said.items():
             files.setdefault(facts[what], []).append(_name(song, stream))

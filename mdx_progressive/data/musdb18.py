@@ -73,7 +73,10 @@ class Musdb18(SongSet):
         if self.split is None:
             return found
         valid = set(layout["validation_tracks"])
-        return [song for song in found if (song.name in valid) == (self.split == "valid")]
+        chosen = [song for song in found if (song.name in valid) == (self.split == "valid")]
+        if not chosen:
+            raise MdxError(f"{self.root / 'train'}: none of its songs is of the {self.split} split of musdb")
+        return chosen
 
     def _fetch(self) -> None:
         musdb = _musdb()

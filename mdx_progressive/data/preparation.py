@@ -122,7 +122,9 @@ class Preparation:
         begun = self._without_changed(begun, every)
         done = {name: song for name, song in begun.songs().items() if song.whole(self.root)}
         tasks = [task for task in every if task.song.name not in done]
-        with tqdm(total=len(songs), initial=len(songs) - len(tasks), desc="Preparing", unit="song") as progress:
+        with tqdm(
+            total=len(songs), initial=len(songs) - len(tasks), desc="Preparing", unit="song", disable=None
+        ) as progress:
             for prepared in _results(tasks, self.workers):
                 done[prepared.song] = prepared
                 progress.update()

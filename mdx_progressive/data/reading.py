@@ -1,6 +1,5 @@
 """Decoding songs: aligned signals at the separator's sample rate."""
 
-import logging
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,8 +10,6 @@ from mdx_progressive.data.audio import Signal, align, resample
 from mdx_progressive.data.grouping import elementary
 from mdx_progressive.data.songs import Song
 from mdx_progressive.errors import MdxError
-
-log = logging.getLogger(__name__)
 
 MixtureChoice = Literal["shipped", "sum"]
 
@@ -105,10 +102,7 @@ class SongReader:
         """
         if self._last is None or self._last[0] is not song:
             self._last = None  # Two decoded songs at once would take twice the memory.
-            loaded = load(song, self.sample_rate, self.mixture)
-            if loaded.uneven:
-                log.warning("%s: its files differ in length; the shorter ones are filled up with silence", song.place)
-            self._last = song, loaded
+            self._last = song, load(song, self.sample_rate, self.mixture)
         return self._last[1]
 
     def __getstate__(self) -> dict[str, object]:

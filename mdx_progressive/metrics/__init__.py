@@ -10,7 +10,8 @@
 - A chunk shorter than a metric's window is one window: as it is for BSSEval, in the middle of silence for spectra. One
   sample is enough for every metric (but BSSEval's SIR and SAR, whose filters then explain everything).
 - A metric that has nothing to go by for another reason (BSSEval where no window holds sound of all sources and
-  estimates, or where it would divide nothing by nothing) has no value: NaN, counted as `undefined`.
+  estimates, or where it would divide nothing by nothing; SI-SDR improvement where the mixture is the source to within
+  60 dB) has no value: NaN, counted as `undefined`.
 
 The counts are of chunks, and stand beside each mean in `summary.json`.
 """

@@ -14,7 +14,8 @@ class SiSdr(Metric):
     """SI-SDR, mean over the channels: `si_sdr`.
 
     Args:
-        improvement: Whether `si_sdr_i` is measured too, by how much it exceeds that of the mixture.
+        improvement: Whether `si_sdr_i` is measured too, by how much it exceeds that of the mixture. Channels in which
+            all but the source lies 60 dB below it are left out: the mixture can't be improved on there.
     """
 
     scales: ClassVar[dict[str, Scale]] = {
@@ -29,11 +30,15 @@ class SiSdr(Metric):
         references, silent = known.wanted
         if not self.improvement:
             return lambda estimates: {"si_sdr": si_sdr(estimates, references, silent)}
-        mixture = si_sdr(known.mixture.unsqueeze(1).expand_as(references), references, silent)
+        mixture = _of_channels(known.mixture.unsqueeze(1).expand_as(references), references)
+        left_out = silent | (mixture > SILENCE_DB)
 
         def measure(estimates: Tensor) -> dict[str, Tensor]:
-            values = si_sdr(estimates, references, silent)
-            return {"si_sdr": values, "si_sdr_i": values - mixture}
+            values = _of_channels(estimates, references)
+            return {
+                "si_sdr": over_channels(values, silent),
+                "si_sdr_i": over_channels(values - mixture, left_out),
+            }
 
         return measure
 
@@ -62,9 +67,12 @@ def si_sdr(estimates: Tensor, references: Tensor, silent: Tensor) -> Tensor:
         >>> round(si_sdr(reference + error, reference, torch.zeros(1, 1, 1, dtype=torch.bool)).item(), 3)
         20.0
     """
+    return over_channels(_of_channels(estimates, references), silent)
+
+
+def _of_channels(estimates: Tensor, references: Tensor) -> Tensor:
     values = scale_invariant_signal_distortion_ratio(estimates, references)
-    values = torch.where(_nothing(estimates), -SILENCE_DB, values)
-    return over_channels(values, silent)
+    return torch.where(_nothing(estimates), -SILENCE_DB, values)
 
 
 def sdr(estimates: Tensor, references: Tensor, silent: Tensor) -> Tensor:

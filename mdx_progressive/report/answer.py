@@ -114,6 +114,11 @@ def _of_the_run(findings: Findings) -> list[str]:
         found.append("the weights were trained on MUSDB18’s test set, so results on its songs prove nothing")
     elif seen is None:
         found.append("it is unknown whether the weights have seen MUSDB18’s test set")
+    if findings.left_out:
+        number = len(findings.left_out)
+        found.append(
+            f"{number} song{'s' if number > 1 else ''} could not be read and {'are' if number > 1 else 'is'} left out"
+        )
     if findings.silent:
         chunks = "chunk of a source is" if findings.silent == 1 else "chunks of sources are"
         found.append(f"{findings.silent} silent {chunks} left out")

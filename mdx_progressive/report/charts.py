@@ -183,6 +183,7 @@ def gains_chart(findings: Findings, source: str, gains: Sequence[Gain], name: st
             label, (0, row), (4, 6), xycoords=axis.get_yaxis_transform(), textcoords="offset points",
             color=_INK, fontsize=9, gid=chart.told(told, f"{css} label"),
         )  # fmt: skip
+    axis.xaxis.set_major_locator(MaxNLocator(5))  # Of small gains the labels are long.
     axis.set(xlabel=findings.gain, ylim=(len(gains) - 0.5, -0.8), yticks=[])
     axis.spines["left"].set_visible(False)
     return chart.svg()

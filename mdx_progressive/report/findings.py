@@ -67,6 +67,8 @@ class Findings:
         self.paces = paces(run.timings)
         self.songs: list[str] = rows["song"].unique().tolist()
         self.sources: list[str] = rows[rows["value"].notna()]["source"].unique().tolist()
+        self.left_out: dict[str, str] = dict(run.facts.get("failed") or {})
+        """Songs that could not be read, with the reasons."""
         self.silent = int(rows[(rows["method"] == self.floor)]["value"].isna().sum())
         self._rows = rows
 
