@@ -455,22 +455,6 @@ class TestProcesses:
             assert Path("out", *path.parts[1:]).read_bytes() == path.read_bytes()
         assert not list(Path("out").rglob(".*"))
 
-    def test_the_same_command_at_the_same_time_is_refused_and_leaves_the_first_alone(self, songs: Path) -> None:
-        first = subprocess.Popen(command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 120
-        while not list(Path("out").glob(".run-*")) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        first.send_signal(signal.SIGSTOP)
-
-        second = subprocess.run(command(), check=False, capture_output=True, text=True, timeout=120)
-
-        first.send_signal(signal.SIGCONT)
-        assert second.returncode == 1
-        assert "error: out: another run is writing these songs to it" in second.stderr.splitlines()[-1]
-        assert first.wait(120) == 0
-        assert stems("good") == BOTH
-        assert not list(Path("out").rglob(".*"))
-
     def test_a_reading_process_that_is_killed_is_one_line(self, songs: Path) -> None:
         killing = (
             "import os, signal, sys\n"
