@@ -409,6 +409,16 @@ class TestDisks:
         assert "fixed: nothing more can be written there" in refused.stderr
         assert "Traceback" not in done.stderr + refused.stderr
 
+    @pytest.mark.parametrize("out", ["in/good.wav", "in/good.wav/out"])
+    def test_a_file_in_the_place_of_the_folder_is_named(
+        self, songs: Path, out: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert predict("--out", out, *NARROW) == 1
+
+        assert capsys.readouterr().err.endswith(
+            f"error: {out}: is no folder, or is within a file: set --out to another one\n"
+        )
+
     def test_logs_that_are_read_only_are_one_line(self, songs: Path) -> None:
         Path("fixed").mkdir(mode=0o555)
         started = []

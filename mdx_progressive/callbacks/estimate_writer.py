@@ -270,6 +270,11 @@ class EstimateWriter(Callback):
     def _see_that_it_takes_more(self) -> None:
         try:
             self.out.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise MdxError(f"{self.out}: is no folder, or is within a file: set --out to another one") from error
+        except OSError as error:
+            raise MdxError(f"{self.out}: can't be made ({error.strerror})") from error
+        try:
             with TemporaryFile(dir=self.out) as file:
                 file.write(bytes(_LEAST))
                 file.flush()
