@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mdx_progressive.blocks import Block
+from mdx_progressive.errors import one_line
 from mdx_progressive.pairs import STEREO, Pairs
 
 
@@ -19,15 +20,8 @@ class Failure(NamedTuple):
 
     @property
     def line(self) -> str:
-        r"""The reason in one line of what can be printed, whatever there is in the names of files.
-
-        Example:
-            >>> print(Failure("a", "a\n\x1b[31m\udcff.wav: no such file").line)
-            a\n\x1b[31m\udcff.wav: no such file
-        """
-        return "".join(
-            letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in self.reason
-        )
+        """The reason in one line of what can be printed."""
+        return one_line(self.reason)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from mdx_progressive.callbacks import (
 from mdx_progressive.companions import companions
 from mdx_progressive.comparing import compare
 from mdx_progressive.data import SongDataModule
-from mdx_progressive.errors import MdxError
+from mdx_progressive.errors import MdxError, one_line
 from mdx_progressive.listing import list_schedules, list_separators
 from mdx_progressive.memory import is_out_of_memory, keep_freed_memory
 from mdx_progressive.module import ProgressiveDemixing
@@ -206,7 +206,7 @@ class ProgressiveCLI(LightningCLI):
         with events.run():
             with companions(self.trainer):
                 self.trainer.predict(return_predictions=False, **kwargs)
-            self._name_failures()
+            self._name_failures(writer.out)
 
     def test(self, **kwargs: Any) -> None:
         """Measure; the table is printed by `ResultFiles`."""
@@ -242,12 +242,26 @@ class ProgressiveCLI(LightningCLI):
         """The settings of the subcommand, with its classes made."""
         return self.config_init[str(self.subcommand)]
 
-    def _name_failures(self) -> None:
-        failures = self.datamodule.failures
-        if failures and self.trainer.is_global_zero:
+    def _name_failures(self, out: Path | None = None) -> None:
+        """Say which songs are not there.
+
+        Args:
+            out: The folder that was written to, beside other runs perhaps.
+        """
+        failures, elsewhere = self.datamodule.failures, self.datamodule.elsewhere
+        lines = []
+        if failures:
             reasons = "\n  ".join(failure.line for failure in failures)
-            others = "" if self._chosen.dry_run else ", all others are done"
-            raise MdxError(f"{len(failures)} of the songs could not be done{others}:\n  {reasons}")
+            others = "" if self._chosen.dry_run or elsewhere else ", all others are done"
+            lines.append(f"{len(failures)} of the songs could not be done{others}:\n  {reasons}")
+        if elsewhere:
+            names = shorten(one_line(", ".join(elsewhere)), 300, placeholder=" …")
+            lines.append(
+                f"{out}: another run is writing {len(elsewhere)} of the songs to it, which are left to it ({names});"
+                " after its end the same command does what is missing"
+            )
+        if lines and self.trainer.is_global_zero:
+            raise MdxError("\n".join(lines))
 
 
 # The commands that need no network: all others are LightningCLI's.

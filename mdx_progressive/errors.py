@@ -11,3 +11,13 @@ class MdxError(ValueError):
 
 class ChangedError(MdxError):
     """A file is another one than before: what was made of it is of no use."""
+
+
+def one_line(text: str) -> str:
+    r"""The text in one line of what can be printed, whatever there is in the names of files.
+
+    Example:
+        >>> print(one_line("a\n\x1b[31m\udcff.wav: no such file"))
+        a\n\x1b[31m\udcff.wav: no such file
+    """
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

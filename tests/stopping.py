@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from multiprocessing.context import ForkServerProcess
 
 import numpy as np
 import pytest
@@ -24,11 +25,17 @@ trim(np.ones(4096))  # Librosa loads seconds of code at its first call.
 
 def forked(arguments: Sequence[str], how: signal.Signals | None = None, chunks: int = 0) -> int:
     """The exit code of the command in a fork, which is sent a signal right after it has done so many chunks."""
-    process = FORKS.Process(target=_run, args=(arguments, how, 0, chunks))
-    process.start()
+    process = begun(arguments, how, chunks)
     process.join(240)
     assert process.exitcode is not None
     return process.exitcode
+
+
+def begun(arguments: Sequence[str], how: signal.Signals | None = None, chunks: int = 0) -> ForkServerProcess:
+    """As `forked`, while it runs."""
+    process = FORKS.Process(target=_run, args=(arguments, how, 0, chunks))
+    process.start()
+    return process
 
 
 def stopped(

@@ -61,7 +61,7 @@ class Made(NamedTuple):
 BY_LIBSNDFILE = [
     Made("u8.wav", "PCM_U8"), Made("i16.wav", "PCM_16"), Made("i24.wav", "PCM_24", 48000), Made("i32.wav", "PCM_32"),
     Made("f32.wav", "FLOAT", 96000, 1), Made("f64.wav", "DOUBLE", 192000), Made("lowest.wav", "PCM_16", 8000, 1),
-    Made("odd.wav", "PCM_24", 11025), Made("telephone.wav", "ULAW", 8000, 1), Made("large.rf64", "PCM_24"),
+    Made("odd.wav", "PCM_24", 11025), Made("telephone.wave", "ULAW", 8000, 1), Made("large.rf64", "PCM_24"),
     Made("larger.w64", "FLOAT", 88200), Made("a.flac", "PCM_24", 192000), Made("b.flac", "PCM_16", 22050, 1),
     Made("c.aiff", "PCM_24"), Made("d.aif", "PCM_16", 32000), Made("e.aifc", "FLOAT"), Made("f.caf", "ALAC_24"),
     Made("g.au", "PCM_16", 16000), Made("h.snd", "FLOAT"), Made("i.voc", "PCM_16"),
@@ -81,6 +81,12 @@ BY_FFMPEG = [
     Made("ff-m.aac", "aac", delay=1024, more=2048, exact=False), Made("ff-n.mp3", "libmp3lame", 48000, exact=False),
     Made("ff-o.opus", "libopus", 48000, exact=False), Made("ff-p.avi", "pcm_s16le"),
     Made("ff-q.m4v", "aac", 32000, fewer=32, more=32, exact=False),
+    Made("ff-t.m2ts", "aac", delay=1024, more=2048, exact=False),
+    Made("ff-u.mpg", "mp2", delay=481, fewer=1152, more=1152, exact=False),
+    Made("ff-v.flv", "aac", delay=1024, more=2048, exact=False),
+    Made("ff-w.3gp", "aac", fewer=44, more=44, exact=False),
+    Made("ff-x.wmv", "wmav2", delay=-2048, fewer=2048, more=2048, exact=False),
+    Made("ff-y.ogv", "libopus", 48000, exact=False),
     Made("ff-r.ac3", "ac3", delay=256, more=1536, exact=False),
     Made("ff-s.mp2", "mp2", delay=481, more=1152, exact=False),
 ]  # fmt: skip
@@ -139,7 +145,7 @@ def separated(tmp_path_factory: pytest.TempPathFactory, program: tuple[str, ...]
     """The folder with the stems of all files, from one run over the folder that they lie in."""
     folder = tmp_path_factory.mktemp("files")
     (folder / "in").mkdir()
-    formats = {".snd": "AU", ".aif": "AIFF", ".aifc": "AIFF", ".oga": "OGG", ".opus": "OGG"}
+    formats = {".wave": "WAV", ".snd": "AU", ".aif": "AIFF", ".aifc": "AIFF", ".oga": "OGG", ".opus": "OGG"}
     for made in BY_LIBSNDFILE:
         path = folder / "in" / made.name
         kind = formats.get(path.suffix)

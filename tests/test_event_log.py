@@ -22,7 +22,8 @@ KEYS = {
     "block_done": {"song", "block", "blocks", "passes", "seconds", "real_time_factor", "time_left"},
     "song_written": {"song", "files"},
     "song_failed": {"song", "reason"},
-    "run_ended": {"written", "failed", "seconds", "loop_seconds", "network_seconds", "exit_code", "error"},
+    "song_left": {"song"},
+    "run_ended": {"written", "failed", "left", "seconds", "loop_seconds", "network_seconds", "exit_code", "error"},
 }
 SETTINGS = (
     *("-c", str(CONFIGS / "htdemucs.yaml"), "--model.separator.weights", "small.safetensors"),

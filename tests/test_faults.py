@@ -409,6 +409,16 @@ class TestDisks:
         assert "fixed: nothing more can be written there" in refused.stderr
         assert "Traceback" not in done.stderr + refused.stderr
 
+    @pytest.mark.parametrize("out", ["in/good.wav", "in/good.wav/out"])
+    def test_a_file_in_the_place_of_the_folder_is_named(
+        self, songs: Path, out: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert predict("--out", out, *NARROW) == 1
+
+        assert capsys.readouterr().err.endswith(
+            f"error: {out}: is no folder, or is within a file: set --out to another one\n"
+        )
+
     def test_logs_that_are_read_only_are_one_line(self, songs: Path) -> None:
         Path("fixed").mkdir(mode=0o555)
         started = []
@@ -453,22 +463,6 @@ class TestProcesses:
 
         for path in Path("whole").rglob("*.wav"):
             assert Path("out", *path.parts[1:]).read_bytes() == path.read_bytes()
-        assert not list(Path("out").rglob(".*"))
-
-    def test_the_same_command_at_the_same_time_is_refused_and_leaves_the_first_alone(self, songs: Path) -> None:
-        first = subprocess.Popen(command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 120
-        while not list(Path("out").glob(".run-*")) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        first.send_signal(signal.SIGSTOP)
-
-        second = subprocess.run(command(), check=False, capture_output=True, text=True, timeout=120)
-
-        first.send_signal(signal.SIGCONT)
-        assert second.returncode == 1
-        assert "error: out: another run is writing these songs to it" in second.stderr.splitlines()[-1]
-        assert first.wait(120) == 0
-        assert stems("good") == BOTH
         assert not list(Path("out").rglob(".*"))
 
     def test_a_reading_process_that_is_killed_is_one_line(self, songs: Path) -> None:

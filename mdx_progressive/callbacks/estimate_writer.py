@@ -2,8 +2,9 @@
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -18,6 +19,7 @@ from mdx_progressive.data import SongDataModule
 from mdx_progressive.errors import MdxError
 from mdx_progressive.module import ProgressiveDemixing
 from mdx_progressive.safe_names import safe_names
+from mdx_progressive.writing.claims import Claims
 from mdx_progressive.writing.estimate_files import Clip, EstimateFiles
 from mdx_progressive.writing.file_formats import Encoding, Format
 from mdx_progressive.writing.file_names import NamePattern
@@ -85,6 +87,7 @@ class EstimateWriter(Callback):
         self.watchers: list[Callable[[str, list[Path]], None]] = []
         """Told a song and its files when all of them are there, in the thread that writes."""
         self._songs: SongFiles | None = None
+        self._claims = Claims(out)
         self._background: Background[Failure | None] = Background(_WAITING)
         self._unreadable: set[str] = set()
 
@@ -101,19 +104,21 @@ class EstimateWriter(Callback):
         self._check_paths(names, pl_module)
         self._unreadable = set()
         self._see_that_it_takes_more()
-        if not self.overwrite:
-            before = len(datamodule.songs)
-            datamodule.keep(lambda song: not all(os.path.isfile(path) for path in self.paths(song, pl_module)))
-            if done := before - len(datamodule.songs):
-                log.info("%d of %d songs are separated already in %s; --writer.overwrite true does them again",
-                         done, before, self.out)  # fmt: skip
+        done, taken = self._choose(trainer, {song: self.paths(song, pl_module) for song in names})
+        if done:
+            log.info("%d of %d songs are separated already in %s; --writer.overwrite true does them again",
+                     len(done), len(names), self.out)  # fmt: skip
+        datamodule.keep(lambda song: song not in done | taken)
+        datamodule.elsewhere = [song for song in names if song in taken - done]
+        if datamodule.elsewhere and trainer.is_global_zero:
+            log.info("%d of %d songs are left to another run, which is writing them to %s",
+                     len(datamodule.elsewhere), len(names), self.out)  # fmt: skip
         songs = self._songs = self._song_files(trainer, pl_module, datamodule)
-        if trainer.is_global_zero:
-            songs.kept.begin(names)
         origins = datamodule.plan()
         refused = self._refused(datamodule, origins)
         if trainer.is_global_zero:
-            songs.kept.clear(names, keep=self.settings is not None and not self.overwrite)
+            own = [song for song in names if song not in taken]
+            songs.kept.clear(own, keep=self.settings is not None and not self.overwrite)
         # Whoever begins first must not be seen by the others, or they would deal out the rest otherwise.
         trainer.strategy.barrier()
         there = {(origin.song, origin.chunk) for origin in origins if songs.kept.of(origin.song).has(origin.chunk)}
@@ -127,6 +132,32 @@ class EstimateWriter(Callback):
             for origin in {origin.song: origin for origin in origins if origin.song not in refused}.values():
                 self._take([self._keep(songs, origin)], datamodule)
         self._background = Background(_WAITING)
+
+    def _choose(self, trainer: Trainer, files: Mapping[str, Sequence[Path]]) -> tuple[set[str], set[str]]:
+        """The songs that are finished, and those that another run is at; the others, and what is finished, are claimed.
+
+        Args:
+            trainer: Its first process chooses for all, since another run may finish a song between two looks.
+            files: The files of each song.
+        """
+        # The folder of a song has its blocks, wherever its files are.
+        places = {song: {self.out / song, *paths} for song, paths in files.items()}
+
+        def claim(taken: set[str]) -> None:
+            self._claims.claim(chain.from_iterable(places[song] for song in files.keys() - taken))
+
+        chosen: tuple[set[str], set[str]] = set(), set()
+        if trainer.is_global_zero:
+            with self._claims.choosing() as others:
+                taken = {song for song in files if not others.isdisjoint(places[song])}
+                whole = {song for song, paths in files.items() if all(os.path.isfile(path) for path in paths)}
+                chosen = set() if self.overwrite else whole, taken
+                claim(taken)
+        chosen = trainer.strategy.broadcast(chosen)
+        if not trainer.is_global_zero:
+            with self._claims.choosing():
+                claim(chosen[1])
+        return chosen
 
     def leave_out_estimates(self, datamodule: SongDataModule, module: ProgressiveDemixing) -> None:
         """Leave out what lies in `out` within a folder that was searched, and what this run writes: no songs."""
@@ -234,12 +265,16 @@ class EstimateWriter(Callback):
 
     def _close(self) -> None:
         self._background.close()
-        if self._songs is not None:
-            self._songs.kept.end()
+        self._claims.end()
 
     def _see_that_it_takes_more(self) -> None:
         try:
             self.out.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise MdxError(f"{self.out}: is no folder, or is within a file: set --out to another one") from error
+        except OSError as error:
+            raise MdxError(f"{self.out}: can't be made ({error.strerror})") from error
+        try:
             with TemporaryFile(dir=self.out) as file:
                 file.write(bytes(_LEAST))
                 file.flush()

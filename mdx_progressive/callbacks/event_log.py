@@ -40,6 +40,7 @@ class EventLog(Callback):
         self._begun: set[str] = set()
         self._written: set[str] = set()
         self._failed: set[str] = set()
+        self._left = 0
         self._network = 0.0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -63,6 +64,9 @@ class EventLog(Callback):
             )
             for line in early or []:
                 self._write(line)
+            self._left = len(datamodule.elsewhere)
+            for song in datamodule.elsewhere:
+                self._tell("song_left", song=song)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         datamodule = songs_of(trainer)
@@ -144,6 +148,7 @@ class EventLog(Callback):
             "run_ended",
             written=len(self._written),
             failed=len(self._failed),
+            left=self._left,
             seconds=round(time.time() - self._begin, 3),
             loop_seconds=round(self._pace.elapsed, 3) if self._pace else 0.0,
             network_seconds=round(self._network, 3),

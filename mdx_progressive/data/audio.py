@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 AUDIO_SUFFIXES = frozenset(
     {
-        *(".wav", ".w64", ".rf64", ".flac", ".aif", ".aiff", ".aifc", ".caf", ".au", ".snd", ".voc"),
+        *(".wav", ".wave", ".bwf", ".w64", ".rf64", ".flac", ".aif", ".aiff", ".aifc", ".caf", ".au", ".snd", ".voc"),
         *(
             ".ogg",
             ".oga",
@@ -36,13 +36,14 @@ AUDIO_SUFFIXES = frozenset(
             ".m4a",
             ".m4b",
             ".ac3",
+            ".eac3",
             ".wma",
             ".wv",
             ".ape",
             ".tta",
-            ".mka",
         ),
-        *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"),
+        *(".mp4", ".m4v", ".mov", ".mka", ".mkv", ".webm", ".avi", ".wmv", ".flv", ".3gp", ".ogv"),
+        *(".mpg", ".mpeg", ".mts", ".m2ts"),
     }
 )
 """What a folder is searched for; a file that is named itself may end in anything."""
@@ -272,6 +273,8 @@ class AudioStream:
         try:
             if not self.path.is_file():
                 raise MdxError(f"{self.path}: {'not a file' if self.path.exists() else 'no such file'}")
+            if not self.path.stat().st_size:
+                raise MdxError(f"{self.path}: is empty")
             if torn_page(self.path):
                 raise MdxError(f"{self.path}: breaks off within a page of Ogg")
         except OSError as error:

@@ -107,6 +107,8 @@ class SongDataModule(LightningDataModule):
         self.songs: list[Song] = []
         self.failures: list[Failure] = []
         """Songs that could not be done; what is found out while they are separated comes with the batches."""
+        self.elsewhere: list[str] = []
+        """Songs that are left to another run, which is at them."""
         self.done: set[tuple[str, int]] = set()
         """What is done already, song and number of chunk."""
         self._test: list[list[Place]] = []
@@ -120,7 +122,7 @@ class SongDataModule(LightningDataModule):
         Raises:
             MdxError: If there is no song, or none that can be read.
         """
-        self.failures, self.done, self._predict = [], set(), None
+        self.failures, self.elsewhere, self.done, self._predict = [], [], set(), None
         if stage == "predict":
             self.songs = audio_files(self.inputs) if self.inputs else self._apart()
             if all(song.fault for song in self.songs):

@@ -157,7 +157,7 @@ def _below(folder: Path) -> list[Song]:
         found += [_plain(path, folder) for path in (Path(place, file) for file in sorted(files)) if is_audio(path)]
     faults = {str(error.filename): f"can't be read ({error.strerror})" for error in unreadable}
     if not found and not faults:
-        faults[str(folder)] = f"holds no audio file ({', '.join(sorted(AUDIO_SUFFIXES))})"
+        faults[str(folder)] = "holds no audio file that is called like one; what is given itself may be called anything"
     return [*found, *(Song(place, None, fault=f"{place}: {reason}") for place, reason in faults.items())]
 
 

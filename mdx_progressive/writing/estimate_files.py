@@ -17,7 +17,6 @@ from mdx_progressive.whole_file import whole_file
 from mdx_progressive.writing.channel_names import channel_mask
 from mdx_progressive.writing.file_formats import FORMATS, Encoding, Format
 from mdx_progressive.writing.outputs import Outputs, Steps
-from mdx_progressive.writing.tags import write_tags
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +91,7 @@ class EstimateFiles:
                 files = {}
                 for number, path in temporary.items():
                     files[number] = stack.enter_context(self.format.open(path, *shape, mask))
-                    write_tags(files[number], tags)
+                    self.format.tag(files[number], tags)
                 # The last one to be entered, so that no file is closed while it is written to.
                 encoders = stack.enter_context(SideBySide(len(files)))
                 for estimates, mixture in pieces():
@@ -104,7 +103,7 @@ class EstimateFiles:
                     encoders.begin(partial(self.format.write, file, made[number]) for number, file in files.items())
                 encoders.end()
                 for number, file in files.items():
-                    self.format.close(file, temporary[number], mask)
+                    self.format.close(file, temporary[number], mask, tags)
         except (OSError, soundfile.SoundFileError) as error:
             raise MdxError(f"{', '.join(map(str, paths.values()))}: could not be written ({error})") from error
         if peak > 1:

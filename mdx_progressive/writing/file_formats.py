@@ -12,6 +12,7 @@ from mdx_progressive.data.audio import soundfile_name
 from mdx_progressive.data.exact_audio import exact_integers
 from mdx_progressive.errors import MdxError
 from mdx_progressive.writing.channel_names import FLAC_ROOM, finish_flac, finish_wav
+from mdx_progressive.writing.tags import finish_mp3, make_room, write_tags
 
 Encoding = Literal["float32", "int24", "int16"]
 
@@ -83,8 +84,19 @@ class FileFormat(ABC):
             else:
                 file.write(exact_integers(part))
 
-    def close(self, file: soundfile.SoundFile, path: Path, mask: int) -> None:
-        """End a file that lies at a path; the mask tells which speakers more than two channels are for, 0 nothing."""
+    def tag(self, file: soundfile.SoundFile, tags: Mapping[str, str]) -> None:
+        """Put tags into a file, before its first sample."""
+        write_tags(file, tags)
+
+    def close(self, file: soundfile.SoundFile, path: Path, mask: int, tags: Mapping[str, str]) -> None:
+        """End a file that lies at a path.
+
+        Args:
+            file: The file.
+            path: Where it lies.
+            mask: Which speakers more than two channels are for; 0 tells nothing.
+            tags: As they were given to `tag`.
+        """
         file.close()
 
 
@@ -103,9 +115,9 @@ class Wav(FileFormat):
             soundfile_name(path), "w", sample_rate, channels, _SUBTYPES[self.encoding], format=kind
         )
 
-    def close(self, file: soundfile.SoundFile, path: Path, mask: int) -> None:
+    def close(self, file: soundfile.SoundFile, path: Path, mask: int, tags: Mapping[str, str]) -> None:
         many = file.channels > 2  # libsndfile takes six channels for 5.1 if it is told nothing.
-        super().close(file, path, mask)
+        super().close(file, path, mask, tags)
         finish_wav(path, mask if many else None)
 
 
@@ -125,8 +137,8 @@ class Flac(FileFormat):
             file.license = FLAC_ROOM
         return file
 
-    def close(self, file: soundfile.SoundFile, path: Path, mask: int) -> None:
-        super().close(file, path, mask)
+    def close(self, file: soundfile.SoundFile, path: Path, mask: int, tags: Mapping[str, str]) -> None:
+        super().close(file, path, mask, tags)
         if mask:
             finish_flac(path, mask)
 
@@ -143,6 +155,13 @@ class Mp3(FileFormat):
             soundfile_name(path), "w", sample_rate, channels, "MPEG_LAYER_III", format="MP3",
             bitrate_mode="VARIABLE", compression_level=0.0,
         )  # fmt: skip
+
+    def tag(self, file: soundfile.SoundFile, tags: Mapping[str, str]) -> None:
+        make_room(file, tags)
+
+    def close(self, file: soundfile.SoundFile, path: Path, mask: int, tags: Mapping[str, str]) -> None:
+        super().close(file, path, mask, tags)
+        finish_mp3(path, tags)
 
     def _knows(self, sample_rate: int) -> bool:
         return sample_rate in self.rates

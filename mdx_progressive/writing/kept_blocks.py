@@ -1,18 +1,16 @@
 """Blocks of songs that are not complete yet, in hidden folders beside the stems."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from hashlib import sha256
 from pathlib import Path
 
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import FileLock
 
-from mdx_progressive.errors import MdxError
 from mdx_progressive.parts import Parts
 
 _PARTS = ".blocks-"
-_RUN = ".run-"
 _LOCK = ".lock"
 
 
@@ -27,7 +25,6 @@ class KeptBlocks:
 
     def __init__(self, out: Path, settings: str | None, songs: Mapping[str, str]) -> None:
         self.out = out
-        self._run: BaseFileLock | None = None
         self._stamps = {song: sha256(f"{settings} {stamp}".encode()).hexdigest()[:16] for song, stamp in songs.items()}
 
     def of(self, song: str) -> Parts:
@@ -39,36 +36,11 @@ class KeptBlocks:
         parts = self.of(song).folder
         return FileLock(parts.with_name(_LOCK)) if parts.exists() else nullcontext()
 
-    def begin(self, songs: Sequence[str]) -> None:
-        """Keep other runs of the same songs out, until this one ends or `end` is called.
-
-        Args:
-            songs: The songs, those that are finished among them.
-
-        Raises:
-            MdxError: If there is one already.
-        """
-        name = sha256("\0".join(sorted(songs)).encode(errors="surrogateescape")).hexdigest()[:16]
-        lock = FileLock(self.out / f"{_RUN}{name}{_LOCK}")
-        with suppress(NotImplementedError, OSError):  # Not every file system has locks.
-            try:
-                lock.acquire(blocking=False)
-            except Timeout as error:
-                raise MdxError(f"{self.out}: another run is writing these songs to it; wait for its end") from error
-            self._run = lock
-
-    def end(self) -> None:
-        """Let other runs begin."""
-        if self._run is not None:
-            Path(self._run.lock_file).unlink(missing_ok=True)
-            self._run.release()
-            self._run = None
-
-    def clear(self, songs: Sequence[str], keep: bool) -> None:
+    def clear(self, songs: Iterable[str], keep: bool) -> None:
         """Remove the blocks that other settings have left, or all, and what a process that was killed has left.
 
         Args:
-            songs: The songs, those that are finished among them.
+            songs: The songs, those that are finished among them, and none that another run is at.
             keep: Whether blocks of these settings stay.
         """
         for song in songs:
