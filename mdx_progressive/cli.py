@@ -260,8 +260,8 @@ class ProgressiveCLI(LightningCLI):
         if elsewhere:
             names = shorten(one_line(", ".join(elsewhere)), 300, placeholder=" …")
             lines.append(
-                f"{out}: another run is writing {len(elsewhere)} of the songs to it, which are left to it ({names});"
-                " after its end the same command does what is missing"
+                f"{out}: left to another run, which is writing there: {names}; after its end the same command does what"
+                " is missing"
             )
         if lines and self.trainer.is_global_zero:
             raise MdxError("\n".join(lines))
