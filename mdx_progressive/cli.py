@@ -7,12 +7,14 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, NoReturn
 
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import rank_zero_only
 
 from mdx_progressive.callbacks import (
@@ -30,7 +32,7 @@ from mdx_progressive.callbacks import (
 from mdx_progressive.companions import companions
 from mdx_progressive.comparing import compare
 from mdx_progressive.data import SongDataModule
-from mdx_progressive.errors import MdxError, one_line
+from mdx_progressive.errors import GOES_ON, MdxError, one_line
 from mdx_progressive.listing import list_schedules, list_separators
 from mdx_progressive.memory import is_out_of_memory, keep_freed_memory
 from mdx_progressive.module import ProgressiveDemixing
@@ -204,8 +206,7 @@ class ProgressiveCLI(LightningCLI):
         known = {"weights": self.model.separator.checksums, **relevant(self._settings())}
         writer.settings = json.dumps(known)
         with events.run():
-            with companions(self.trainer):
-                self.trainer.predict(return_predictions=False, **kwargs)
+            self._to_its_end(partial(self.trainer.predict, return_predictions=False, **kwargs))
             self._name_failures(writer.out)
 
     def test(self, **kwargs: Any) -> None:
@@ -218,18 +219,28 @@ class ProgressiveCLI(LightningCLI):
             plan_test(self.trainer, self.model, self.datamodule, sounds).tell(run_folder(self.trainer))
         else:
             try:
-                with companions(self.trainer):
-                    self.trainer.test(verbose=False, **kwargs)
+                self._to_its_end(partial(self.trainer.test, verbose=False, **kwargs))
             except OSError as error:
                 if error.filename is not None:
                     raise
                 # What is read of songs is told as their faults, so that it is the run's own folder.
                 folder = getattr(self.trainer.logger, "log_dir", None) or self.trainer.default_root_dir
-                raise MdxError(
-                    f"{folder}: could not be written to ({error.strerror}); what is done stays, and the same command"
-                    " goes on with it"
-                ) from error
+                raise MdxError(f"{folder}: could not be written to ({error.strerror}); {GOES_ON}") from error
         self._name_failures()
+
+    def _to_its_end(self, run: Callable[[], object]) -> None:
+        """Run, and say so where a signal stops it: Lightning leaves without a word.
+
+        Raises:
+            MdxError: If one does.
+        """
+        try:
+            with companions(self.trainer):
+                run()
+        except SystemExit as left:
+            if self.trainer.state.status == TrainerStatus.INTERRUPTED and self.trainer.is_global_zero:
+                raise MdxError(f"stopped by a signal; {GOES_ON}") from left
+            raise
 
     def _settings(self) -> dict[str, Any]:
         """The settings of the subcommand, as they are saved in config.yaml."""
@@ -257,8 +268,8 @@ class ProgressiveCLI(LightningCLI):
         if elsewhere:
             names = shorten(one_line(", ".join(elsewhere)), 300, placeholder=" …")
             lines.append(
-                f"{out}: another run is writing {len(elsewhere)} of the songs to it, which are left to it ({names});"
-                " after its end the same command does what is missing"
+                f"{out}: left to another run, which is writing there: {names}; after its end the same command does what"
+                " is missing"
             )
         if lines and self.trainer.is_global_zero:
             raise MdxError("\n".join(lines))
@@ -294,6 +305,11 @@ def main(args: Sequence[str] | None = None) -> int:
             raise
         complain(line)
         return 1
+    except KeyboardInterrupt:
+        if TRACEBACK in given:
+            raise
+        complain("stopped by a signal")
+        return 130  # As a shell has it for Ctrl-C.
     return 0
 
 
@@ -305,7 +321,7 @@ def _line_of(error: Exception) -> str | None:
         said = shorten(reason(error), 90, placeholder=" …")
         return (
             f"out of memory ({said}): set data.block (data.chunk in `test`), the separator's segment or the number of"
-            " the method's views lower; what is done stays, and the same command goes on with it"
+            f" the method's views lower; {GOES_ON}"
         )
     if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
         return (

@@ -12,7 +12,7 @@ from subprocess import Popen
 from lightning.pytorch import Trainer
 from lightning.pytorch.trainer.states import TrainerStatus
 
-from mdx_progressive.errors import MdxError
+from mdx_progressive.errors import GOES_ON, MdxError
 from mdx_progressive.parsing import complain
 
 _FIRST = "MDX_PROGRESSIVE_FIRST"
@@ -20,7 +20,6 @@ _FIRST = "MDX_PROGRESSIVE_FIRST"
 _GRACE = 2.0
 """Seconds until it is known that a process has ended, after its connection to the others has broken."""
 _PAUSE = 0.1
-_WAY_OUT = "what is done stays, and the same command goes on with it"
 
 
 @contextmanager
@@ -119,7 +118,7 @@ class _Started(_Others):
         code = process.wait()
         if code:
             reason = f"was ended from outside ({signal.Signals(-code).name})" if code < 0 else "has failed, as it says"
-            self._miss(f"process {number} of {self.trainer.world_size} {reason}: {_WAY_OUT}")
+            self._miss(f"process {number} of {self.trainer.world_size} {reason}: {GOES_ON}")
 
     def end(self) -> None:
         self.over.set()
@@ -141,7 +140,7 @@ class _First(_Others):
             if self.over.wait(_PAUSE):
                 return
         self._miss(f"process {self.trainer.local_rank + 1} of {self.trainer.world_size} ends, since the first one"
-                   f" was ended: {_WAY_OUT}")  # fmt: skip
+                   f" was ended: {GOES_ON}")  # fmt: skip
 
     def end(self) -> None:
         self.over.set()

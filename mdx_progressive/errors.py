@@ -1,5 +1,8 @@
 """The one exception that a user can put right: bad input, a missing file, an impossible setting."""
 
+GOES_ON = "what is done stays, and the same command goes on with it"
+"""The way out where a run has come to an early end."""
+
 
 class MdxError(ValueError):
     """A fault of the input or the settings, told in one line that names it and the way out.

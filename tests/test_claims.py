@@ -79,8 +79,7 @@ class TestOtherSongs:
 
         last = capsys.readouterr().err.split("error: ")[-1]
         assert last == (
-            "out: another run is writing 1 of the songs to it, which are left to it (b);"
-            " after its end the same command does what is missing\n"
+            "out: left to another run, which is writing there: b; after its end the same command does what is missing\n"
         )
         lines = [json.loads(line) for line in Path("log.jsonl").read_text().splitlines()]
         assert [line["song"] for line in lines if line["event"] == "song_left"] == ["b"]
@@ -99,7 +98,7 @@ class TestOtherSongs:
 
         assert main(predict("ba", *more)) == 1
 
-        assert "out: another run is writing 2 of the songs to it" in capsys.readouterr().err.split("error: ")[-1]
+        assert "out: left to another run, which is writing there: b, a;" in capsys.readouterr().err.split("error: ")[-1]
         assert files() == before
         assert go_on(first) == 0
         assert files() == ["a/vocals.wav", "b/vocals.wav"]
@@ -112,7 +111,7 @@ class TestOtherSongs:
 
         assert main(predict("b", *name)) == 1
 
-        assert "which are left to it (b)" in capsys.readouterr().err
+        assert "which is writing there: b;" in capsys.readouterr().err
         assert go_on(first) == 0
         assert files() == ["vocals.wav"]
         assert soundfile.info("out/vocals.wav").duration == SONGS["a"]
@@ -136,7 +135,7 @@ class TestOtherSongs:
         second = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
 
         assert second.returncode == 1
-        assert second.stderr.splitlines()[-1].endswith("(b); after its end the same command does what is missing")
+        assert second.stderr.splitlines()[-1].endswith("there: b; after its end the same command does what is missing")
         assert "Traceback" not in second.stderr
         assert go_on(first) == 0
         assert files() == ["a/vocals.wav", "b/vocals.wav", "c/vocals.wav"]

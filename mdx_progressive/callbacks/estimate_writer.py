@@ -16,7 +16,7 @@ from mdx_progressive.background import Background
 from mdx_progressive.batch import Failure, Origin, Prediction
 from mdx_progressive.callbacks.surroundings import songs_of
 from mdx_progressive.data import SongDataModule
-from mdx_progressive.errors import MdxError
+from mdx_progressive.errors import GOES_ON, MdxError
 from mdx_progressive.module import ProgressiveDemixing
 from mdx_progressive.safe_names import safe_names
 from mdx_progressive.writing.claims import Claims
@@ -279,10 +279,7 @@ class EstimateWriter(Callback):
                 file.write(bytes(_LEAST))
                 file.flush()
         except OSError as error:
-            raise MdxError(
-                f"{self.out}: nothing more can be written there ({error.strerror}); what is done stays, and the same"
-                " command goes on with it"
-            ) from error
+            raise MdxError(f"{self.out}: nothing more can be written there ({error.strerror}); {GOES_ON}") from error
 
     def _keep(self, songs: SongFiles, origin: Origin, part: Tensor | None = None) -> Failure | None:
         """Keep a block of a song, and write the files of the song if it was the last one; tells why that failed."""
@@ -290,8 +287,9 @@ class EstimateWriter(Callback):
             files = songs.join(origin) if part is None else songs.keep(origin, part)
         except (MdxError, OSError) as error:
             self._see_that_it_takes_more()
-            place = "" if isinstance(error, MdxError) else f"{self.out / origin.song}: could not be written to: "
-            return Failure(origin.song, f"{place}{error}")
+            if isinstance(error, MdxError):
+                return Failure(origin.song, str(error))
+            return Failure(origin.song, f"{self.out / origin.song}: could not be written to: {error.strerror or error}")
         if files:
             for watch in self.watchers:
                 watch(origin.song, files)

@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from mdx_progressive.batch import Failure, Origin, Prediction
 from mdx_progressive.callbacks.surroundings import songs_of
+from mdx_progressive.errors import GOES_ON, MdxError
 from mdx_progressive.gathering import gathered
 from mdx_progressive.module import ProgressiveDemixing
 from mdx_progressive.pace import Pace
@@ -184,11 +185,14 @@ class EventLog(Callback):
 
     def _write(self, line: dict[str, Any]) -> None:
         text = json.dumps(line) + "\n"
-        with self._lock:
-            if self.to == STDOUT:
-                self._stdout.write(text)
-                self._stdout.flush()
-            elif self.to is not None:
-                # A line of its own even beside those of other processes: it is appended at once.
-                with Path(self.to).open("ab", buffering=0) as file:
-                    file.write(text.encode())
+        try:
+            with self._lock:
+                if self.to == STDOUT:
+                    self._stdout.write(text)
+                    self._stdout.flush()
+                elif self.to is not None:
+                    # A line of its own even beside those of other processes: it is appended at once.
+                    with Path(self.to).open("ab", buffering=0) as file:
+                        file.write(text.encode())
+        except OSError as error:
+            raise MdxError(f"log_json: {self.to} could not be written to ({error.strerror}); {GOES_ON}") from error

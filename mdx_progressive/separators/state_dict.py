@@ -209,8 +209,8 @@ def reason(error: Exception) -> str:
     """The first line of what a library says, or else the name of its error.
 
     Example:
-        >>> reason(OSError("no such host")), reason(EOFError())
-        ('no such host', 'EOFError')
+        >>> reason(OSError("no such host")), reason(EOFError()), reason(KeyError(101))
+        ('no such host', 'EOFError', 'KeyError')
     """
     said = str(error).strip()
-    return said.splitlines()[0] if said else type(error).__name__
+    return said.splitlines()[0] if said and not isinstance(error, KeyError) else type(error).__name__
