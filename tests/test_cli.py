@@ -169,7 +169,7 @@ class TestTestOnSongs:
         assert set(zip(silent["song"], silent["source"], strict=True)) == {("two", "bass")}
         printed = capsys.readouterr()
         assert "mean over 2 songs" in printed.out
-        assert "1 silent sources" in printed.err
+        assert "silent sources of chunks: 1, left out" in printed.err
 
     def test_the_presets_of_schedules_take_their_place(self) -> None:
         schedule = str(CONFIGS / "schedule" / "karras-flow.yaml")
@@ -429,7 +429,7 @@ class TestErrors:
             (lambda folder: (folder / "vocals.wav").rename(folder / "Lead Vox.wav"),
              r"bad: no stem .* 'vocals'.*Lead Vox\.wav, bass\.wav.*: name the file.*--data\.dataset songs\.yaml"),
             (lambda folder: (folder / "vocals.wav").write_text("no audio"), r"vocals\.wav: no audio"),
-            (lambda folder: (folder / "vocals.wav").write_bytes(b""), r"vocals\.wav: no audio"),
+            (lambda folder: (folder / "vocals.wav").write_bytes(b""), r"vocals\.wav: is empty"),
             (lambda folder: soundfile.write(folder / "vocals.wav", np.full((99, 2), np.nan), RATE, subtype="FLOAT"),
              r"vocals\.wav: a sample is not a number"),
         ],
