@@ -20,6 +20,7 @@ from safetensors import safe_open
 from mdx_progressive.checksums import checksum
 from mdx_progressive.errors import MdxError
 from mdx_progressive.separators.descriptions import check_signal, check_sources, read_yaml
+from mdx_progressive.separators.downloads import answers
 from mdx_progressive.separators.quantised import check_quantised
 from mdx_progressive.separators.state_dict import (
     as_large_as,
@@ -55,13 +56,15 @@ def load_hub(name: str) -> Loaded:
     Raises:
         MdxError: If there is no such model, or neither the cache holds it nor the hub can be reached.
     """
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 
     namespace, _, short = name.rpartition("/")
     repository = f"{namespace or hf.DEFAULT_NAMESPACE}/{hf.hf_repo_name(short)}"
 
     def fetch(file: str) -> Path:
         try:
+            if not isinstance(try_to_load_from_cache(repository, file), str):
+                answers(lambda patience: get_hf_file_metadata(hf_hub_url(repository, file), timeout=patience))
             return Path(hf_hub_download(repository, file))
         except Exception as error:  # From the connection, the disk, the hub, or a name that can be none there.
             raise MdxError(

@@ -52,6 +52,28 @@ def cached(path: Path, download: Callable[[], object], what: str, instead: str) 
         raise MdxError(f"{error}. {way}; or give local weights: --model.separator.weights {instead}") from error
 
 
+def answers(ask: Callable[[float], object]) -> None:
+    """See that a server answers at all, where the client that is to download from it would try that for minutes.
+
+    Args:
+        ask: Asks it something, and waits for so many seconds. An OSError is an answer, of which the client is to make
+            what it can.
+
+    Raises:
+        Exception: If it does not.
+    """
+    for left in reversed(range(_TRIES)):
+        try:
+            ask(PATIENCE)
+            return
+        except OSError:
+            return
+        except Exception as error:  # Clients have no class in common for what has not come.
+            if left == 0:
+                raise
+            log.warning("The server has not answered (%s) and is asked again", reason(error))
+
+
 def _tried_again(download: Callable[[], object]) -> None:
     """Make a download with a limit of time, for `urllib` itself waits forever; what the server lacks is lacking."""
     for left in reversed(range(_TRIES)):

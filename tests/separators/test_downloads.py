@@ -31,7 +31,7 @@ class Hub(ThreadingHTTPServer):
     """Serves files by the ends of their addresses, badly.
 
     `faults` are what is to go wrong with the requests for contents, in their order; then all goes well. "hang" does not
-    answer, "break" breaks off in the middle, a number is a status.
+    answer, "break" breaks off in the middle, a number is a status. "deaf" is a hub that answers to nothing.
     """
 
     daemon_threads = True
@@ -60,9 +60,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: bool) -> None:
         name = self.path.rpartition("/")[2].partition("?")[0]
-        fault = self.server.faults.pop(0) if body and self.server.faults else None
+        deaf = self.server.faults[:1] == ["deaf"]
+        fault = self.server.faults.pop(0) if (body or deaf) and self.server.faults else None
         self.server.asked.append(f"{self.command} {name} {self.headers.get('Range', '')}".strip())
-        if fault == "hang":
+        if fault in ("hang", "deaf"):
             self.server.closing.wait(30)
             return
         content = self.server.files.get(name)
@@ -151,6 +152,7 @@ FAMILIES: dict[str, tuple[Callable[[Hub, Path], None], Callable[[], Separator], 
         ("torchaudio", [503, "hang"]),
         ("demucs", ["break"]),
         ("demucs", ["hang", "break"]),
+        ("demucs", ["deaf", "deaf", "hang"]),
     ],
 )
 def test_a_hub_that_comes_to_its_senses_serves_the_network(
@@ -167,7 +169,7 @@ def test_a_hub_that_comes_to_its_senses_serves_the_network(
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("fault", ["hang", 404, 500])
+@pytest.mark.parametrize("fault", ["hang", "deaf", 404, 500])
 def test_a_hub_that_does_not_is_told_in_one_line_with_the_way_out(
     hub: Hub, tmp_path: Path, name: str, fault: str | int
 ) -> None:
@@ -181,6 +183,7 @@ def test_a_hub_that_does_not_is_told_in_one_line_with_the_way_out(
         load()
 
     assert "\n" not in str(caught.value)
+    assert len(hub.asked) < 10
     assert not [path for path in tmp_path.rglob("hub/**/*") if path.is_file()], "nothing half done stays"
     assert socket.getdefaulttimeout() is None
 
@@ -229,6 +232,7 @@ def test_a_bag_of_the_hub_can_not_name_files_elsewhere(hub: Hub, tmp_path: Path)
     with pytest.raises(MdxError, match=r"\.\./abc") as caught:
         DemucsSeparator("someone/small")
     assert "\n" not in str(caught.value)
+    assert len(hub.asked) < 10
 
 
 def test_the_command_says_so_in_one_line(hub: Hub, own_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
