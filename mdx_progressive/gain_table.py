@@ -63,7 +63,8 @@ class GainTable(NamedTuple):
 
     def write(self, path: Path) -> None:
         """Write it as its ending says, one of `FORMATS`; the file appears when it is complete."""
-        self._write(path, self._rows(), self._rows(), _COLUMNS)
+        rows = self._rows()
+        self._write(path, rows, rows, _COLUMNS)
 
     def write_songs(self, path: Path, differences: pd.DataFrame, beside: pd.DataFrame) -> None:
         """Write what is gained song by song instead: a row for each method as CSV, else the methods side by side.

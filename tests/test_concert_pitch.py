@@ -36,7 +36,7 @@ def music(cents: float, rate: int = RATE, seconds: float = 2.0) -> Tensor:
     return 0.1 * total * torch.exp(-time) + 0.002 * torch.randn(total.shape, generator=generator)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(cents=st.floats(-45, 45), rate=st.sampled_from([8000, 22050, 44100, 48000]))
 def test_how_far_music_is_off_is_told_to_two_cents(cents: float, rate: int) -> None:
     found, clarity = cents_off(music(cents, rate), rate)

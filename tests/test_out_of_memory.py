@@ -83,13 +83,8 @@ def halve(place: Path, mebibytes: int) -> None:
 
 
 def test_a_batch_that_the_allocator_refuses_is_halved(own_folder: Path) -> None:
-    for mebibytes in (
-        120,
-        180,
-        240,
-        320,
-        400,
-    ):  # The least that holds one segment, which differs from process to process.
+    # The least that holds one segment differs from process to process.
+    for mebibytes in (120, 180, 240, 320, 400):
         process = FORKS.Process(target=halve, args=(own_folder / "result.pt", mebibytes))
         process.start()
         process.join(120)

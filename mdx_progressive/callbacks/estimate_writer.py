@@ -108,7 +108,8 @@ class EstimateWriter(Callback):
         if done:
             log.info("%d of %d songs are separated already in %s; --writer.overwrite true does them again",
                      len(done), len(names), self.out)  # fmt: skip
-        datamodule.keep(lambda song: song not in done | taken)
+        not_ours = done | taken
+        datamodule.keep(lambda song: song not in not_ours)
         datamodule.elsewhere = [song for song in names if song in taken - done]
         if datamodule.elsewhere and trainer.is_global_zero:
             log.info("%d of %d songs are left to another run, which is writing them to %s",

@@ -38,7 +38,7 @@ def differences(song: Song, known: Headers) -> list[str]:
         for stream, header in known.items()
     }
     found = []
-    for what in ("sample rate", "depth", "number of channels", "length"):
+    for what in next(iter(said.values()), {}):
         files: dict[str, list[str]] = {}
         for stream, facts in said.items():
             files.setdefault(facts[what], []).append(_name(song, stream))

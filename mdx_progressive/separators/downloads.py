@@ -3,7 +3,8 @@
 import logging
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
@@ -37,7 +38,7 @@ def cached(path: Path, download: Callable[[], object], what: str, instead: str) 
     if not found:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _tried_again(download)
+            _downloaded(download)
         except (OSError, HTTPException, RuntimeError) as error:
             raise MdxError(
                 f"{what}: {path} is not there, and could not be downloaded ({reason(error)}). Check the connection and"
@@ -62,31 +63,37 @@ def answers(ask: Callable[[float], object]) -> None:
     Raises:
         Exception: If it does not.
     """
-    for left in reversed(range(_TRIES)):
-        try:
-            ask(PATIENCE)
-            return
-        except OSError:
-            return
-        except Exception as error:  # Clients have no class in common for what has not come.
-            if left == 0:
-                raise
-            log.warning("The server has not answered (%s) and is asked again", reason(error))
+    with suppress(OSError):
+        _tried_again(
+            partial(ask, PATIENCE),
+            lambda error: not isinstance(error, OSError),  # Clients have no class in common for what has not come.
+            "The server has not answered (%s) and is asked again",
+        )
 
 
-def _tried_again(download: Callable[[], object]) -> None:
+def _downloaded(download: Callable[[], object]) -> None:
     """Make a download with a limit of time, for `urllib` itself waits forever; what the server lacks is lacking."""
+    with _patience():
+        _tried_again(download, _may_pass, "The download has failed (%s) and is tried again")
+
+
+def _may_pass(error: Exception) -> bool:
+    if isinstance(error, HTTPError):
+        error.close()
+        return error.code >= 500
+    return isinstance(error, OSError | HTTPException | RuntimeError)  # RuntimeError from a wrong checksum
+
+
+def _tried_again(attempt: Callable[[], object], may_pass: Callable[[Exception], bool], message: str) -> None:
+    """Try something once more while its fault is one that may pass, and warn each time with the reason."""
     for left in reversed(range(_TRIES)):
         try:
-            with _patience():
-                download()
+            attempt()
             return
-        except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError from a wrong checksum
-            if isinstance(error, HTTPError):
-                error.close()
-            if left == 0 or (isinstance(error, HTTPError) and error.code < 500):
+        except Exception as error:
+            if not may_pass(error) or left == 0:
                 raise
-            log.warning("The download has failed (%s) and is tried again", reason(error))
+            log.warning(message, reason(error))
 
 
 @contextmanager
