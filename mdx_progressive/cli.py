@@ -185,6 +185,9 @@ class ProgressiveCLI(LightningCLI):
             config.model.targets = [name.strip() for name in config.targets.split(",")]
         if config.log_json is not None and (self.subcommand != "predict" or config.dry_run):
             raise MdxError("log_json is for runs of `predict`: leave it out")
+        if self.subcommand == "predict":  # Nothing is logged: in TensorBoard it would be an empty run.
+            config.trainer.logger = False
+            self.save_config_callback = None
         if self.subcommand != "test" or not config.resume or getattr(rank_zero_only, "rank", 0) != 0:
             return
         version = unfinished_version(self._settings())

@@ -239,6 +239,7 @@ class TestPredict:
             samples, rate = soundfile.read(path, dtype="float32")
             assert (rate, soundfile.info(path).subtype) == (RATE, "FLOAT")
             torch.testing.assert_close(torch.from_numpy(samples.T.copy()), expected[number], rtol=0, atol=1e-5)
+        assert not Path("logs").exists()  # An empty run to TensorBoard.
 
     @pytest.mark.parametrize(("channels", "rate", "seconds"), [(1, 22050, 1.0001), (2, 48000, 0.77), (1, 44100, 0.1)])
     def test_rate_length_and_channels_are_the_inputs(

@@ -206,7 +206,12 @@ class TestFaults:
         assert "drums.wav: no audio" in index["failed"]["broken"]
         assert all(reason in captured for reason in index["failed"].values())
         assert [chunk["song"] for chunk in index["chunks"]] == ["one", "two"]
-        assert [song.name for song in PreparedSet(tmp_path / "to").songs()] == ["one", "two"]
+        module = SongDataModule(RATE, SOURCES, dataset=PreparedSet(Path("to")))
+        module.setup("test")
+        batches = list(module.test_dataloader())
+        assert [origin.song for batch in batches for origin in batch.origins] == ["one", "two"]
+        told = {failure.song: failure.reason for failure in module.failures}
+        assert told == {song: f"not prepared: {reason}" for song, reason in index["failed"].items()}
 
     def test_the_same_command_does_a_song_that_was_put_right_and_no_other(self, songs: Path, tmp_path: Path) -> None:
         write_song(songs / "broken", seed=7)

@@ -1,6 +1,5 @@
 """Songs that `prepare` has cut already."""
 
-import logging
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -12,13 +11,12 @@ from mdx_progressive.data.song_set import SongSet
 from mdx_progressive.data.songs import Cut, Song
 from mdx_progressive.errors import MdxError
 
-log = logging.getLogger(__name__)
-
 
 class PreparedSet(SongSet):
     """What `mdx-progressive prepare` wrote: chunks that are trimmed and cut, each with its mixtures and stems.
 
-    `data.chunk`, `data.all_chunks` and `data.trim` have no say about them.
+    `data.chunk`, `data.all_chunks` and `data.trim` have no say about them. Songs that could not be prepared can't be
+    read, with the same reasons.
 
     Args:
         root: The folder that it was written to.
@@ -33,12 +31,11 @@ class PreparedSet(SongSet):
         index = Index.read(self.root)
         if not index.finished:
             raise MdxError(f"{self.root}: is not finished; the same `mdx-progressive prepare` again goes on with it")
-        if not index.chunks:
-            raise MdxError(f"{self.root}: holds no chunk, no song could be prepared")
-        if index.failed:
-            log.warning("%s: without %s, which could not be prepared", self.root, ", ".join(index.failed))
+        if not (index.chunks or index.failed):
+            raise MdxError(f"{self.root}: holds no chunk, no song was prepared")
         chunks = tqdm(index.chunks, desc="Verifying", unit="chunk", leave=False, disable=not self._verify)
-        return [self._song(chunk) for chunk in chunks]
+        found = [self._song(chunk) for chunk in chunks]
+        return [*found, *(Song(name, None, fault=f"not prepared: {why}") for name, why in index.failed.items())]
 
     def _song(self, stored: StoredChunk) -> Song:
         def stream(file: StoredFile) -> AudioStream:

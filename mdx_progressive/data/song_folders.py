@@ -5,12 +5,16 @@ import os
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from lightning.pytorch.utilities import rank_zero_only
+
 from mdx_progressive.data.audio import AudioStream, Signal, StreamSum
 from mdx_progressive.data.song_set import BuiltinClip, SongSet
 from mdx_progressive.data.songs import Song, is_audio
 from mdx_progressive.errors import MdxError
 
 log = logging.getLogger(__name__)
+_warn_once = rank_zero_only(log.warning)
+"""All processes of a run find the same."""
 
 MIXTURE = "mixture"
 MIXTURE_NAMES = (MIXTURE, "mix")
@@ -68,7 +72,7 @@ class SongFolders(SongSet):
             elif not os.access(folder, os.R_OK | os.X_OK):
                 songs.append(Song(folder.name, None, fault=f"{folder}: can't be read (no permission)"))
             else:
-                log.warning("%s: left out, it holds no audio file", folder)
+                _warn_once("%s: left out, it holds no audio file", folder)
         return songs
 
     def _files(self, folder: Path) -> list[Path]:
@@ -110,7 +114,7 @@ def _by_pattern(folder: Path, files: list[Path], stems: dict[str, list[str]]) ->
         found.get(next(fitting, ""), unknown).append(path)
     if unknown:
         listed = ", ".join(path.relative_to(folder).as_posix() for path in unknown)
-        log.warning("%s: left out, no pattern of dataset.stems fits: %s", folder, listed)
+        _warn_once("%s: left out, no pattern of dataset.stems fits: %s", folder, listed)
     return {stem: paths for stem, paths in found.items() if paths}
 
 
