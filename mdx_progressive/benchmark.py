@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from mdx_progressive.batch import ChunkBatch
 from mdx_progressive.errors import MdxError
-from mdx_progressive.memory import peak_memory, restart_peak_memory
+from mdx_progressive.memory import kept_for_layers, peak_memory, restart_peak_memory
 from mdx_progressive.methods import Method, followed
 from mdx_progressive.metrics import si_sdr
 from mdx_progressive.passes import pick
@@ -188,7 +188,7 @@ class Benchmark:
         return pick(last.estimates, sources, self.targets)
 
     def _bare(self, forwards: list[_Forward]) -> None:
-        with self.separator.arithmetic(self.device):
+        with kept_for_layers(), self.separator.arithmetic(self.device):
             for network, inputs in forwards:
                 network(*inputs)
 

@@ -2,12 +2,18 @@
 
 import ctypes
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 import torch
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_DEFAULT = 2**17
+_DEFAULT, _ALL = 2**17, 2**31 - 1
+_LONG = 2**26
+"""Bytes of a tensor that is mapped by itself, to go back whole: four stereo sources of 48 s, no layer of htdemucs."""
+_keeping = Event()
 _SAID = re.compile(
     r"out of memory|allocate memory|bad_alloc|_ALLOC_FAILED|MemoryAllocation|can't start new thread"
     # oneDNN, which refuses what is not possible for another reason before, as a "primitive descriptor".
@@ -17,11 +23,11 @@ _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")  # Li
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep freed memory instead of giving it back to the kernel at once.
+    """Tell glibc to keep freed memory instead of giving it back to the kernel at once, but for that of long tensors.
 
     By default every large activation is mapped anew, and each of its pages faults when it is first written: a
     quarter of the time of a Demucs pass on the CPU. It holds for the whole process, so the command line calls
-    it, and importing the package does not.
+    it, and importing the package does not. Only within `kept_for_layers` long tensors are kept too.
 
     Returns:
         Whether it could be told; False where the C library is not glibc.
@@ -30,7 +36,10 @@ def keep_freed_memory() -> bool:
         >>> keep_freed_memory() in (True, False)
         True
     """
-    return _tell_glibc(2**30, 2**31 - 1)
+    told = _tell_glibc(_LONG, _ALL)
+    if told:
+        _keeping.set()
+    return told
 
 
 def give_back_freed_memory() -> bool:
@@ -46,10 +55,38 @@ def give_back_freed_memory() -> bool:
         >>> give_back_freed_memory() in (True, False)
         True
     """
+    _keeping.clear()
     told = _tell_glibc(_DEFAULT, _DEFAULT)
     if told:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     return told
+
+
+@contextmanager
+def kept_for_layers() -> Iterator[None]:
+    """While a network computes, long tensors too are kept for its next layer, if `keep_freed_memory` was called.
+
+    Example:
+        >>> with kept_for_layers():
+        ...     layers = [torch.ones(2**20) for _ in range(2)]
+    """
+    if not _keeping.is_set():
+        yield
+        return
+    _tell_glibc(2**30, _ALL)
+    try:
+        yield
+    finally:
+        _tell_glibc(_LONG, _ALL)
+
+
+def give_back_layers() -> None:
+    """Give back what `kept_for_layers` has kept, of which the next pass begins anew.
+
+    Long tensors would not find room in it, and split it up.
+    """
+    if _keeping.is_set():
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _tell_glibc(mmap_threshold: int, trim_threshold: int) -> bool:

@@ -153,10 +153,9 @@ class Progressive(Method):
     def start(self, passes: Passes, first: Tensor) -> Path:
         """The passes over the mixture itself, of which the plain one is made already."""
         retuned = [] if self.retune is None else passes.retune(self.retune)
-        plain = first.unsqueeze(0)
         _, *further = self.views.at(0)
         mixture = passes.mixture.unsqueeze(1)
-        passes_over = torch.cat([plain, passes.over(mixture, further)]) if further else plain
+        passes_over = passes.over(mixture, further, after=first) if further else first.unsqueeze(0)
         if retuned and further:
             # What the network makes of it out of tune would only draw the mean away from what it makes of it in tune.
             passes_over[0, retuned] = passes_over[1:, retuned].mean(dim=0)

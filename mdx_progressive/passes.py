@@ -52,32 +52,39 @@ class Passes:
         self._slower = [slower_in_tune(each, self.sample_rate, tolerance) for each in self.mixture]
         return [place for place, ratio in enumerate(self._slower) if ratio != 1]
 
-    def over(self, inputs: Tensor, views: Sequence[View] = (PLAIN,)) -> Tensor:
+    def over(self, inputs: Tensor, views: Sequence[View] = (PLAIN,), after: Tensor | None = None) -> Tensor:
         """The estimates out of each view of the inputs, of which those above full scale are turned down.
 
         Args:
             inputs: One for all sources, or one for each; several for each chunk of the batch stand one after the
                 other, (candidate * batch, ...).
             views: How they are heard; views of one length go through the separator together.
+            after: A pass that was made before, and comes first in the result.
 
         Shape:
             - inputs: (batch, 1 or source, channel, time)
+            - after: (batch, source, channel, time)
             - result: (view, batch, source, channel, time)
         """
         copies = len(inputs) // len(self.mixture)
         limited, gain = limit_peak(inputs, self.mixture.repeat(copies, 1, 1))
-        estimates: list[Tensor] = [inputs] * len(views)
+        before = 0 if after is None else 1
+        # One tensor from the beginning: what outlives a pass would lie between what the next ones free.
+        shape = (before + len(views), len(inputs), len(self.sources), *inputs.shape[2:])
+        estimates = limited.new_empty(shape)
+        if after is not None:
+            estimates[0] = after
         lengths = [(view.shift, view.slower) for view in views]
         for length in dict.fromkeys(lengths):
             alike = [number for number, each in enumerate(lengths) if each == length]
             for number, seen in zip(alike, self._through([views[number] for number in alike], limited), strict=True):
-                estimates[number] = seen / gain
+                torch.div(seen, gain, out=estimates[before + number])
             made = copies * len(alike)
             self.count += made
             self.inputs += made * inputs.shape[1]
             for watch in self.watchers:
                 watch(made)
-        return torch.stack(estimates)
+        return estimates
 
     def _through(self, views: Sequence[View], inputs: Tensor) -> Sequence[Tensor]:
         """The estimates through each of some views of one length; chunks that are played alike go together."""

@@ -139,24 +139,34 @@ print(before, peak, peak_memory(cpu))
         assert after < peak - 200 * 2**20
 
     @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone can be told")
-    def test_large_tensors_stop_faulting(self) -> None:
+    def test_large_tensors_of_layers_stop_faulting_and_those_of_songs_go_back(self) -> None:
         code = """
 import resource, torch
-from mdx_progressive.memory import keep_freed_memory
+from mdx_progressive.memory import give_back_layers, keep_freed_memory, kept_for_layers
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(20):
-        torch.ones(2**24)
+        torch.ones(2**25)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-first = faults()
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+first, held = faults(), resident()
 assert keep_freed_memory()
-faults()
-print(first, faults())
+songs = faults()
+with kept_for_layers():
+    faults()
+    layers, kept = faults(), resident()
+give_back_layers()
+print(first, songs, layers, kept - held, resident() - held)
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        before, after = map(int, done.stdout.split())
+        before, songs, layers, kept, after = map(int, done.stdout.split())
 
-        assert after < before / 10
+        assert layers < before / 10
+        assert songs > before / 2
+        assert kept > 100 * 2**20
+        assert after < 20 * 2**20
 
     def test_without_glibc_nothing_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def missing(name: str) -> None:

@@ -17,7 +17,7 @@ import soundfile
 from mdx_progressive.cli import main
 from mdx_progressive.writing.claims import Claims
 from tests.conftest import CONFIGS, RATE, noise
-from tests.stopping import begun, forked
+from tests.stopping import FORKS, begun, forked
 
 SONGS = {"a": 3.9, "b": 1.7, "c": 0.3}
 Stopped = Callable[..., ForkServerProcess]
@@ -141,7 +141,37 @@ class TestOtherSongs:
         assert files() == ["a/vocals.wav", "b/vocals.wav", "c/vocals.wav"]
 
 
+def claim_and_fork(out: Path, place: Path) -> None:
+    """Claims a file, and is killed while a process that it has forked, as those that read ahead, lives on."""
+    claims = Claims(out)
+    with claims.choosing():
+        claims.claim({place})
+    if worker := os.fork():
+        (out / "begun").write_text(str(worker))
+        (out / "begun").rename(out / "worker")
+    time.sleep(60)
+    os._exit(0)
+
+
 class TestClaims:
+    def test_a_process_that_outlives_a_killed_run_keeps_nothing(self, tmp_path: Path) -> None:
+        process = FORKS.Process(target=claim_and_fork, args=(tmp_path, tmp_path / "a"))
+        process.start()
+        while not (tmp_path / "worker").exists() and process.is_alive():
+            time.sleep(0.01)
+        worker = int((tmp_path / "worker").read_text())
+        with Claims(tmp_path).choosing() as claimed:
+            assert claimed == {tmp_path / "a"}
+
+        process.kill()
+        process.join(60)
+
+        try:
+            with Claims(tmp_path).choosing() as claimed:
+                assert claimed == set()
+        finally:
+            os.kill(worker, signal.SIGKILL)
+
     def test_each_process_of_a_run_keeps_what_all_of_them_have_claimed(self, tmp_path: Path) -> None:
         first, second, other = (Claims(tmp_path) for _ in range(3))
         places = {tmp_path / "a", tmp_path / "b\udcff" / "c"}

@@ -133,9 +133,8 @@ class Repetition(Correction):
         """
         time, count = estimates.shape[-1], errors.shape[1]
         spectra = spectra_of(estimates)
-        energy = tiles.means(spectra.abs().square().mean(dim=1)).movedim(0, -1)
-        moved = torch.zeros_like(spectra)
-        del spectra
+        energy = tiles.powers(spectra)
+        moved = spectra.zero_()
         floor = torch.diag_embed((1e-4 * energy.sum(dim=-1, keepdim=True) + _SMALL).expand_as(energy))
         unsure = errors
         middles = torch.arange(count, device=estimates.device) * (_TILE // 2 * HOP)
@@ -144,7 +143,7 @@ class Repetition(Correction):
             change = spectra_of(_later(estimates, lag) - estimates)
             there = (torch.arange(count) + round(lag / (_TILE // 2 * HOP))).clamp(0, count - 1)
             of_lag = errors[:, there]
-            difference = tiles.means(change.abs().square().mean(dim=1)).movedim(0, -1)
+            difference = tiles.powers(change)
             explained = (errors + of_lag).diagonal(dim1=-2, dim2=-1)
             new = torch.maximum(difference - explained, _UNLIKE * difference)
             repeats = _coherence(energy, energy[:, there], difference, tiles.widths) >= self.similarity
@@ -155,6 +154,7 @@ class Repetition(Correction):
             within = (middles + lag + margin <= time) if lag > 0 else (middles + lag - margin >= 0)
             gain = gain * within[:, None, None]
             tiles.follow(moved, change, gain)
+            del change  # before that of the next lag is made
             unsure = unsure - gain @ unsure
             unsure = 0.5 * (unsure + unsure.mT)
         return estimates + waveforms_of(moved, time)
@@ -167,9 +167,14 @@ class _Tiles:
         self.band = bands_of_bins(bands).to(device)
         self.widths = torch.bincount(self.band)[:, None]
 
-    def means(self, of_bins: Tensor) -> Tensor:
-        """Means (..., band, tile) of real values (..., bin, frame)."""
-        return self._over_frames(self._over_bins(of_bins))
+    def powers(self, spectra: Tensor) -> Tensor:
+        """Mean powers (band, tile, source), over channels too.
+
+        Args:
+            spectra: (source, channel, bin, frame).
+        """
+        stretches = [self._over_bins(each.abs().square().mean(dim=1)) for each in stretches_of(spectra)]
+        return self._over_frames(torch.cat(stretches, dim=-1)).movedim(0, -1)
 
     def covariance(self, spectra: Tensor) -> Tensor:
         """Real parts of the means of products between sources (band, tile, source, source), over channels too.

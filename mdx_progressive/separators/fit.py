@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import torch
 
-from mdx_progressive.memory import give_back_freed_memory, is_out_of_memory
+from mdx_progressive.memory import give_back_freed_memory, give_back_layers, is_out_of_memory, kept_for_layers
 
 log = logging.getLogger(__name__)
 
@@ -15,6 +15,8 @@ _Estimates = TypeVar("_Estimates")
 
 _MOST = 32
 """Beyond so many segments a pass nothing is gained."""
+_MANY = 8
+"""Segments beside whose time it is little to have the memory for layers mapped anew."""
 
 
 class BatchFit:
@@ -67,6 +69,8 @@ class BatchFit:
                 self._found[device] = fitting(needed, free + reusable)
             yield batch, made
             first += len(batch)
+        if len(segments) >= _MANY:
+            give_back_layers()
 
     def _size(self, device: torch.device, asked: int | None) -> int:
         size = asked or self._found.get(device) or {"cpu": 1, "cuda": 1}.get(device.type, 8)
@@ -79,7 +83,8 @@ class BatchFit:
         asked, spared = len(batch), device.type != "cpu"
         while True:
             try:
-                made = network(batch)
+                with kept_for_layers():
+                    made = network(batch)
             except Exception as error:
                 if not is_out_of_memory(error) or (spared and len(batch) == 1):
                     raise
