@@ -34,7 +34,8 @@ class Repetition(Correction):
 
         K = C (C + C' + diag n)^-1,    x <- x + K (z - x),    C <- C - K C
 
-    where only the sources that repeat in the tile are looked at: of the others, what is new is not small.
+    where only the sources that repeat in the tile are looked at: of the others, what is new is not small. Nor is a source
+    looked at whose passes disagree over the chunk: much of it is other music, whose repeats are not its own.
 
     Errors of sources that a network confuses are of opposite sign in `C`: so a loop that gets clearer takes out of the
     vocals what is its own. Needs a step with more than one view; without one nothing changes.
@@ -44,6 +45,7 @@ class Repetition(Correction):
         similarity: How much alike a lag must make a source to be looked at, above 0 and up to 1: the peak of the
             autocorrelation of its whitened estimate, and then its coherence in a tile. Played music stays below 0.1,
             loops lie above 0.2.
+        disagreement: The most energy that `C_jj` may have of a source over the chunk for it to be looked at, above 0.
         lags: The most lags that are looked at.
         shortest: The shortest lag in seconds: shorter ones are pitch.
         bands: Number of bands, equally wide in octaves where a bin is narrower than that.
@@ -56,6 +58,7 @@ class Repetition(Correction):
         self,
         strength: float = 8.0,
         similarity: float = 0.2,
+        disagreement: float = 0.25,
         lags: int = 8,
         shortest: float = 0.25,
         bands: int = 80,
@@ -64,12 +67,14 @@ class Repetition(Correction):
             raise MdxError(f"the strength of Repetition must be 0 or more, not {strength}")
         if not 0 < similarity <= 1:
             raise MdxError(f"the similarity of repeats must lie above 0 and up to 1, not {similarity}")
+        if not disagreement > 0:
+            raise MdxError(f"the disagreement that Repetition takes must be above 0, not {disagreement}")
         if lags < 1 or bands < 1:
             raise MdxError(f"Repetition needs 1 lag and 1 band or more, not {lags} and {bands}")
         if not shortest > 0:
             raise MdxError(f"the shortest lag must be above 0 seconds, not {shortest}")
         self.strength, self.similarity, self.lags, self.shortest = strength, similarity, lags, shortest
-        self.bands = bands
+        self.disagreement, self.bands = disagreement, bands
 
     def __call__(self, passes: Passes, path: Path, estimates: Tensor) -> Tensor:
         if all(len(of_step) == 1 for of_step in path.passes):
@@ -134,6 +139,7 @@ class Repetition(Correction):
         time, count = estimates.shape[-1], errors.shape[1]
         spectra = spectra_of(estimates)
         energy = tiles.powers(spectra)
+        known = tiles.total(errors.diagonal(dim1=-2, dim2=-1)) <= self.disagreement * tiles.total(energy)
         moved = spectra.zero_()
         floor = torch.diag_embed((1e-4 * energy.sum(dim=-1, keepdim=True) + _SMALL).expand_as(energy))
         unsure = errors
@@ -147,7 +153,7 @@ class Repetition(Correction):
             explained = (errors + of_lag).diagonal(dim1=-2, dim2=-1)
             new = torch.maximum(difference - explained, _UNLIKE * difference)
             repeats = _coherence(energy, energy[:, there], difference, tiles.widths) >= self.similarity
-            heard = repeats.to(new)
+            heard = (repeats & known).to(new)
             noise = of_lag + torch.diag_embed(new) + floor
             innovation = heard[:, :, None] * (unsure + noise) * heard[:, None] + torch.diag_embed(1 - heard)
             gain = torch.linalg.solve(innovation, unsure * heard[:, None], left=False)
@@ -175,6 +181,10 @@ class _Tiles:
         """
         stretches = [self._over_bins(each.abs().square().mean(dim=1)) for each in stretches_of(spectra)]
         return self._over_frames(torch.cat(stretches, dim=-1)).movedim(0, -1)
+
+    def total(self, powers: Tensor) -> Tensor:
+        """Their sums over all bins (source,), of mean powers (band, tile, source)."""
+        return (self.widths[:, :, None] * powers).sum(dim=(0, 1))
 
     def covariance(self, spectra: Tensor) -> Tensor:
         """Real parts of the means of products between sources (band, tile, source, source), over channels too.
