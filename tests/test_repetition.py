@@ -67,6 +67,19 @@ def test_a_source_that_does_not_repeat_is_not_averaged_however_much_the_passes_d
     assert errors(refined, truth)[1] < 0.01 * truth[:, 1].square().sum()
 
 
+def test_a_source_that_the_passes_disagree_on_is_not_looked_at_though_it_repeats() -> None:
+    """What is heard again may be the leak of a loop, with which its own music would be averaged away."""
+    truth = looped_and_free().flip(1)
+    error = torch.stack([torch.zeros(1, *truth.shape[2:]), 0.5 * noise(7)[None]], dim=1)
+    takes = [truth + sign * error for sign in (1, -1, 1, -1)]
+
+    refined, mean = refine(Repetition(strength=8.0), takes)
+    heard, _ = refine(Repetition(strength=8.0, disagreement=100.0), [take + 0.5 * error for take in takes])
+
+    torch.testing.assert_close(refined, mean, atol=1e-6, rtol=0)
+    assert errors(heard, truth)[1] < 0.8 * errors(mean + 0.5 * error, truth)[1]
+
+
 def test_passes_that_agree_are_left_alone() -> None:
     estimates = looped_and_free()
 
@@ -136,6 +149,7 @@ def test_lags_shorter_than_the_shortest_are_not_looked_at() -> None:
     [
         ({"strength": -1.0}, "strength"),
         ({"similarity": 0.0}, "similarity"),
+        ({"disagreement": 0.0}, "disagreement"),
         ({"lags": 0}, "lag"),
         ({"bands": 0}, "band"),
         ({"shortest": 0.0}, "shortest"),

@@ -34,8 +34,8 @@ class Repetition(Correction):
 
         K = C (C + C' + diag n)^-1,    x <- x + K (z - x),    C <- C - K C
 
-    where only the sources that repeat in the tile are looked at: of the others, what is new is not small. Nor is a source
-    looked at whose passes disagree over the chunk: much of it is other music, whose repeats are not its own.
+    where only the sources that repeat in the tile are looked at: of the others, what is new is not small. Nor is a
+    source looked at whose passes disagree over the chunk: much of it is other music, whose repeats are not its own.
 
     Errors of sources that a network confuses are of opposite sign in `C`: so a loop that gets clearer takes out of the
     vocals what is its own. Needs a step with more than one view; without one nothing changes.
