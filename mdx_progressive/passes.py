@@ -64,14 +64,14 @@ class Passes:
         Shape:
             - inputs: (batch, 1 or source, channel, time)
             - after: (batch, source, channel, time)
-            - result: (view, batch, source, channel, time)
+            - result: (view, batch, source, channel, time), of the inputs' type, but never below float32
         """
         copies = len(inputs) // len(self.mixture)
         limited, gain = limit_peak(inputs, self.mixture.repeat(copies, 1, 1))
         before = 0 if after is None else 1
         # One tensor from the beginning: what outlives a pass would lie between what the next ones free.
         shape = (before + len(views), len(inputs), len(self.sources), *inputs.shape[2:])
-        estimates = limited.new_empty(shape)
+        estimates = limited.new_empty(shape, dtype=torch.promote_types(limited.dtype, torch.float32))
         if after is not None:
             estimates[0] = after
         lengths = [(view.shift, view.slower) for view in views]

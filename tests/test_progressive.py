@@ -7,6 +7,7 @@ from torch import Tensor
 from mdx_progressive.combine import Combination, ExponentialMean, Last, Mean
 from mdx_progressive.errors import MdxError
 from mdx_progressive.methods import Method, OnePass, Oracle, Progressive
+from mdx_progressive.passes import Passes
 from mdx_progressive.progressive import Euler, FromMixture, Heun, Sampler, Step
 from mdx_progressive.remix import AddToMixture, Remix, RemixStems, SubtractOthers
 from mdx_progressive.schedules import Constant, Explicit, Linear, PerSource
@@ -322,3 +323,14 @@ def test_the_oracle_refuses_to_run_without_references() -> None:
 def test_a_negative_churn_is_refused() -> None:
     with pytest.raises(MdxError, match=r"churn.*-0.1"):
         Euler(churn=-0.1)
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_estimates_of_a_mixture_in_half_precision_are_kept_as_they_come(half: torch.dtype) -> None:
+    """Separators hand out float32 whatever they hear, and what is averaged must not be rounded on the way."""
+    heard = 0.3 * torch.ones(1, 1, 1, 8, dtype=half)
+    passes = Passes(lambda inputs: inputs.float() / 3, heard[:, 0], ["vocals"], sample_rate=44100)
+
+    found = passes.over(heard, after=heard.float() / 7)
+
+    torch.testing.assert_close(found, torch.stack([heard.float() / 7, heard.float() / 3]), rtol=0, atol=0)
