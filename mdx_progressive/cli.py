@@ -179,7 +179,7 @@ class ProgressiveCLI(LightningCLI):
         parser.add_argument(TRACEBACK, action="store_true", help="Show where in the code an error was raised.")
 
     def before_instantiate_classes(self) -> None:
-        """Let the logger go on in the folder of a run that broke off."""
+        """Let `test` go on in the folder of a run that broke off, and `predict` log nothing."""
         config = self.config.get(str(self.subcommand))
         if config.targets is not None:
             config.model.targets = [name.strip() for name in config.targets.split(",")]

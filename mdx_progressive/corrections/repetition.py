@@ -140,6 +140,8 @@ class Repetition(Correction):
         spectra = spectra_of(estimates)
         energy = tiles.powers(spectra)
         known = tiles.total(errors.diagonal(dim1=-2, dim2=-1)) <= self.disagreement * tiles.total(energy)
+        if not known.any():
+            return estimates
         moved = spectra.zero_()
         floor = torch.diag_embed((1e-4 * energy.sum(dim=-1, keepdim=True) + _SMALL).expand_as(energy))
         unsure = errors

@@ -54,7 +54,7 @@ def main() -> None:
         settings = more or small(Path(place, "small.safetensors"))
         for seconds in sorted(given.seconds):
             loop(song := Path(place, f"{seconds:g}.wav"), seconds)
-            places = ["--data.input", str(song), "--out", place, "--trainer.logger", "false"]
+            places = ["--data.input", str(song), "--out", place]
             subprocess.run([sys.executable, "-m", "mdx_progressive", "predict", *settings, *places], check=True)
             peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
             print(f"{seconds:g} s: {peak // 1024} MiB", flush=True)
