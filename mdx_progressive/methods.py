@@ -71,14 +71,10 @@ def followed(methods: Iterable[Method], sources: list[str], targets: list[str]) 
 
 
 class OnePass(Method):
-    """The separator as it is: the plain pass and nothing after it. The lower bound.
+    """The separator as it is: the plain pass and nothing after it. The lower bound."""
 
-    Args:
-        name: Name in tables, charts and files.
-    """
-
-    def __init__(self, name: str = "one-pass") -> None:
-        super().__init__(name)
+    def __init__(self) -> None:
+        super().__init__("one-pass")
 
     @property
     def steps(self) -> int:

@@ -87,13 +87,15 @@ class ProgressiveDemixing(LightningModule):
         separator: The pretrained separator.
         method: What `predict` runs, and `test` measures first.
         compare: Further methods for `test`, on the same chunks and from the same plain pass. One that has the name of
-            `method` is left out: a preset that was among them has become the method itself.
+            `method` is left out: a preset that was among them has become the method itself; so is one pass, which
+            always runs.
         targets: Sources to estimate; all of the separator's by default.
         ensemble: Whether `test` also runs what `method` has to beat: the plain mean over views of the mixture, as many
             as it takes passes.
         schedules: Whether `test` also runs `method` over every other schedule, to the same maximum in as many steps;
             a schedule whose name is that of a method in `compare` is left to that.
-        oracle: Whether `test` runs the upper bound: with the schedule of `method`, or where that has none a linear one.
+        oracle: Whether `test` runs the upper bound: with the schedule of `method`, or where that has none a linear one,
+            in as many steps. A method without steps has no such bound.
         metrics: What `test` measures; by default SiSdr, Sdr and BssEval without its components. There are
             LogSpectralDistance and LogWmse too. SiSdr is always among them: the tables and charts are of it.
         compile: Whether the networks are compiled with `torch.compile`: minutes at the first pass, then cached on
@@ -129,17 +131,18 @@ class ProgressiveDemixing(LightningModule):
         self.indices = separator.index(targets)
         self.targets = [separator.sources[index] for index in self.indices]
         self.oracle: Oracle | None = None
-        if oracle:
+        if oracle and method.steps:
             self.oracle = Oracle(method.schedule if isinstance(method, Progressive) else Linear(), method.steps)
-        bounds: list[Method] = [OnePass(), self.oracle] if self.oracle else [OnePass()]
-        others = [each for each in compare or [] if each.name != method.name]
+        plain = method if isinstance(method, OnePass) else OnePass()
+        chosen: list[Method] = [plain, *([self.oracle] if self.oracle else []), *([] if method is plain else [method])]
+        others = [each for each in compare or [] if each.name not in (method.name, plain.name)]
         rivals: list[Method] = []
         if ensemble:
             rivals.append(plain_ensemble(method.passes, separator.segment or _SPAN))
         if schedules:
             known = {each.name for each in others}
             rivals += [each for each in over_all_schedules(method) if each.name not in known]
-        self.methods = [*bounds, method, *rivals, *others]
+        self.methods = [*chosen, *rivals, *others]
         names = [each.name for each in self.methods]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise MdxError(

@@ -160,7 +160,8 @@ def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
 def _boxes(axis: Axes, songs: pd.DataFrame, column: str, methods: Sequence[str]) -> None:
     values = [songs[songs["method"] == method][column].tolist() for method in methods]
     places = range(len(methods))
-    axis.boxplot(values, positions=places, widths=0.5, showfliers=False, medianprops={"color": "C1"})
+    if values:  # With one pass alone nothing is gained.
+        axis.boxplot(values, positions=places, widths=0.5, showfliers=False, medianprops={"color": "C1"})
     for place, of_method in zip(places, values, strict=True):
         axis.plot([place] * len(of_method), of_method, "o", color="C0", alpha=0.6, markersize=3.5)
     axis.set_xticks(places, methods, rotation=30, ha="right", fontsize="small")

@@ -199,6 +199,11 @@ class Comparison(NamedTuple):
     ceiling: str | None
     between: list[str]
 
+    @property
+    def listed(self) -> list[str]:
+        """The methods that tables have lines of: those between the bounds, or the floor where there are none."""
+        return self.between or [self.floor]
+
 
 class Line(NamedTuple):
     """The bounds and the ends of one method for one source; mean over songs.

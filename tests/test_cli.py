@@ -180,6 +180,21 @@ class TestTestOnSongs:
         assert set(results["method"]) == {"one-pass", "oracle", "karrasflow"}
         assert set(results["source"]) == {"vocals"}
 
+    def test_the_plain_separator_by_itself(
+        self, write_song: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        root = write_song("one", {name: noise(0.5, seed=seed) for seed, name in enumerate(SOURCES)}).parent
+
+        alone = ["--model.method", "OnePass", "--model.compare", "null"]
+        code = run("test", "-c", DEMO, *NARROW, "--data.root", root, *alone)
+
+        assert code == 0
+        folder = Path("logs/demo/version_0")
+        assert read_rows(folder / "results.csv")["method"].unique().tolist() == ["one-pass"]
+        assert "accompaniment" in capsys.readouterr().out
+        assert run("report", folder) == 0
+        assert "no method was run beside one pass" in (folder / "report.html").read_text()
+
     def test_methods_are_compared_with_the_passes_that_they_cost(
         self, write_song: Callable[..., Path], small_htdemucs_file: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -224,13 +239,11 @@ class TestTestOnSongs:
 
 
 class TestPredict:
-    def test_it_writes_the_estimates_of_the_last_step(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("method", [["--model.method.steps", "0"], ["--model.method", "OnePass"]])
+    def test_it_writes_the_estimates_of_the_last_step(self, method: list[str], tmp_path: Path) -> None:
         song = song_file(tmp_path / "my song.wav", subtype="FLOAT")
 
-        assert (
-            run("predict", "-c", DEMO, "--model.method.steps", "0", "--data.input", str(song), "--out", "separated/")
-            == 0
-        )
+        assert run("predict", "-c", DEMO, *method, "--data.input", str(song), "--out", "separated/") == 0
 
         mixture = torch.from_numpy(soundfile.read(song, dtype="float32")[0].T.copy())
         expected = SpleeterSeparator()(mixture[None])[0]

@@ -186,7 +186,7 @@ class TestTest:
         assert (comparison.means[["silent", "undefined"]] == 0).all(axis=None)
 
     def test_the_rows_of_a_song_are_let_go_before_those_of_the_next_but_one(self, spleeter: SpleeterSeparator) -> None:
-        module = ProgressiveDemixing(spleeter, OnePass("again"), oracle=False)
+        module = ProgressiveDemixing(spleeter, Progressive(Linear(), 0), oracle=False)
         read: list[weakref.ref[DataFrame]] = []
 
         def songs() -> Iterator[DataFrame]:
@@ -379,7 +379,7 @@ def test_the_metrics_are_those_that_were_asked_for_and_always_si_sdr() -> None:
     assert {row.metric for row in rows} == {"si_sdr", *RATIOS}
 
 
-@pytest.mark.parametrize("method", [OnePass(name="plain"), Progressive(Explicit([0.2]))])
+@pytest.mark.parametrize("method", [OnePass(), Progressive(Explicit([0.2]))])
 def test_a_method_without_a_maximum_has_no_other_schedules(method: Method) -> None:
     with pytest.raises(MdxError, match="equal maximum"):
         ProgressiveDemixing(Halver(), method, schedules=True)
@@ -398,6 +398,14 @@ def test_a_method_that_was_to_be_compared_with_is_left_out_once_it_is_the_method
 
     assert [each.name for each in module.methods] == ["one-pass", "oracle", "linear", "cosine"]
     assert module.methods[2] is method
+
+
+def test_one_pass_is_run_once_whoever_asks_for_it() -> None:
+    module = ProgressiveDemixing(Halver(), OnePass(), compare=[OnePass(), Progressive(Linear(), 1)])
+
+    assert [each.name for each in module.methods] == ["one-pass", "linear"]
+    assert module.methods[0] is module.method
+    assert module.passes == 2
 
 
 def test_rows_of_a_step_name_their_weight() -> None:

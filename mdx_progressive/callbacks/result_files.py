@@ -142,7 +142,7 @@ class ResultFiles(Callback):
         write_summary(folder / "summary.json", means, facts)
         with whole_file(folder / "curves.png") as temporary:
             curves_figure(comparison, HEADLINE).savefig(temporary, dpi=110, format="png")
-        found = [(method, lines(comparison, HEADLINE, method)) for method in comparison.between]
+        found = [(method, lines(comparison, HEADLINE, method)) for method in comparison.listed]
         _print_table(found, f"SI-SDR in dB: {comparison.caption}", folder)
         silent = int(means[(means["metric"] == HEADLINE) & (means["method"] == comparison.floor)]["silent"].sum())
         if pl_module.separator.musdb_test:

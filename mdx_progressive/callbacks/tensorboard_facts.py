@@ -136,7 +136,7 @@ def _results(comparison: Comparison, metric: str) -> str:
     of_metric = means[means["metric"] == metric]
     rows = [
         (line.source, method, *line.cells)
-        for method in comparison.between
+        for method in comparison.listed
         for line in lines(comparison, metric, method)
     ]
     table = tabulate(rows, headers=["source", "method", *LINE_COLUMNS], tablefmt="github", disable_numparse=True)
