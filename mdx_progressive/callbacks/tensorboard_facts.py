@@ -135,9 +135,7 @@ def _results(comparison: Comparison, metric: str) -> str:
     means, scale = comparison.means, comparison.scales[metric]
     of_metric = means[means["metric"] == metric]
     rows = [
-        (line.source, method, *line.cells)
-        for method in comparison.listed
-        for line in lines(comparison, metric, method)
+        (line.source, method, *line.cells) for method in comparison.listed for line in lines(comparison, metric, method)
     ]
     table = tabulate(rows, headers=["source", "method", *LINE_COLUMNS], tablefmt="github", disable_numparse=True)
     counts = of_metric[list(NO_VALUE)].max().to_dict()
