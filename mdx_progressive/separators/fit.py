@@ -15,7 +15,7 @@ _Estimates = TypeVar("_Estimates")
 
 _MOST = 32
 """Beyond so many segments a pass nothing is gained."""
-_MANY = 8
+_MANY = 16
 """Segments beside whose time it is little to have the memory for layers mapped anew."""
 
 
@@ -32,6 +32,8 @@ class BatchFit:
         self._found: dict[torch.device, int] = {}
         self._most: dict[torch.device, int] = {}
         """What has fitted where more did not."""
+        self._since = 0
+        """Segments since the memory of layers was given back."""
 
     def over(
         self,
@@ -69,8 +71,10 @@ class BatchFit:
                 self._found[device] = fitting(needed, free + reusable)
             yield batch, made
             first += len(batch)
-        if len(segments) >= _MANY:
+        self._since += len(segments)
+        if self._since >= _MANY:
             give_back_layers()
+            self._since = 0
 
     def _size(self, device: torch.device, asked: int | None) -> int:
         size = asked or self._found.get(device) or {"cpu": 1, "cuda": 1}.get(device.type, 8)
