@@ -23,9 +23,10 @@ from mdx_progressive.timings import PLAIN, Pace, paces
 _STYLE: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": 0, "title_justify": "left", "caption_justify": "left"}
 _DESCRIPTION = """\
 What the methods of one or several runs of `test` gain over one pass (or over another method), paired song by song:
-mean over songs and sources with the 95 % bootstrap interval over songs, share of songs and sources that improve,
-worst case, Wilcoxon's test over songs, forward passes, time (seconds of computing for a second of music, and how
-many times that of one pass; runs of older versions have none). What runs differ in beside their methods is named.
+mean over songs (each the mean over its sources) with its 95 % bootstrap interval, share of songs and sources that
+improve, worst case, Wilcoxon's test over songs, forward passes, time (seconds of computing for a second of music,
+and how many times that of one pass; runs of older versions have none). What runs differ in beside their methods is
+named.
 
   mdx-progressive compare logs/demo/version_0
   mdx-progressive compare logs/run/version_3 logs/run/version_4 --against ensemble --metric sdr --out gains.md

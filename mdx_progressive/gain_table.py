@@ -17,9 +17,9 @@ FORMATS = {".csv": None, ".md": "github", ".tex": "latex_booktabs"}
 """Endings of files, and what tabulate calls their format."""
 CAREFUL = "Careful: "
 _COLUMNS = """\
-mean, median, improved, worst and the sources: over songs and sources, each song the mean over its chunks. low, high: \
-95 % bootstrap interval of the mean over songs. p: Wilcoxon over songs. real_time_factor: seconds of computing for a \
-second of music; over_one_pass: how many times that of one pass."""
+mean: over songs, each the mean over its sources. median, improved, worst: over songs and sources, each the mean over \
+its chunks; a column by source: over songs. low, high: 95 % bootstrap interval of the mean. p: Wilcoxon over songs. \
+real_time_factor: seconds of computing for a second of music; over_one_pass: how many times that of one pass."""
 
 _SONGS = "Differences within a song and source, of the means over the song's chunks, at each method's last step."
 

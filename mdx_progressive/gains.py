@@ -26,8 +26,8 @@ class Gain(NamedTuple):
         step: Its step.
         passes: Passes that an estimate of a source takes, mean over the songs.
         songs: How many songs there are.
-        mean: Mean over songs and sources.
-        low: Lower end of the 95 % interval of the mean over songs (percentile bootstrap); NaN for less than two songs.
+        mean: Mean over songs, each of which is the mean over its sources that are not silent.
+        low: Lower end of the 95 % interval of that mean (percentile bootstrap); NaN for less than two songs.
         high: Upper end.
         median: Median over songs and sources.
         p: Two-sided Wilcoxon signed-rank test over songs; NaN for less than two songs.
@@ -142,7 +142,7 @@ def _gain(method: str, step: int, group: pd.DataFrame) -> Gain:
         step=step,
         passes=float(group["passes"].mean()),
         songs=len(songs),
-        mean=float(gains.mean()),
+        mean=float(np.mean(songs)),
         low=low,
         high=high,
         median=float(gains.median()),

@@ -18,7 +18,8 @@ from mdx_progressive.module import ProgressiveDemixing
 from mdx_progressive.pace import duration
 
 _TIMED = 10.0
-"""Seconds of music that are separated to see how fast the machine is, at most."""
+"""Seconds of music that are separated to see how fast the machine is, at most; less where the chunks are shorter in the
+mean: a network with long segments takes as long for less."""
 _ROW = 100
 """Bytes of a row of results.csv, roughly."""
 _PICTURE = 60_000
@@ -50,7 +51,7 @@ class Plan(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """How long the passes take at most."""
+        """How long the passes take: all but what is done between them, the metrics and the files."""
         return self.music * self.passes * self.pace / min(self.processes, max(1, self.chunks))
 
     def tell(self, place: Path) -> None:
@@ -65,7 +66,7 @@ class Plan(NamedTuple):
         console.print(f"songs   {self.songs}: {self.chunks} chunks, {duration(self.music)} of music")
         console.print(f"passes  {self.passes} a chunk at most, {self.passes * self.chunks} in all")
         one = f"{self.pace:.2f} s for a second of music in a pass, processes: {self.processes}"
-        console.print(f"time    {duration(self.seconds)} at most ({one})")
+        console.print(f"time    about {duration(self.seconds)} for the passes ({one})")
         console.print(f"disk    about {_size(self.disk)} in {place}, where {_size(free)} are free")
         console.print("Nothing was written. What is done already is not taken off.")
 
@@ -127,13 +128,14 @@ def _plan(
     if not extents:
         raise MdxError("there is no song that could be read")
     separator = model.separator
+    music = sum(extent.seconds for extent in extents)
     inputs = [(method.passes - 1) * len(followed([method], separator.sources, model.targets)) for method in methods]
     return Plan(
         songs=len({extent.song for extent in extents}),
         chunks=len(extents),
-        music=sum(extent.seconds for extent in extents),
+        music=music,
         passes=1 + sum(inputs),
-        pace=_pace(trainer, model, min(_TIMED, max(extent.seconds for extent in extents))),
+        pace=_pace(trainer, model, min(_TIMED, music / len(extents))),
         processes=trainer.world_size,
         disk=disk,
     )

@@ -94,8 +94,33 @@ def test_every_step_has_a_line() -> None:
 def test_silent_sources_are_left_out() -> None:
     steady, *_ = summary(last_steps(differences(table(rows(silent=True)), "si_sdr", "one-pass")))
 
-    assert steady.mean == pytest.approx((0.1 + 0.3 + 0.2 + 0.2 + 0.3) / 5)
+    assert steady.mean == pytest.approx((0.2 + 0.2 + 0.3) / 3)  # of the third song one source is left
     assert steady.by_source == pytest.approx({"vocals": 0.2, "bass": 0.25})
+
+
+def test_the_mean_lies_in_its_interval_however_many_sources_the_songs_have() -> None:
+    # As with instrumental music: most songs have one source that is not silent, and gain least there.
+    made = [
+        ("sung", "vocals", 4.0),
+        ("sung", "bass", 4.0),
+        ("one", "bass", 0.1),
+        ("two", "bass", 0.2),
+        ("three", "bass", 0.0),
+    ]
+    gains = pd.DataFrame([("steady", 1, song, source, 4, gain) for song, source, gain in made],
+                         columns=["method", "step", "song", "source", "passes", "gain"])  # fmt: skip
+    (found,) = summary(gains)
+
+    assert found.mean == pytest.approx((4.0 + 0.1 + 0.2 + 0.0) / 4)
+    assert found.low <= found.mean <= found.high
+
+    # Songs of many sources that gain nothing do not outweigh those of one.
+    many = [(f"song {n}", "bass", 1.0) for n in range(9)] + [("choir", str(n), 0.0) for n in range(99)]
+    gains = pd.DataFrame([("steady", 1, song, source, 4, gain) for song, source, gain in many], columns=gains.columns)
+    (found,) = summary(gains)
+
+    assert found.mean == pytest.approx(0.9)
+    assert found.low <= found.mean <= found.high
 
 
 def test_a_gain_in_a_distance_is_how_much_less_there_is() -> None:
