@@ -168,6 +168,27 @@ print(first, songs, layers, kept - held, resident() - held)
         assert kept > 100 * 2**20
         assert after < 20 * 2**20
 
+    @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone can be told")
+    def test_short_passes_too_give_the_memory_of_layers_back_from_time_to_time(self) -> None:
+        code = """
+import resource, torch
+from mdx_progressive.memory import keep_freed_memory
+from mdx_progressive.separators.fit import BatchFit
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+fit, held = BatchFit(), resident()
+assert keep_freed_memory()
+for _ in range(4):
+    list(fit.over(range(4), torch.device("cpu"), 1, lambda _: torch.ones(2**25).sum()))
+    print(resident() - held)
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        *kept, after = map(int, done.stdout.split())
+
+        assert min(kept) > 100 * 2**20
+        assert after < 20 * 2**20
+
     def test_without_glibc_nothing_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def missing(name: str) -> None:
             raise OSError(f"{name}: no such file")
