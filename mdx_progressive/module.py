@@ -135,7 +135,7 @@ class ProgressiveDemixing(LightningModule):
             self.oracle = Oracle(method.schedule if isinstance(method, Progressive) else Linear(), method.steps)
         plain = method if isinstance(method, OnePass) else OnePass()
         chosen: list[Method] = [plain, *([self.oracle] if self.oracle else []), *([] if method is plain else [method])]
-        others = [each for each in compare or [] if each.name not in (method.name, plain.name)]
+        others = [each for each in compare or [] if each.name != method.name and not isinstance(each, OnePass)]
         rivals: list[Method] = []
         if ensemble:
             rivals.append(plain_ensemble(method.passes, separator.segment or _SPAN))

@@ -161,7 +161,9 @@ class TestTest:
         assert [row for row in rows if row.source == "bass"] == [row for row in rows if row.value != row.value]
 
     def test_an_estimate_that_is_not_finite_is_counted_and_spoils_no_mean(self, spleeter: SpleeterSeparator) -> None:
-        class Overflow(OnePass):
+        class Overflow(Method):
+            steps, passes = 0, 1
+
             def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
                 broken = first.clone()
                 broken[0, 0, 0, 10] = torch.inf

@@ -16,7 +16,7 @@ _Estimates = TypeVar("_Estimates")
 _MOST = 32
 """Beyond so many segments a pass nothing is gained."""
 _MANY = 16
-"""Segments beside whose time it is little to have the memory for layers mapped anew."""
+"""Segments after which the memory of layers goes back: to have it mapped anew is little beside their time."""
 
 
 class BatchFit:
