@@ -134,7 +134,8 @@ class ProgressiveDemixing(LightningModule):
         if oracle and method.steps:
             self.oracle = Oracle(method.schedule if isinstance(method, Progressive) else Linear(), method.steps)
         plain = method if isinstance(method, OnePass) else OnePass()
-        chosen: list[Method] = [plain, *([self.oracle] if self.oracle else []), *([] if method is plain else [method])]
+        bounds: list[Method] = [plain, self.oracle] if self.oracle else [plain]
+        own = [] if method is plain else [method]
         others = [each for each in compare or [] if each.name != method.name and not isinstance(each, OnePass)]
         rivals: list[Method] = []
         if ensemble:
@@ -142,7 +143,7 @@ class ProgressiveDemixing(LightningModule):
         if schedules:
             known = {each.name for each in others}
             rivals += [each for each in over_all_schedules(method) if each.name not in known]
-        self.methods = [*chosen, *rivals, *others]
+        self.methods = [*bounds, *own, *rivals, *others]
         names = [each.name for each in self.methods]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise MdxError(

@@ -116,6 +116,15 @@ class TestSeparators:
         assert "BY-NC-SA" in printed
 
 
+RESIDENT = """
+import resource
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+"""
+"""For processes of their own: what they hold of the memory."""
+
+
 class TestMemory:
     @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
     def test_the_peak_is_that_since_the_last_start(self) -> None:
@@ -140,17 +149,14 @@ print(before, peak, peak_memory(cpu))
 
     @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone can be told")
     def test_large_tensors_of_layers_stop_faulting_and_those_of_songs_go_back(self) -> None:
-        code = """
-import resource, torch
+        code = f"""{RESIDENT}
+import torch
 from mdx_progressive.memory import give_back_layers, keep_freed_memory, kept_for_layers
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(20):
         torch.ones(2**25)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
 first, held = faults(), resident()
 assert keep_freed_memory()
 songs = faults()
@@ -170,13 +176,10 @@ print(first, songs, layers, kept - held, resident() - held)
 
     @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone can be told")
     def test_short_passes_too_give_the_memory_of_layers_back_from_time_to_time(self) -> None:
-        code = """
-import resource, torch
+        code = f"""{RESIDENT}
+import torch
 from mdx_progressive.memory import keep_freed_memory
 from mdx_progressive.separators.fit import BatchFit
-def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
 fit, held = BatchFit(), resident()
 assert keep_freed_memory()
 for _ in range(4):
