@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import soundfile
 from lightning.pytorch import Trainer
+from torch import Tensor
 
 from mdx_progressive.cli import main
 from mdx_progressive.data import SongDataModule
@@ -60,6 +61,27 @@ def test_the_passes_are_those_that_a_run_makes(monkeypatch: pytest.MonkeyPatch) 
     assert planned.passes == 1 + 4 + 4 + 2
     assert planned.chunks == 3
     assert planned.songs == 1
+
+
+def test_the_pace_is_that_of_chunks_of_the_mean_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network with long segments takes as long for a short last chunk as for a whole one."""
+    separator = SpleeterSeparator(bins=64)
+    module = ProgressiveDemixing(separator, Progressive(Linear(), 2))
+    data = SongDataModule(separator.sample_rate, separator.sources, chunk=4.0, all_chunks=True)
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
+    heard: list[int] = []
+
+    def listen(mixture: Tensor, targets: list[str]) -> Tensor:
+        heard.append(mixture.shape[-1])
+        return mixture
+
+    monkeypatch.setattr(separator, "forward", listen)
+
+    planned = plan_test(trainer, module, data)
+
+    assert planned.chunks == 2
+    assert set(heard) == {int(planned.music / 2 * RATE)}
+    assert max(heard) < 4 * RATE
 
 
 def test_test_says_what_it_would_do_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
