@@ -40,17 +40,25 @@ def _in_settings(first: Run, other: Run) -> Iterator[str]:
     for run, settings in ((first, before), (other, now)):
         if not settings:
             yield f"the settings of {run.folder} are not known, it has no config.yaml"
-    named = list(_differing(_of_measurement(before), _of_measurement(now))) if before and now else []
+    hashes_before, hashes_now = (run.facts.get("weights") or {} for run in (first, other))
+    hashed = bool(hashes_before and hashes_now)
+    named: list[str] = []
+    if before and now:
+        named += _differing(_of_measurement(before, hashed), _of_measurement(now, hashed))
     yield from named
-    if not any(part.startswith("model.separator") for part in named):
-        yield from _differing(first.facts.get("weights"), other.facts.get("weights"), "SHA-256 of the weights")
+    same = sorted(hashes_before.values()) == sorted(hashes_now.values())  # whatever their files are called
+    if hashed and not same and not any(part.startswith("model.separator") for part in named):
+        yield from _differing(hashes_before, hashes_now, "SHA-256 of the weights")
 
 
-def _of_measurement(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides on the numbers of a run, beside its methods."""
+def _of_measurement(settings: Mapping[str, Any], hashed: bool) -> dict[str, Any]:
+    """What decides on the numbers of a run, beside its methods; without its weights where their hash is known."""
     model, data, trainer = (settings.get(section) or {} for section in ("model", "data", "trainer"))
+    separator = dict(model.get("separator") or {})
+    if hashed:
+        separator["init_args"] = {k: v for k, v in (separator.get("init_args") or {}).items() if k != "weights"}
     return {
-        "model": {"separator": model.get("separator")},
+        "model": {"separator": separator},
         "data": {key: value for key, value in data.items() if key not in _NO_SAY},
         "trainer": {
             "precision": trainer.get("precision") or "32-true",

@@ -216,7 +216,7 @@ class Line(NamedTuple):
         best: The mean at that step.
         last_step: The last step.
         last: The mean at that step.
-        oracle: The oracle at the last step, the upper bound; NaN where it was not run.
+        oracle: The oracle at that step, the upper bound, which grows with the step; NaN where it was not run.
     """
 
     source: str
@@ -236,7 +236,7 @@ class Line(NamedTuple):
             f"{self.one_pass:.2f}",
             f"{self.best:.2f} ({self.best_step})",
             f"{self.last:.2f} ({self.last_step})",
-            "" if math.isnan(self.oracle) else f"{self.oracle:.2f}",
+            "" if math.isnan(self.oracle) else f"{self.oracle:.2f} ({self.last_step})",
         )
 
 

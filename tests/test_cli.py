@@ -121,7 +121,6 @@ class TestTest:
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         shutil.copytree(folder, "other")
-        known = yaml.safe_load((folder / "config.yaml").read_text())
         summary = json.loads((folder / "summary.json").read_text())
 
         assert run("compare", folder, "other") == 0
@@ -133,6 +132,28 @@ class TestTest:
         assert run("compare", folder, "other") == 0
         assert f"Careful: other is not like {folder}: SHA-256 of the weights.{weights} 0000" in capsys.readouterr().out
 
+    def test_weights_that_are_kept_in_another_place_are_the_same_by_their_hash(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shutil.copytree(folder, "other")
+        known = yaml.safe_load((folder / "config.yaml").read_text())
+        known["model"]["separator"]["init_args"]["weights"] = "elsewhere.safetensors"
+        Path("other/config.yaml").write_text(yaml.safe_dump(known))
+        assert run("compare", folder, "other") == 0
+        assert "Careful" not in capsys.readouterr().out
+
+        summary = json.loads((folder / "summary.json").read_text())
+        del summary["weights"]  # as in runs of before there were hashes
+        Path("other/summary.json").write_text(json.dumps(summary))
+        assert run("compare", folder, "other") == 0
+        said = f"Careful: other is not like {folder}: model.separator.weights elsewhere.safetensors, not null\n"
+        assert said in capsys.readouterr().out
+
+    def test_settings_that_differ_are_named_and_methods_may(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shutil.copytree(folder, "other")
+        known = yaml.safe_load((folder / "config.yaml").read_text())
         assert (known["data"]["chunk"], known["trainer"]["precision"]) == (1.5, None)
         known["data"]["chunk"], known["trainer"]["precision"] = 2.5, "bf16-mixed"
         known["model"]["separator"]["init_args"]["bins"] = 1024

@@ -136,6 +136,7 @@ def test_a_line_has_both_bounds_the_best_and_the_last_step() -> None:
     assert line.last_step == 2
     assert line.last == pytest.approx((6.5 + 0.0) / 2)
     assert line.oracle == pytest.approx((12.0 + 6.0) / 2)
+    assert line.cells == ("3", "4.00", "5.50 (1)", "3.25 (2)", "9.00 (2)")
 
 
 def test_a_source_that_is_always_silent_has_no_line() -> None:
