@@ -1,6 +1,7 @@
 """The frozen separator as a method sees it: bound to a mixture, heard through views, its passes counted."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -9,9 +10,9 @@ from mdx_progressive.concert_pitch import slower_in_tune
 from mdx_progressive.remix import limit_peak
 from mdx_progressive.views import PLAIN, View
 
-Separate = Callable[[Tensor], Tensor]
-"""Mixtures (batch, 1 or source, channel, time) to estimates (batch, source, channel, time): every source out of
-the one mixture, or each source out of the mixture that was made for it."""
+Separate = Callable[..., Tensor]
+"""Mixtures (batch, input, channel, time) to estimates (batch, source, channel, time): every source out of the one
+mixture, each out of the one that was made for it, or as the keyword `heard_in` tells (see `Separator.forward`)."""
 
 
 class Passes:
@@ -52,7 +53,13 @@ class Passes:
         self._slower = [slower_in_tune(each, self.sample_rate, tolerance) for each in self.mixture]
         return [place for place, ratio in enumerate(self._slower) if ratio != 1]
 
-    def over(self, inputs: Tensor, views: Sequence[View] = (PLAIN,), after: Tensor | None = None) -> Tensor:
+    def over(
+        self,
+        inputs: Tensor,
+        views: Sequence[View] = (PLAIN,),
+        after: Tensor | None = None,
+        heard_in: Sequence[int] | None = None,
+    ) -> Tensor:
         """The estimates out of each view of the inputs, of which those above full scale are turned down.
 
         Args:
@@ -60,14 +67,18 @@ class Passes:
                 other, (candidate * batch, ...).
             views: How they are heard; views of one length go through the separator together.
             after: A pass that was made before, and comes first in the result.
+            heard_in: For each source the number of its input, where several but not all have one in common.
 
         Shape:
-            - inputs: (batch, 1 or source, channel, time)
+            - inputs: (batch, input, channel, time)
             - after: (batch, source, channel, time)
             - result: (view, batch, source, channel, time), of the inputs' type, but never below float32
         """
         copies = len(inputs) // len(self.mixture)
         limited, gain = limit_peak(inputs, self.mixture.repeat(copies, 1, 1))
+        separate = self._separate
+        if heard_in is not None:
+            separate, gain = partial(separate, heard_in=heard_in), gain[:, list(heard_in)]
         before = 0 if after is None else 1
         # One tensor from the beginning: what outlives a pass would lie between what the next ones free.
         shape = (before + len(views), len(inputs), len(self.sources), *inputs.shape[2:])
@@ -77,7 +88,8 @@ class Passes:
         lengths = [(view.shift, view.slower) for view in views]
         for length in dict.fromkeys(lengths):
             alike = [number for number, each in enumerate(lengths) if each == length]
-            for number, seen in zip(alike, self._through([views[number] for number in alike], limited), strict=True):
+            of_length = self._through(separate, [views[number] for number in alike], limited)
+            for number, seen in zip(alike, of_length, strict=True):
                 torch.div(seen, gain, out=estimates[before + number])
             made = copies * len(alike)
             self.count += made
@@ -86,20 +98,20 @@ class Passes:
                 watch(made)
         return estimates
 
-    def _through(self, views: Sequence[View], inputs: Tensor) -> Sequence[Tensor]:
+    def _through(self, separate: Separate, views: Sequence[View], inputs: Tensor) -> Sequence[Tensor]:
         """The estimates through each of some views of one length; chunks that are played alike go together."""
         slower = self._slower * (len(inputs) // len(self.mixture))
         alike = {ratio: [place for place, each in enumerate(slower) if each == ratio] for ratio in slower}
         if len(alike) == 1:
-            return self._heard(views, inputs, slower[0])
-        seen = [torch.stack(self._heard(views, inputs[places], ratio)) for ratio, places in alike.items()]
+            return self._heard(separate, views, inputs, slower[0])
+        seen = [torch.stack(self._heard(separate, views, inputs[places], ratio)) for ratio, places in alike.items()]
         order = torch.tensor([place for places in alike.values() for place in places]).argsort()
         return torch.cat(seen, dim=1)[:, order.to(inputs.device)].unbind()
 
-    def _heard(self, views: Sequence[View], inputs: Tensor, slower: float) -> list[Tensor]:
+    def _heard(self, separate: Separate, views: Sequence[View], inputs: Tensor, slower: float) -> list[Tensor]:
         slowed = [view.slowed(slower) for view in views]
         heard = torch.cat([view.of(inputs, self.sample_rate) for view in slowed])
-        each = self._separate(heard).chunk(len(slowed))
+        each = separate(heard).chunk(len(slowed))
         return [view.undo(seen, self.sample_rate, inputs.shape[-1]) for view, seen in zip(slowed, each, strict=True)]
 
 

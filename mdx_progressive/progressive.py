@@ -21,16 +21,19 @@ re-weighting of the input can give. It needs the references, so it belongs to ev
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations, cycle
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from mdx_progressive.combine import Combination
 from mdx_progressive.errors import MdxError
 from mdx_progressive.passes import Passes
 from mdx_progressive.remix import AddToMixture, Remix
-from mdx_progressive.views import Views
+from mdx_progressive.views import View, Views
 
 
 class Step(NamedTuple):
@@ -143,6 +146,67 @@ class FromMixture(Sampler):
             known = path.estimates if references is None else references
             inputs = self.rule(passes.mixture, known, _of_sources(weights[step], known), passes.sources)
             yield Step(step, weights[step], path.add(passes.over(inputs, views.at(step))))
+
+
+class Halves(Sampler):
+    """Half of the sources is taken out of the mixture, and the other half is separated from what is left; both ways.
+
+    A pass hears the sources of a half `H` in `y_n = y - b_n sum_j x_j`, over the sources `j` that are not in `H`, where
+    `b_n` is the mean weight of those that are: so it has to tell them apart from each other alone. Each pass of a step,
+    through a view of its own, splits the sources in another way. Four sources can be split in three ways, in which each
+    is once with each other one. With two sources it is `remix.SubtractOthers`.
+
+    Example:
+        >>> Halves.splits(4)
+        [[0, 0, 1, 1], [0, 1, 0, 1], [0, 1, 1, 0]]
+        >>> Halves.splits(3)
+        [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
+    """
+
+    needs_others = True
+
+    @staticmethod
+    def splits(sources: int) -> list[list[int]]:
+        """The ways to split so many sources: for each source the half in which it is.
+
+        Those that come first put no two sources together more often than need be.
+        """
+        pairs = list(combinations(range(sources), 2))
+        ways = [
+            [0 if source in half else 1 for source in range(sources)]
+            for half in combinations(range(sources), sources // 2)
+            if sources % 2 or 0 in half
+        ]
+        met = Counter[tuple[int, int]]()
+
+        def again(way: list[int]) -> int:
+            return sum(met[one, two] ** 2 for one, two in pairs if way[one] == way[two])
+
+        found = []
+        while ways:
+            found.append(min(ways, key=again))
+            ways.remove(found[-1])
+            met.update((one, two) for one, two in pairs if found[-1][one] == found[-1][two])
+        return found
+
+    def run(
+        self, passes: Passes, path: Path, weights: Tensor, views: Views, references: Tensor | None = None
+    ) -> Iterator[Step]:
+        yield Step(0, weights[0], path.estimates)
+        turns = cycle(self.splits(len(passes.sources)))
+        for step in range(1, len(weights)):
+            known = path.estimates if references is None else references
+            of_views = [self._pass(passes, known, weights[step], next(turns), view) for view in views.at(step)]
+            yield Step(step, weights[step], path.add(torch.cat(of_views)))
+
+    @staticmethod
+    def _pass(passes: Passes, known: Tensor, weights: Tensor, split: Sequence[int], view: View) -> Tensor:
+        kept = [[half == number for half in split] for number in (0, 1)]
+        taken = [
+            weights[here].mean().to(known) * known[:, there].sum(dim=1)
+            for here, there in zip(kept, reversed(kept), strict=True)
+        ]
+        return passes.over(passes.mixture.unsqueeze(1) - torch.stack(taken, dim=1), [view], heard_in=split)
 
 
 class Euler(Sampler):

@@ -22,9 +22,9 @@ class LinearSeparator:
         self.gains = torch.tensor(gains).view(1, -1, 1, 1)
         self.inputs: list[Tensor] = []
 
-    def __call__(self, mixtures: Tensor) -> Tensor:
+    def __call__(self, mixtures: Tensor, heard_in: Sequence[int] | None = None) -> Tensor:
         self.inputs.append(mixtures.clone())
-        return self.gains.to(mixtures.dtype) * mixtures
+        return self.gains.to(mixtures.dtype) * of_sources(mixtures, heard_in)
 
 
 class PerfectSeparator:
@@ -33,10 +33,10 @@ class PerfectSeparator:
     def __init__(self, stems: Tensor) -> None:
         self.stems = stems
 
-    def __call__(self, mixtures: Tensor) -> Tensor:
+    def __call__(self, mixtures: Tensor, heard_in: Sequence[int] | None = None) -> Tensor:
         copies = len(mixtures) // len(self.stems)
         stems = self.stems.repeat(copies, 1, 1, 1)
-        mixtures = mixtures.expand(-1, stems.shape[1], -1, -1)
+        mixtures = of_sources(mixtures, heard_in).expand(-1, stems.shape[1], -1, -1)
         flat = stems.flatten(2).transpose(1, 2)  # (batch, channel * time, stem)
         gains = torch.linalg.lstsq(flat, mixtures.flatten(2).transpose(1, 2)).solution  # (batch, stem, source)
         return gains.diagonal(dim1=1, dim2=2)[..., None, None] * stems
@@ -57,6 +57,11 @@ class LeakySeparator:
         return torch.fft.irfft(mixed, n=mixtures.shape[-1]).to(mixtures.dtype)
 
 
+def of_sources(mixtures: Tensor, heard_in: Sequence[int] | None) -> Tensor:
+    """The input of each source."""
+    return mixtures if heard_in is None else mixtures[:, list(heard_in)]
+
+
 def mixture() -> Tensor:
     return 0.2 * torch.randn(BATCH, CHANNELS, TIME, generator=torch.Generator().manual_seed(1))
 
@@ -66,7 +71,7 @@ def stems() -> Tensor:
     return 0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 
-def passes_of(separate: Callable[[Tensor], Tensor], y: Tensor, sources: Sequence[str] = SOURCES) -> Passes:
+def passes_of(separate: Callable[..., Tensor], y: Tensor, sources: Sequence[str] = SOURCES) -> Passes:
     return Passes(separate, y, sources, RATE)
 
 
@@ -76,7 +81,7 @@ def path_of(passes: Passes, combine: Combination | None = None) -> Path:
 
 def run(
     method: Method,
-    separate: Callable[[Tensor], Tensor],
+    separate: Callable[..., Tensor],
     y: Tensor,
     references: Tensor | None = None,
     sources: Sequence[str] = SOURCES,

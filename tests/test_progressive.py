@@ -1,5 +1,7 @@
 """The iteration: its algebra on separators whose answer is known, its passes, its batch."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor
@@ -8,7 +10,7 @@ from mdx_progressive.combine import Combination, ExponentialMean, Last, Mean
 from mdx_progressive.errors import MdxError
 from mdx_progressive.methods import Method, OnePass, Oracle, Progressive
 from mdx_progressive.passes import Passes
-from mdx_progressive.progressive import Euler, FromMixture, Heun, Sampler, Step
+from mdx_progressive.progressive import Euler, FromMixture, Halves, Heun, Sampler, Step
 from mdx_progressive.remix import AddToMixture, Remix, RemixStems, SubtractOthers
 from mdx_progressive.schedules import Constant, Explicit, Linear, PerSource
 from mdx_progressive.views import Rotation
@@ -20,13 +22,14 @@ from tests.known_separators import (
     LinearSeparator,
     PerfectSeparator,
     mixture,
+    of_sources,
     passes_of,
     run,
     stems,
 )
 
 RULES = [AddToMixture(), SubtractOthers(), RemixStems(), SubtractOthers({"vocals": 0.0})]
-SAMPLERS = [*(FromMixture(rule) for rule in RULES), Euler(), Euler(churn=0.3), Heun()]
+SAMPLERS = [*(FromMixture(rule) for rule in RULES), Euler(), Euler(churn=0.3), Heun(), Halves()]
 
 
 def estimates(steps: list[Step]) -> Tensor:
@@ -46,14 +49,14 @@ def test_a_linear_separator_follows_the_closed_form() -> None:
         assert step.weights.tolist() == pytest.approx([weight] * 2)
 
 
-@pytest.mark.parametrize("sampler", [None, FromMixture(SubtractOthers()), Euler(churn=0.2), Heun()])
+@pytest.mark.parametrize("sampler", [None, FromMixture(SubtractOthers()), Halves(), Euler(churn=0.2), Heun()])
 def test_each_source_follows_its_own_schedule(sampler: Sampler | None) -> None:
     truth, weights = stems(), {"vocals": [0.2, 0.7], "accompaniment": [0.5, 0.1]}
     perfect, heard = PerfectSeparator(truth), list[Tensor]()
 
-    def separate(mixtures: Tensor) -> Tensor:
-        heard.append(mixtures.clone())
-        return perfect(mixtures)
+    def separate(mixtures: Tensor, heard_in: Sequence[int] | None = None) -> Tensor:
+        heard.append(of_sources(mixtures, heard_in).clone())
+        return perfect(mixtures, heard_in)
 
     schedule = PerSource({source: Explicit(values) for source, values in weights.items()})
     steps, _ = run(Progressive(schedule, sampler=sampler), separate, truth.sum(dim=1))
@@ -114,9 +117,9 @@ def test_the_steps_input_holds_the_accompaniment_at_1_minus_b(sampler: Sampler) 
     truth, heard = stems(), list[Tensor]()
     perfect = PerfectSeparator(truth)
 
-    def separate(mixtures: Tensor) -> Tensor:
-        heard.append(mixtures.clone())
-        return perfect(mixtures)
+    def separate(mixtures: Tensor, heard_in: Sequence[int] | None = None) -> Tensor:
+        heard.append(of_sources(mixtures, heard_in).clone())
+        return perfect(mixtures, heard_in)
 
     run(Progressive(Explicit([0.2, 0.5, 0.8]), sampler=sampler), separate, truth.sum(dim=1))
 
@@ -142,6 +145,47 @@ def test_euler_is_the_recursion_of_its_docstring() -> None:
         ratio = (1 - now) / (1 - before)
         state = ratio * state + (1 - ratio) * gains * state
         torch.testing.assert_close(step.estimates, gains * state)
+
+
+def test_each_half_of_four_sources_is_heard_without_the_other_in_all_three_ways() -> None:
+    sources = ["drums", "bass", "other", "vocals"]
+    y, separator = mixture(), LinearSeparator(0.1, 0.2, 0.3, 0.4)
+    views = Rotation(first=1, each=3, span=0.0, flip=False, swap=False)
+
+    steps, made = run(Progressive(Constant(0.5), 1, Halves(), views), separator, y, sources=sources)
+
+    assert made == 1 + 3
+    # x_0 = g y, so that a half with the gains g_i and g_j taken out leaves (1 - (g_i + g_j) / 2) y
+    left = [(0.65, 0.85), (0.7, 0.8), (0.75, 0.75)]
+    for seen, factors in zip(separator.inputs[1:], left, strict=True):
+        for number, factor in enumerate(factors):
+            torch.testing.assert_close(seen[:, number], factor * y)
+    of_sources = [[0.65, 0.65, 0.85, 0.85], [0.7, 0.8, 0.7, 0.8], [0.75, 0.75, 0.75, 0.75]]
+    gains = torch.tensor([0.1, 0.2, 0.3, 0.4]) * torch.tensor(of_sources).mean(dim=0)
+    torch.testing.assert_close(steps[1].estimates, gains.view(1, -1, 1, 1) * y.unsqueeze(1))
+
+
+def test_with_two_sources_halves_are_the_others_subtracted() -> None:
+    steps = [
+        run(Progressive(Linear(0.6), 3, each), LinearSeparator(0.4, 0.7), mixture())[0]
+        for each in (Halves(), FromMixture(SubtractOthers()))
+    ]
+
+    torch.testing.assert_close(estimates(steps[0]), estimates(steps[1]))
+
+
+@pytest.mark.parametrize("sources", [2, 3, 4, 5, 6, 7])
+def test_all_splits_together_put_any_two_sources_into_one_half_as_often(sources: int) -> None:
+    splits = Halves.splits(sources)
+
+    assert len({tuple(split) for split in splits}) == len(splits)
+    assert all(abs(2 * sum(split) - sources) <= 1 for split in splits)
+    met = torch.zeros(sources, sources)
+    for split in splits:
+        halves = torch.tensor(split)
+        met += halves[:, None] == halves[None, :]
+    apart = met[~torch.eye(sources, dtype=torch.bool)]
+    assert apart.min() == apart.max()
 
 
 def test_heun_is_edms_algorithm_2() -> None:

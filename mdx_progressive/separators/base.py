@@ -121,16 +121,20 @@ class Separator(nn.Module, ABC):
         return [self.sources.index(target) for target in targets]
 
     @torch.no_grad()
-    def forward(self, mixtures: Tensor, targets: Sequence[str] | None = None) -> Tensor:
-        """Estimate the targets, all from one mixture or each from a mixture of its own.
+    def forward(
+        self, mixtures: Tensor, targets: Sequence[str] | None = None, heard_in: Sequence[int] | None = None
+    ) -> Tensor:
+        """Estimate the targets, all from one mixture, each from a mixture of its own, or several from each of some.
 
         Args:
-            mixtures: Waveforms. With a target axis longer than 1, each target is estimated from its own
+            mixtures: Waveforms. With an input axis longer than 1, each target is estimated from its own
                 mixture only; a separator with a network for each source then runs just the one that it needs.
             targets: Names of the sources to estimate; all of them by default.
+            heard_in: For each target the number of the input that it is estimated from; by default the only one, or
+                for each its own.
 
         Shape:
-            - mixtures: (batch, channel, time) or (batch, 1 or target, channel, time); 1 or `channels` channels
+            - mixtures: (batch, channel, time) or (batch, input, channel, time); 1 or `channels` channels
             - result: (batch, target, channel, time), of the mixtures' type, but never below float32
 
         Raises:
@@ -139,24 +143,34 @@ class Separator(nn.Module, ABC):
         wanted = torch.tensor(self.index(targets))
         if mixtures.ndim == 3:
             mixtures = mixtures.unsqueeze(1)
-        if mixtures.ndim != 4 or mixtures.shape[1] not in (1, len(wanted)):
+        if mixtures.ndim != 4 or (heard_in is None and mixtures.shape[1] not in (1, len(wanted))):
             raise MdxError(
                 f"mixtures must have the shape (batch, 1 or {len(wanted)}, channel, time), not {tuple(mixtures.shape)}"
             )
         batch, inputs, channels, time = mixtures.shape
+        if heard_in is None:
+            heard_in = [0] * len(wanted) if inputs == 1 else range(inputs)
+        of_inputs = [[place for place, number in enumerate(heard_in) if number == each] for each in range(inputs)]
+        if len(heard_in) != len(wanted) or sum(map(len, of_inputs)) != len(wanted) or not all(of_inputs):
+            raise MdxError(f"{len(wanted)} targets can't be heard in the inputs {list(heard_in)} of {inputs}")
         if channels not in (1, self.channels) or time == 0:
             raise MdxError(
                 f"a mixture must have 1 or {self.channels} channels and at least one sample,"
                 f" not {channels} channels and {time} samples"
             )
         items = mixtures.flatten(0, 1).expand(-1, self.channels, -1)
-        each = wanted.expand(batch, -1) if inputs == 1 else wanted.repeat(batch).unsqueeze(1)
+        most = max(map(len, of_inputs))
+        padded = [of_input + of_input[:1] * (most - len(of_input)) for of_input in of_inputs]
         with self.arithmetic(mixtures.device) as dtype:
-            estimates = self._separate(items.to(dtype), each)
+            estimates = self._separate(items.to(dtype), wanted[torch.tensor(padded)].repeat(batch, 1))
+        estimates = estimates.view(batch, inputs * most, *estimates.shape[2:])
+        order = [number * most + of_inputs[number].index(place) for place, number in enumerate(heard_in)]
+        if order != list(range(inputs * most)):
+            estimates = estimates[:, order]
         if channels != self.channels:
             estimates = estimates.mean(dim=-2, keepdim=True)
         kind = torch.float32 if mixtures.dtype in HALF else mixtures.dtype
-        return estimates.reshape(batch, len(wanted), channels, time).to(kind)
+        return estimates.to(kind)
 
     @property
     def reach(self) -> Reach:

@@ -97,6 +97,28 @@ def test_each_target_can_have_a_mixture_of_its_own(separator: Separator) -> None
             torch.testing.assert_close(estimates[item, number], alone, rtol=0, atol=1e-5)
 
 
+def test_some_targets_can_have_a_mixture_in_common(separator: Separator) -> None:
+    mixtures = torch.stack([torch.stack([noise(1, seed=2 * n), noise(1, seed=2 * n + 1)]) for n in range(2)])
+    heard_in = [1, *[0] * (len(separator.sources) - 1)]
+
+    estimates = separator(mixtures, heard_in=heard_in)
+
+    for number in (0, 1):
+        alone = separator(mixtures[:, number])
+        for place in (place for place, heard in enumerate(heard_in) if heard == number):
+            torch.testing.assert_close(estimates[:, place], alone[:, place], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("heard_in", [[0], [0, 0], [0, 2], [0, -1]])
+def test_inputs_that_are_not_there_or_that_nothing_is_heard_in_are_refused(
+    separator: Separator, heard_in: list[int]
+) -> None:
+    targets = separator.sources[:2]
+
+    with pytest.raises(MdxError, match=r"2 targets can't be heard in the inputs \[.*\] of 2"):
+        separator(torch.stack([noise(0.1), noise(0.1)])[None], targets, heard_in)
+
+
 def test_the_checksums_of_its_files_tell_which_weights_it_has(separator: Separator) -> None:
     assert separator.files
     assert separator.checksums == {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in separator.files}
