@@ -10,7 +10,8 @@ of a schedule. Then
 The rest of the mixture plays the part of the noise in a diffusion sampler: what is left of it at step `n` is
 `sigma_n = 1 - b_n`. Here every step starts again from the mixture (`FromMixture`, with one of the rules of
 `remix`), so an error made at one step is not carried along by the input of the next, only by the estimate blended
-into it. `Euler` and `Heun` start from the input of the step before, as samplers of diffusion models do.
+into it. `Halves` takes some of the other sources out at a time. `Euler` and `Heun` start from the input of the step
+before, as samplers of diffusion models do.
 
 A step may take several passes, each through its own view of the input (`views`), and what is handed out and
 blended in may be made of all passes so far (`combine`) and corrected (`corrections`): then the estimate that is
