@@ -157,6 +157,9 @@ class Halves(Sampler):
     through a view of its own, splits the sources in another way. Four sources can be split in three ways, in which each
     is once with each other one. With two sources it is `remix.SubtractOthers`.
 
+    Raises:
+        MdxError: If the separator has one source only, when it runs.
+
     Example:
         >>> Halves.splits(4)
         [[0, 0, 1, 1], [0, 1, 0, 1], [0, 1, 1, 0]]
@@ -193,6 +196,8 @@ class Halves(Sampler):
     def run(
         self, passes: Passes, path: Path, weights: Tensor, views: Views, references: Tensor | None = None
     ) -> Iterator[Step]:
+        if len(passes.sources) < 2:
+            raise MdxError(f"Halves needs two sources or more, and there is {passes.sources[0]} alone")
         yield Step(0, weights[0], path.estimates)
         turns = cycle(self.splits(len(passes.sources)))
         for step in range(1, len(weights)):

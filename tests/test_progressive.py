@@ -174,6 +174,11 @@ def test_with_two_sources_halves_are_the_others_subtracted() -> None:
     torch.testing.assert_close(estimates(steps[0]), estimates(steps[1]))
 
 
+def test_one_source_has_no_halves() -> None:
+    with pytest.raises(MdxError, match="Halves needs two sources or more, and there is vocals alone"):
+        run(Progressive(Linear(0.6), 1, Halves()), LinearSeparator(0.4), mixture(), sources=["vocals"])
+
+
 @pytest.mark.parametrize("sources", [2, 3, 4, 5, 6, 7])
 def test_all_splits_together_put_any_two_sources_into_one_half_as_often(sources: int) -> None:
     splits = Halves.splits(sources)
