@@ -173,7 +173,7 @@ class Halves(Sampler):
     def splits(sources: int) -> list[list[int]]:
         """The ways to split so many sources: for each source the half in which it is.
 
-        Those that come first put no two sources together more often than need be.
+        Each is the one that puts together those which the ones before it have put together the least.
         """
         pairs = list(combinations(range(sources), 2))
         ways = [
