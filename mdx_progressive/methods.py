@@ -45,6 +45,13 @@ class Method(ABC):
         A pass whose output serves all sources counts once for each of them.
         """
 
+    def inputs(self, sources: int) -> int:
+        """How often the network hears the chunk, or a blend of it, for so many sources, the plain pass among them.
+
+        Here the most that it can be, with an input for each source in every pass after the plain one.
+        """
+        return 1 + (self.passes - 1) * sources
+
     @abstractmethod
     def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
         """Yield every step, from step 0 on the mixture itself.
@@ -157,6 +164,11 @@ class Progressive(Method):
         corrected = (self.steps + 1) * _passes(self.each_step) + _passes(self.corrections)
         return len(self.views.at(0)) + self.sampler.passes_a_view * later + corrected
 
+    def inputs(self, sources: int) -> int:
+        later = sum(len(self.views.at(step)) for step in range(1, self.steps + 1))
+        corrected = (self.steps + 1) * _inputs(self.each_step, sources) + _inputs(self.corrections, sources)
+        return len(self.views.at(0)) + self.sampler.passes_a_view * self.sampler.inputs(sources) * later + corrected
+
     def start(self, passes: Passes, first: Tensor) -> Path:
         """The passes over the mixture itself, of which the plain one is made already."""
         retuned = [] if self.retune is None else passes.retune(self.retune)
@@ -229,6 +241,10 @@ def _corrected(corrections: Sequence[Correction], passes: Passes, path: Path, es
 
 def _passes(corrections: Sequence[Correction]) -> int:
     return sum(each.passes for each in corrections)
+
+
+def _inputs(corrections: Sequence[Correction], sources: int) -> int:
+    return sum(each.inputs(sources) for each in corrections)
 
 
 def _name_of(schedule: Schedule) -> str:

@@ -35,7 +35,7 @@ class Plan(NamedTuple):
         songs: Number of songs.
         chunks: Number of chunks.
         music: Seconds of music in all chunks.
-        passes: Passes that each chunk takes at most, with an input for each source counted as a pass.
+        passes: Passes that each chunk takes at most, each input counted as one.
         pace: Seconds that a pass takes for a second of music, in one process.
         processes: Processes among which the chunks are dealt out.
         disk: Bytes that are written, roughly.
@@ -129,7 +129,7 @@ def _plan(
         raise MdxError("there is no song that could be read")
     separator = model.separator
     music = sum(extent.seconds for extent in extents)
-    inputs = [(method.passes - 1) * len(followed([method], separator.sources, model.targets)) for method in methods]
+    inputs = [method.inputs(len(followed([method], separator.sources, model.targets))) - 1 for method in methods]
     return Plan(
         songs=len({extent.song for extent in extents}),
         chunks=len(extents),

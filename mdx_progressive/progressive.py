@@ -106,6 +106,10 @@ class Sampler(ABC):
     passes_a_view = 1
     """Passes that a step makes through each of its views."""
 
+    def inputs(self, sources: int) -> int:
+        """How many inputs each pass of a step has: by default one for each of so many sources."""
+        return sources
+
     @abstractmethod
     def run(
         self, passes: Passes, path: Path, weights: Tensor, views: Views, references: Tensor | None = None
@@ -180,6 +184,9 @@ class Halves(Sampler):
     """
 
     needs_others = True
+
+    def inputs(self, sources: int) -> int:
+        return 2
 
     @staticmethod
     def splits(sources: int) -> list[list[int]]:

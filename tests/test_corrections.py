@@ -219,10 +219,12 @@ def test_only_the_last_step_is_corrected_and_its_passes_are_counted(correction: 
     method = Progressive(Linear(0.5), 2, corrections=[correction])
     y = loud(0)[:, 0]
 
-    steps, made = run(method, LinearSeparator(0.5, 0.3), y)
+    separator = LinearSeparator(0.5, 0.3)
+    steps, made = run(method, separator, y)
     uncorrected, _ = run(plain, LinearSeparator(0.5, 0.3), y)
 
     assert made == method.passes == 3 + correction.passes
+    assert sum(seen.shape[0] * seen.shape[1] for seen in separator.inputs) == method.inputs(2) * len(y)
     assert method.needs_others == correction.needs_others
     for step, before in zip(steps[:-1], uncorrected, strict=False):
         assert torch.equal(step.estimates, before.estimates)

@@ -256,8 +256,11 @@ def test_a_step_is_one_call_of_the_separator_for_all_targets(steps: int) -> None
 def test_a_method_makes_the_passes_that_it_states(sampler: Sampler, steps: int) -> None:
     method = Progressive(Linear(0.9), steps, sampler, views=Rotation(first=3, each=2, span=1.0))
 
-    _, made = run(method, LinearSeparator(0.5, 0.9), mixture())
+    separator = LinearSeparator(0.5, 0.9)
+    _, made = run(method, separator, mixture())
 
+    heard = sum(seen.shape[0] * seen.shape[1] for seen in separator.inputs) // BATCH
+    assert heard == method.inputs(2)
     assert made == method.passes == 3 + 2 * steps * (2 if isinstance(sampler, Heun) else 1)
 
 

@@ -16,6 +16,10 @@ class Correction(ABC):
     passes = 0
     """Passes that it makes."""
 
+    def inputs(self, sources: int) -> int:
+        """How many inputs its passes have, with so many sources: by default one for all of them each."""
+        return self.passes
+
     @abstractmethod
     def __call__(self, passes: Passes, path: Path, estimates: Tensor) -> Tensor:
         """The estimates, corrected.

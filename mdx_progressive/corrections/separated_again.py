@@ -30,5 +30,8 @@ class CleanUp(Correction):
     def __init__(self, strength: float = 0.5) -> None:
         self.strength = strength
 
+    def inputs(self, sources: int) -> int:
+        return sources
+
     def __call__(self, passes: Passes, path: Path, estimates: Tensor) -> Tensor:
         return torch.lerp(estimates, passes.over(estimates)[0], self.strength)
