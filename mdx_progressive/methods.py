@@ -111,13 +111,10 @@ class Progressive(Method):
         retune: Cents off concert pitch (A = 440 Hz) above which music is played lower, onto it, in all passes but
             the plain one, which counts no more then if there are other views of the mixture. For networks that know
             tuned music only; by default never.
-        stop: dB by which the passes of a step have to agree better than those of the step before, from the second step
-            on: a source whose passes don't keeps those, and so its estimate. By default no source stops.
         name: Name in tables, charts and files; by default the schedule's.
 
     Raises:
-        MdxError: If the schedule can't be laid over that many steps, `retune` is not within 0 and 50, or with `stop`
-            there are steps of one view, or of different numbers of views.
+        MdxError: If the schedule can't be laid over that many steps, or `retune` is not within 0 and 50.
     """
 
     def __init__(
@@ -130,7 +127,6 @@ class Progressive(Method):
         each_step: Sequence[Correction] | None = None,
         corrections: Sequence[Correction] | None = None,
         retune: float | None = None,
-        stop: float | None = None,
         name: str | None = None,
     ) -> None:
         super().__init__(name or _name_of(schedule))
@@ -143,13 +139,6 @@ class Progressive(Method):
         self.sampler = sampler or FromMixture()
         self.views = views or OneView()
         self.combine = combine or Last()
-        counts = {len(self.views.at(step)) for step in range(1, self.steps + 1)}
-        if stop is not None and (len(counts) > 1 or min(counts, default=2) < 2):
-            raise MdxError(
-                "stop compares the passes of a step with those of the step before: it needs two views or more at each"
-                " step, and as many at all (views: Rotation, each: 3)"
-            )
-        self.stop = stop
         self.each_step, self.corrections = list(each_step or []), list(corrections or [])
         every = [*self.each_step, *self.corrections]
         self.needs_others = self.sampler.needs_others or any(each.needs_others for each in every)
@@ -178,7 +167,7 @@ class Progressive(Method):
         if retuned and further:
             # What the network makes of it out of tune would only draw the mean away from what it makes of it in tune.
             passes_over[0, retuned] = passes_over[1:, retuned].mean(dim=0)
-        return Path(passes_over, self.combine, partial(_corrected, self.each_step, passes), self.stop)
+        return Path(passes_over, self.combine, partial(_corrected, self.each_step, passes))
 
     def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
         path = self.start(passes, first)

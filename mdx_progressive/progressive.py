@@ -30,7 +30,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mdx_progressive.agreement import settled
 from mdx_progressive.combine import Combination
 from mdx_progressive.errors import MdxError
 from mdx_progressive.passes import Passes
@@ -56,20 +55,12 @@ class Path:
         start: All passes over the mixture itself, (view, batch, source, channel, time).
         combine: How the passes become one estimate.
         correct: What is done to that estimate at every step; by default nothing.
-        stop: dB by which the passes of a step have to agree better than those of the step before, from the second step
-            on: a source whose passes don't keeps those. By default never. Needs steps with as many views each, two or
-            more.
     """
 
     def __init__(
-        self,
-        start: Tensor,
-        combine: Combination,
-        correct: Callable[["Path", Tensor], Tensor] | None = None,
-        stop: float | None = None,
+        self, start: Tensor, combine: Combination, correct: Callable[["Path", Tensor], Tensor] | None = None
     ) -> None:
-        self._combine, self._correct, self._stop = combine, correct, stop
-        self._steps = 0
+        self._combine, self._correct = combine, correct
         self.passes: list[Tensor] = []
         """For each step that `combine` looks at, its passes (view, batch, source, channel, time)."""
         self.estimates = self.add(start)
@@ -86,9 +77,6 @@ class Path:
 
     def add(self, passes: Tensor) -> Tensor:
         """Take in the passes of a step; returns the new estimates."""
-        if self._stop is not None and self._steps > 1:
-            passes = settled(self.passes[-1], passes, self._stop)
-        self._steps += 1
         self.estimates = self.ahead(passes)
         self.passes.append(passes)
         if self._combine.steps is not None:
