@@ -149,9 +149,7 @@ class Progressive(Method):
 
     @property
     def passes(self) -> int:
-        later = sum(len(self.views.at(step)) for step in range(1, self.steps + 1))
-        corrected = (self.steps + 1) * _passes(self.each_step) + _passes(self.corrections)
-        return len(self.views.at(0)) + self.sampler.passes_a_view * later + corrected
+        return self.inputs(sources=1)
 
     def inputs(self, sources: int) -> int:
         later = sum(len(self.views.at(step)) for step in range(1, self.steps + 1))
@@ -226,10 +224,6 @@ def _corrected(corrections: Sequence[Correction], passes: Passes, path: Path, es
     for correct in corrections:
         estimates = correct(passes, path, estimates)
     return estimates
-
-
-def _passes(corrections: Sequence[Correction]) -> int:
-    return sum(each.passes for each in corrections)
 
 
 def _inputs(corrections: Sequence[Correction], sources: int) -> int:

@@ -174,7 +174,7 @@ class Halves(Sampler):
     needs_others = True
 
     def inputs(self, sources: int) -> int:
-        return 2
+        return min(2, sources)
 
     @staticmethod
     def splits(sources: int) -> list[list[int]]:

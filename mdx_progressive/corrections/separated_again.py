@@ -31,7 +31,7 @@ class CleanUp(Correction):
         self.strength = strength
 
     def inputs(self, sources: int) -> int:
-        return sources
+        return self.passes * sources
 
     def __call__(self, passes: Passes, path: Path, estimates: Tensor) -> Tensor:
         return torch.lerp(estimates, passes.over(estimates)[0], self.strength)
