@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from tqdm.auto import tqdm
 
@@ -27,6 +28,7 @@ from mdx_progressive.errors import MdxError
 from mdx_progressive.gathering import gathered
 
 log = logging.getLogger(__name__)
+_warn_once = rank_zero_only(log.warning)
 
 
 class Extent(NamedTuple):
@@ -229,8 +231,8 @@ class SongDataModule(LightningDataModule):
             except (MdxError, OSError) as error:
                 self.failures.append(Failure(song.name, str(error)))
                 continue
-            if loaded.uneven and self._processes()[1] == 0:
-                log.warning("%s: its files differ in length; the shorter ones are filled up with silence", song.place)
+            if loaded.uneven:
+                _warn_once("%s: its files differ in length; the shorter ones are filled up with silence", song.place)
             start = 0 if self.trim is None else first_sound(loaded.stems, self.trim)
             channels, time = loaded.mixture.shape
             for place in places(song, start, time, chunk, self.all_chunks, self.sample_rate):
