@@ -15,6 +15,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from shutil import which
 from statistics import median
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
@@ -160,6 +161,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--to", type=Path, required=True)
     to = parser.parse_args().to
+    if lacking := [program for program in ("lmms", "fluidsynth") if which(program) is None]:
+        parser.error(f"{' and '.join(lacking)} not installed: see --help for the packages")
     for source, render in _songs():
         with TemporaryDirectory() as folder:
             stems = excerpt(render(source, Path(folder)), seconds=12)
