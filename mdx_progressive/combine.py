@@ -45,6 +45,9 @@ class Last(Combination):
 class Mean(Combination):
     """The mean over all passes so far, those of later steps with a weight of their own.
 
+    Blended into the next input, it settles where the last step alone would swing to and fro, since the separator takes
+    one source for another and then the other way round (Mann, 1953, Mean value methods in iteration).
+
     Args:
         later: Weight of a pass of the steps after step 0, where one of step 0 has 1.
 
