@@ -1,4 +1,4 @@
-"""Songs with stems out of packages of the system, for measuring on music that had no part in any choice.
+"""Songs with stems out of packages of the system, for measuring on music that methods were not chosen on.
 
     apt-get install lmms lmms-common fluidsynth fluid-soundfont-gm openttd-openmsx
     python -m tests.benchmarks.synthetic_songs --to songs/
