@@ -5,8 +5,9 @@
     mdx-progressive test -c configs/htdemucs.yaml --data.root songs/ --data.trim null --model.targets [drums,bass,other]
 
 Demo projects of LMMS (synthesised) and General MIDI music of OpenTTD, played by FluidSynth (sampled instruments). Of
-each, drums, bass and the rest are rendered apart; there are no vocals. What is kept of a song are the twelve seconds in
-which no stem rests: those whose quietest two seconds of any stem are the loudest.
+each, drums, bass and the rest are rendered apart; there are no vocals. What is kept of a song are twelve seconds in
+which no stem rests: those whose quietest two seconds of any stem were the loudest. FluidSynth renders the same samples
+each time; LMMS has oscillators and noise that run freely, so that its songs differ from one rendering to the next.
 """
 
 import argparse
@@ -28,31 +29,31 @@ import soundfile
 RATE = 44100
 STEMS = ("drums", "bass", "other")
 LMMS = Path("/usr/share/lmms/projects/demos")
-PROJECTS = (
-    "Alf42red-Mauiwowi",
-    "CapDan/CapDan-ReggaeTry",
-    "CapDan/CapDan-ReggaetonTry",
-    "CapDan/CapDan-TwilightArea-OriginalByAlf42red",
-    "Momo64-esp",
-    "Settel-InnerRecreation",
-    "Skiessi/Skiessi-C64",
-    "Skiessi/Skiessi-Onion",
-    "Socceroos-Progress",
-    "Thomasso-AxeFromThe80s",
-)
-"""Those whose tracks tell by their names or pitch to which stem they belong."""
+PROJECTS = {
+    "Alf42red-Mauiwowi": 36,
+    "CapDan/CapDan-ReggaeTry": 10,
+    "CapDan/CapDan-ReggaetonTry": 4,
+    "CapDan/CapDan-TwilightArea-OriginalByAlf42red": 86,
+    "Momo64-esp": 208,
+    "Settel-InnerRecreation": 218,
+    "Skiessi/Skiessi-C64": 14,
+    "Skiessi/Skiessi-Onion": 96,
+    "Socceroos-Progress": 190,
+    "Thomasso-AxeFromThe80s": 170,
+}
+"""Those whose tracks tell by name or pitch to which stem they belong, and where their excerpt begins, in seconds."""
 MIDI = Path("/usr/share/games/openttd/baseset/openmsx")
-PIECES = (
-    "be_sharp_bw_redfarn",
-    "busy_schedule",
-    "keep_on_rolling",
-    "run_for_your_life",
-    "say_what_redfarn",
-    "the_fast_route",
-    "tttheme2",
-    "ultimate_run",
-)
-"""Those with drums and a bass of their own."""
+PIECES = {
+    "be_sharp_bw_redfarn": 126,
+    "busy_schedule": 90,
+    "keep_on_rolling": 174,
+    "run_for_your_life": 220,
+    "say_what_redfarn": 18,
+    "the_fast_route": 116,
+    "tttheme2": 70,
+    "ultimate_run": 52,
+}
+"""Those with drums and a bass of their own, in the same way."""
 SOUNDFONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
 
 Signal = npt.NDArray[np.float32]
@@ -74,8 +75,8 @@ def rendered_by_lmms(project: Path, folder: Path) -> dict[str, Signal]:
         for track in tree.findall("song/trackcontainer/track"):
             if track.get("type") in {"0", "1", "2"} and _stem_of(track) != stem:
                 track.set("muted", "1")
-        (source := folder / "stem.mmp").write_bytes(ElementTree.tostring(tree))
-        rendered = ["-f", "wav", "-s", str(RATE), "-o", str(file := folder / "stem.wav")]
+        (source := folder / f"{stem}.mmp").write_bytes(ElementTree.tostring(tree))
+        rendered = ["-f", "wav", "-s", str(RATE), "-o", str(file := folder / f"{stem}.wav")]
         subprocess.run([*command, "render", source, *rendered], env=quiet, check=True, capture_output=True)
         stems[stem] = _read(file)
     return stems
@@ -97,7 +98,7 @@ def _stem_of(track: ElementTree.Element) -> str:
 
 def rendered_by_fluidsynth(piece: Path, folder: Path) -> dict[str, Signal]:
     """The stems of a piece of General MIDI: channel 10 are the drums, programs 33 to 40 basses."""
-    programs: dict[int, int] = {}
+    programs: dict[int | None, int] = {}
     for message in mido.MidiFile(piece):
         if message.type == "program_change":
             programs.setdefault(message.channel, message.program)
@@ -105,24 +106,25 @@ def rendered_by_fluidsynth(piece: Path, folder: Path) -> dict[str, Signal]:
     for stem in STEMS:
         music = mido.MidiFile(piece)
         for track in music.tracks:
-            track[:] = _of_stem(track, stem, programs)
-        music.save(source := folder / "stem.mid")
-        rendered = ["-g", "0.4", "-r", str(RATE), "-F", str(file := folder / "stem.wav")]
+            track[:] = _messages(track, stem, programs)
+        music.save(source := folder / f"{stem}.mid")
+        rendered = ["-g", "0.4", "-r", str(RATE), "-F", str(file := folder / f"{stem}.wav")]
         command = ["fluidsynth", "-ni", "-q", *rendered, str(SOUNDFONT), str(source)]
         subprocess.run(command, check=True, capture_output=True)
         stems[stem] = _read(file)
     return stems
 
 
-def _of_stem(track: mido.MidiTrack, stem: str, programs: dict[int, int]) -> list[mido.Message]:
+def _messages(track: mido.MidiTrack, stem: str, programs: dict[int | None, int]) -> list[mido.Message]:
+    """Those of a stem, and those of no channel, such as tempo; each at the time at which it was."""
+    basses = range(32, 40)
     kept, waited = [], 0
     for message in track:
-        if hasattr(message, "channel"):
-            basses = range(32, 40)
-            of = "drums" if message.channel == 9 else "bass" if programs.get(message.channel, 0) in basses else "other"
-            if of != stem:
-                waited += message.time
-                continue
+        channel = getattr(message, "channel", None)
+        of = "drums" if channel == 9 else "bass" if programs.get(channel, 0) in basses else "other"
+        if channel is not None and of != stem:
+            waited += message.time
+            continue
         kept.append(message.copy(time=message.time + waited))
         waited = 0
     return kept
@@ -133,27 +135,21 @@ def _read(file: Path) -> Signal:
     return samples
 
 
-def excerpt(stems: dict[str, Signal], seconds: int) -> dict[str, Signal]:
-    """So many seconds in which no stem rests, at 0.9 of full scale."""
-    length, stretch = seconds * RATE, 2 * RATE
-    longest = max(map(len, stems.values()))
-    whole = np.stack([np.pad(stem, ((0, longest - len(stem)), (0, 0))) for stem in stems.values()])
-
-    def quietest(start: int) -> float:
-        stretches = whole[:, start : start + length].reshape(len(whole), -1, stretch, whole.shape[-1])
-        return float(np.square(stretches).mean(axis=(2, 3)).min())
-
-    start = max(range(0, longest - length + 1, stretch), key=quietest)
-    cut = whole[:, start : start + length]
+def excerpt(stems: dict[str, Signal], start: int, seconds: int) -> dict[str, Signal]:
+    """So many seconds of a song, at 0.9 of full scale."""
+    cut = np.zeros((len(stems), seconds * RATE, 2), np.float32)
+    for kept, stem in zip(cut, stems.values(), strict=True):
+        part = stem[start * RATE :][: len(kept)]
+        kept[: len(part)] = part
     cut *= 0.9 / np.abs(cut.sum(axis=0)).max()
     return dict(zip(stems, cut, strict=True))
 
 
-def _songs() -> Iterator[tuple[Path, Callable[[Path, Path], dict[str, Signal]]]]:
-    for project in PROJECTS:
-        yield LMMS / f"{project}.mmpz", rendered_by_lmms
-    for piece in PIECES:
-        yield MIDI / f"{piece}.mid", rendered_by_fluidsynth
+def _songs() -> Iterator[tuple[Path, int, Callable[[Path, Path], dict[str, Signal]]]]:
+    for project, start in PROJECTS.items():
+        yield LMMS / f"{project}.mmpz", start, rendered_by_lmms
+    for piece, start in PIECES.items():
+        yield MIDI / f"{piece}.mid", start, rendered_by_fluidsynth
 
 
 def main() -> None:
@@ -163,9 +159,9 @@ def main() -> None:
     to = parser.parse_args().to
     if lacking := [program for program in ("lmms", "fluidsynth") if which(program) is None]:
         parser.error(f"{' and '.join(lacking)} not installed: see --help for the packages")
-    for source, render in _songs():
+    for source, start, render in _songs():
         with TemporaryDirectory() as folder:
-            stems = excerpt(render(source, Path(folder)), seconds=12)
+            stems = excerpt(render(source, Path(folder)), start, seconds=12)
         (song := to / source.stem).mkdir(parents=True, exist_ok=True)
         for stem, samples in {**stems, "vocals": np.zeros_like(stems["other"])}.items():
             soundfile.write(song / f"{stem}.wav", samples, RATE, subtype="FLOAT")
