@@ -2,7 +2,7 @@
 
 import sys
 
-from mdx_progressive.cli import main
+from mdx_progressive.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -19,9 +19,9 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mdx_progressive.cli import main
-from mdx_progressive.data.audio import Signal
-from mdx_progressive.data.songs import builtin_clip
+from mdx_progressive.audio.decode import Signal
+from mdx_progressive.cli.main import main
+from mdx_progressive.data.song import builtin_clip
 
 # The same examples at each run, and nothing written beside the tests.
 settings.register_profile("same", derandomize=True, deadline=None, database=None)

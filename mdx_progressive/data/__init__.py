@@ -1,21 +1,42 @@
-"""Songs on disk to aligned, trimmed, normalised chunks."""
+"""Songs on disk to aligned, trimmed, normalised chunks: data sets, prepared sets, the LightningDataModule.
 
-from mdx_progressive.data.datamodule import SongDataModule
-from mdx_progressive.data.musdb18 import Musdb18
+It imports `audio`, `dsp` and `runtime`; only `datamodule` knows Lightning.
+"""
+
+from mdx_progressive.data.batch import ChunkBatch, Failure, Origin, Prediction
+from mdx_progressive.data.datamodule import ChunkLength, SongDataModule
+from mdx_progressive.data.datasets.base import BuiltinClip, SongDataset
+from mdx_progressive.data.datasets.folders import SongFolders, dataset_of
+from mdx_progressive.data.datasets.musdb18 import Musdb18
 from mdx_progressive.data.normalisation import Loudness, Normalisation, Peak, Rms
-from mdx_progressive.data.prepared_set import PreparedSet
-from mdx_progressive.data.song_folders import SongFolders
-from mdx_progressive.data.song_set import BuiltinClip, SongSet
+from mdx_progressive.data.prepared.dataset import PreparedSet
+from mdx_progressive.data.prepared.index import PreparedIndex
+from mdx_progressive.data.prepared.writer import CutSettings, PreparedWriter
+from mdx_progressive.data.song import Song
+from mdx_progressive.data.song_reader import MixtureChoice
+from mdx_progressive.data.song_stream import SongStream
 
 __all__ = [
     "BuiltinClip",
+    "ChunkBatch",
+    "ChunkLength",
+    "CutSettings",
+    "Failure",
     "Loudness",
+    "MixtureChoice",
     "Musdb18",
     "Normalisation",
+    "Origin",
     "Peak",
+    "Prediction",
+    "PreparedIndex",
     "PreparedSet",
+    "PreparedWriter",
     "Rms",
+    "Song",
     "SongDataModule",
+    "SongDataset",
     "SongFolders",
-    "SongSet",
+    "SongStream",
+    "dataset_of",
 ]

@@ -4,14 +4,14 @@ from typing import NamedTuple
 
 import torch
 
-from mdx_progressive.batch import ChunkBatch, Origin
-from mdx_progressive.blocks import Cut
+from mdx_progressive.data.batch import ChunkBatch, Origin
+from mdx_progressive.data.channel_pairs import ChannelPairs
 from mdx_progressive.data.normalisation import Normalisation
-from mdx_progressive.data.reading import MixtureChoice
+from mdx_progressive.data.song import Song
+from mdx_progressive.data.song_reader import MixtureChoice
 from mdx_progressive.data.song_stream import SongStream
-from mdx_progressive.data.songs import Song
-from mdx_progressive.errors import MdxError
-from mdx_progressive.pairs import Pairs
+from mdx_progressive.dsp import BlockPlanner
+from mdx_progressive.runtime import MdxError
 
 
 class SongBlock(NamedTuple):
@@ -46,7 +46,7 @@ class BlockReader:
         sample_rate: int,
         mixture: MixtureChoice,
         normalisation: Normalisation | None,
-        cut: Cut,
+        cut: BlockPlanner,
     ) -> None:
         self.sample_rate = sample_rate
         self.mixture: MixtureChoice = mixture
@@ -64,7 +64,7 @@ class BlockReader:
         stream = SongStream(song, self.sample_rate, self.mixture)
         planned = self.cut(stream.length)
         own, layout = stream.own, stream.layout()
-        pairs, blocks = Pairs.of(stream.channels, layout), len(planned)
+        pairs, blocks = ChannelPairs.of(stream.channels, layout), len(planned)
         return [
             SongBlock(song, Origin(song.name, block.number, own.sample_rate, own.length, block, blocks, pairs, layout))
             for block in planned

@@ -8,30 +8,26 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from tqdm.auto import tqdm
 
-from mdx_progressive.background import ahead
-from mdx_progressive.batch import ChunkBatch, Failure, Origin
-from mdx_progressive.blocks import Cut, Reach, blocks
+from mdx_progressive.data.batch import ChunkBatch, Failure, Origin
 from mdx_progressive.data.block_reader import BlockReader, SongBlock
-from mdx_progressive.data.chunker import Chunker
-from mdx_progressive.data.grouping import group
+from mdx_progressive.data.chunk_plan import ChunkSpan, first_sound, plan_chunks, prepared_span
+from mdx_progressive.data.chunk_reader import Chunker
+from mdx_progressive.data.datasets.base import SongDataset
+from mdx_progressive.data.datasets.folders import dataset_of
 from mdx_progressive.data.normalisation import Normalisation
-from mdx_progressive.data.places import Place, first_sound, known_place, places
-from mdx_progressive.data.reading import MixtureChoice, SongReader
-from mdx_progressive.data.song_folders import song_set
-from mdx_progressive.data.song_set import SongSet
-from mdx_progressive.data.songs import Song, audio_files
-from mdx_progressive.errors import MdxError
-from mdx_progressive.gathering import gathered
+from mdx_progressive.data.song import Song, audio_files
+from mdx_progressive.data.song_reader import MixtureChoice, SongReader
+from mdx_progressive.data.stem_grouping import group_stems
+from mdx_progressive.dsp import BlockPlanner, ReceptiveField, plan_blocks
+from mdx_progressive.runtime import MdxError, all_gather, prefetch, warn_once
 
 log = logging.getLogger(__name__)
-_warn_once = rank_zero_only(log.warning)
 
 
-class Extent(NamedTuple):
+class ChunkLength(NamedTuple):
     """How much there is to separate of a song, or of a chunk of it: its name, and what is heard of it in seconds."""
 
     song: str
@@ -47,7 +43,7 @@ class SongDataModule(LightningDataModule):
     Args:
         sample_rate: The separator's sample rate in Hz; taken from the separator.
         sources: The separator's sources; taken from the separator.
-        reach: How far the separator listens around a block; taken from the separator. Without it
+        receptive_field: How far the separator listens around a block; taken from the separator. Without it
             nothing is cut into blocks.
         root: A folder of songs, each a folder with one audio file per stem (drums.wav, bass.flac, …) and, if
             there is one, mixture.wav. Without it the built-in clip is served, 6 s of MUSDB18.
@@ -70,9 +66,9 @@ class SongDataModule(LightningDataModule):
         self,
         sample_rate: int,
         sources: list[str],
-        reach: Reach | None = None,
+        receptive_field: ReceptiveField | None = None,
         root: Path | None = None,
-        dataset: SongSet | None = None,
+        dataset: SongDataset | None = None,
         input: Path | list[Path] | None = None,  # noqa: A002  # The option is called --data.input.
         mixture: MixtureChoice = "shipped",
         chunk: float | None = 30.0,
@@ -94,12 +90,16 @@ class SongDataModule(LightningDataModule):
             raise MdxError(f"data.batch_size must be 1 or more, not {batch_size}")
         self.sample_rate = sample_rate
         self.sources = list(sources)
-        self.dataset = song_set(dataset, root)
+        self.dataset = dataset_of(dataset, root)
         self.inputs = [input] if isinstance(input, Path) else input
         self.mixture: MixtureChoice = mixture
         self.chunk = chunk
-        size = None if reach is None or block is None else int(block * sample_rate)
-        self.cut: Cut = partial(blocks, size=size, reach=reach or Reach(grid=1, before=0, fade=0, after=0))
+        size = None if receptive_field is None or block is None else int(block * sample_rate)
+        self.cut: BlockPlanner = partial(
+            plan_blocks,
+            size=size,
+            receptive_field=receptive_field or ReceptiveField(grid=1, before=0, crossfade=0, after=0),
+        )
         """The blocks of a chunk."""
         self.all_chunks = all_chunks
         self.trim = trim
@@ -113,7 +113,7 @@ class SongDataModule(LightningDataModule):
         """Songs that are left to another run, which is at them."""
         self.done: set[tuple[str, int]] = set()
         """What is done already, song and number of chunk."""
-        self._test: list[list[Place]] = []
+        self._test: list[list[ChunkSpan]] = []
         self._predict: list[list[SongBlock]] | None = None
 
     def setup(self, stage: str) -> None:
@@ -136,13 +136,14 @@ class SongDataModule(LightningDataModule):
             reasons = [failure.reason for failure in self.failures]
             raise MdxError("\n".join(reasons) or f"{type(self.dataset).__name__}: it has no songs")
 
-    def extents(self) -> list[Extent]:
+    def extents(self) -> list[ChunkLength]:
         """What there is to separate of the chunks that `test` measures, or of the blocks of `predict`."""
         if self._predict is not None:
-            return [Extent(block.song.name, self._seconds(block.origin)) for (block,) in self._predict]
+            return [ChunkLength(block.song.name, self._seconds(block.origin)) for (block,) in self._predict]
         chunks = [(place.song.name, self.cut(place.length)) for batch in self._test for place in batch]
         return [
-            Extent(name, sum(block.stop - block.start for block in parts) / self.sample_rate) for name, parts in chunks
+            ChunkLength(name, sum(block.stop - block.start for block in parts) / self.sample_rate)
+            for name, parts in chunks
         ]
 
     def _seconds(self, origin: Origin) -> float:
@@ -165,7 +166,7 @@ class SongDataModule(LightningDataModule):
             self._predict = []
             replicas, rank = self._processes()
             reader = self._block_reader()
-            shares = gathered([_planned(reader, song) for song in self._each_song(rank, replicas)], replicas)
+            shares = all_gather([_planned(reader, song) for song in self._each_song(rank, replicas)], replicas)
             for planned in chain.from_iterable(zip_longest(*shares)):
                 if isinstance(planned, Failure):
                     self.failures.append(planned)
@@ -216,26 +217,28 @@ class SongDataModule(LightningDataModule):
     def _block_reader(self) -> BlockReader:
         return BlockReader(self.sample_rate, self.mixture, self.normalisation, self.cut)
 
-    def _places(self) -> Iterator[tuple[int, Place]]:
+    def _places(self) -> Iterator[tuple[int, ChunkSpan]]:
         """The chunks of all songs that can be read, each with its number of channels."""
         reader = self._chunker().reader
         chunk = None if self.chunk is None else int(self.chunk * self.sample_rate)
         for song in self._each_song():
             try:
                 song.check()
-                group(song.stems, self.sources, song)
+                group_stems(song.stems, self.sources, song)
                 if song.cut is not None:
-                    yield song.cut.channels, known_place(song, song.cut, self.sample_rate)
+                    yield song.cut.channels, prepared_span(song, song.cut, self.sample_rate)
                     continue
                 loaded = reader.load(song)
             except (MdxError, OSError) as error:
                 self.failures.append(Failure(song.name, str(error)))
                 continue
             if loaded.uneven:
-                _warn_once("%s: its files differ in length; the shorter ones are filled up with silence", song.place)
+                warn_once(
+                    log, "%s: its files differ in length; the shorter ones are filled up with silence", song.place
+                )
             start = 0 if self.trim is None else first_sound(loaded.stems, self.trim)
             channels, time = loaded.mixture.shape
-            for place in places(song, start, time, chunk, self.all_chunks, self.sample_rate):
+            for place in plan_chunks(song, start, time, chunk, self.all_chunks, self.sample_rate):
                 yield channels, place
 
     def _processes(self) -> tuple[int, int]:
@@ -264,13 +267,13 @@ class _Ahead:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[ChunkBatch]:
-        return ahead(self._loader)
+        return prefetch(self._loader)
 
 
 _NOTHING = -1
 
 
-_PlaceT = TypeVar("_PlaceT", Place, SongBlock)
+_PlaceT = TypeVar("_PlaceT", ChunkSpan, SongBlock)
 
 
 class _Batches(Dataset[ChunkBatch], Generic[_PlaceT]):
@@ -324,10 +327,10 @@ def _without(batches: list[list[_PlaceT]], done: set[tuple[str, int]]) -> list[l
     return [batch for batch in batches if not all((place.song.name, place.chunk) in done for place in batch)]
 
 
-def _alike(chunks: Iterator[tuple[int, Place]], size: int) -> list[list[Place]]:
+def _alike(chunks: Iterator[tuple[int, ChunkSpan]], size: int) -> list[list[ChunkSpan]]:
     """Batches of at most `size` chunks of one length and number of channels, in the order of their first chunks."""
-    batches: list[list[Place]] = []
-    unfilled: dict[tuple[int, int], list[Place]] = {}
+    batches: list[list[ChunkSpan]] = []
+    unfilled: dict[tuple[int, int], list[ChunkSpan]] = {}
     for channels, place in chunks:
         batch = unfilled.get((channels, place.length))
         if batch is None or len(batch) == size:

@@ -6,11 +6,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mdx_progressive.data.audio import Extent, Signal
-from mdx_progressive.data.pieces import resampled, resampled_length, summed
-from mdx_progressive.data.reading import MixtureChoice, parts_of
-from mdx_progressive.data.songs import Song
-from mdx_progressive.errors import MdxError
+from mdx_progressive.audio import Signal, SignalSize, resample_stream, resampled_length, sum_streams
+from mdx_progressive.data.song import Song
+from mdx_progressive.data.song_reader import MixtureChoice, mixture_and_stems
+from mdx_progressive.runtime import MdxError
 
 
 class SongStream:
@@ -28,7 +27,7 @@ class SongStream:
     def __init__(self, song: Song, sample_rate: int, mixture: MixtureChoice) -> None:
         self.song = song
         self.sample_rate = sample_rate
-        shipped, stems = parts_of(song, mixture)
+        shipped, stems = mixture_and_stems(song, mixture)
         self._signals: list[Signal] = [shipped] if shipped else list(stems.values())
         self._shapes = [signal.shape() for signal in self._signals]
         self.channels = max(shape.channels for shape in self._shapes)
@@ -42,7 +41,7 @@ class SongStream:
         self._restart(0)
 
     @property
-    def own(self) -> Extent:
+    def own(self) -> SignalSize:
         """How much there is of the song at its own sample rate; as for `length`, files may have to be decoded for it.
 
         Raises:
@@ -60,7 +59,7 @@ class SongStream:
         return max(resampled_length(each.length, each.sample_rate, self.sample_rate) for each in self._extents)
 
     @cached_property
-    def _extents(self) -> list[Extent]:
+    def _extents(self) -> list[SignalSize]:
         return [signal.extent() for signal in self._signals]
 
     def layout(self) -> tuple[str, ...] | None:
@@ -112,7 +111,7 @@ class SongStream:
 
     def _from(self, start: int) -> Iterator[Tensor]:
         signals = [
-            resampled(signal.pieces(start), shape.sample_rate, self.sample_rate)
+            resample_stream(signal.pieces(start), shape.sample_rate, self.sample_rate)
             for signal, shape in zip(self._signals, self._shapes, strict=True)
         ]
-        return summed(signals, self.channels)
+        return sum_streams(signals, self.channels)

@@ -3,25 +3,23 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cached_property, partial
+from functools import cached_property
 from importlib.resources.abc import Traversable
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from mdx_progressive.blocks import Reach
-from mdx_progressive.checksums import checksum
-from mdx_progressive.errors import MdxError
-from mdx_progressive.passes import Passes
-from mdx_progressive.separators.fit import BatchFit
+from mdx_progressive.dsp import ReceptiveField
+from mdx_progressive.runtime import MdxError, checksum
+from mdx_progressive.separators.batch_fit import BatchFit
 from mdx_progressive.separators.precision import HALF
 from mdx_progressive.separators.published import Published
 
 _Segment = TypeVar("_Segment")
 _Estimates = TypeVar("_Estimates")
-_FADE = 0.5
-"""Seconds over which blocks fade into each other."""
+_CROSSFADE = 0.5
+"""Seconds over which blocks crossfade into each other."""
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d)
 
 
@@ -122,7 +120,7 @@ class Separator(nn.Module, ABC):
 
     @torch.no_grad()
     def forward(
-        self, mixtures: Tensor, targets: Sequence[str] | None = None, heard_in: Sequence[int] | None = None
+        self, mixtures: Tensor, targets: Sequence[str] | None = None, input_index: Sequence[int] | None = None
     ) -> Tensor:
         """Estimate the targets, all from one mixture, each from a mixture of its own, or several from each of some.
 
@@ -130,7 +128,7 @@ class Separator(nn.Module, ABC):
             mixtures: Waveforms. With an input axis longer than 1, each target is estimated from its own
                 mixture only; a separator with a network for each source then runs just the one that it needs.
             targets: Names of the sources to estimate; all of them by default.
-            heard_in: For each target the number of the input that it is estimated from; by default the only one, or
+            input_index: For each target the number of the input that it is estimated from; by default the only one, or
                 for each its own.
 
         Shape:
@@ -143,16 +141,16 @@ class Separator(nn.Module, ABC):
         wanted = torch.tensor(self.index(targets))
         if mixtures.ndim == 3:
             mixtures = mixtures.unsqueeze(1)
-        if mixtures.ndim != 4 or (heard_in is None and mixtures.shape[1] not in (1, len(wanted))):
+        if mixtures.ndim != 4 or (input_index is None and mixtures.shape[1] not in (1, len(wanted))):
             raise MdxError(
                 f"mixtures must have the shape (batch, 1 or {len(wanted)}, channel, time), not {tuple(mixtures.shape)}"
             )
         batch, inputs, channels, time = mixtures.shape
-        if heard_in is None:
-            heard_in = [0] * len(wanted) if inputs == 1 else range(inputs)
-        of_inputs = [[place for place, number in enumerate(heard_in) if number == each] for each in range(inputs)]
-        if len(heard_in) != len(wanted) or sum(map(len, of_inputs)) != len(wanted) or not all(of_inputs):
-            raise MdxError(f"{len(wanted)} targets can't be heard in the inputs {list(heard_in)} of {inputs}")
+        if input_index is None:
+            input_index = [0] * len(wanted) if inputs == 1 else range(inputs)
+        of_inputs = [[place for place, number in enumerate(input_index) if number == each] for each in range(inputs)]
+        if len(input_index) != len(wanted) or sum(map(len, of_inputs)) != len(wanted) or not all(of_inputs):
+            raise MdxError(f"{len(wanted)} targets can't be heard in the inputs {list(input_index)} of {inputs}")
         if channels not in (1, self.channels) or time == 0:
             raise MdxError(
                 f"a mixture must have 1 or {self.channels} channels and at least one sample,"
@@ -164,7 +162,7 @@ class Separator(nn.Module, ABC):
         with self.arithmetic(mixtures.device) as dtype:
             estimates = self._separate(items.to(dtype), wanted[torch.tensor(padded)].repeat(batch, 1))
         estimates = estimates.view(batch, inputs * most, *estimates.shape[2:])
-        order = [number * most + of_inputs[number].index(place) for place, number in enumerate(heard_in)]
+        order = [number * most + of_inputs[number].index(place) for place, number in enumerate(input_index)]
         if order != list(range(inputs * most)):
             estimates = estimates[:, order]
         if channels != self.channels:
@@ -173,19 +171,15 @@ class Separator(nn.Module, ABC):
         return estimates.to(kind)
 
     @property
-    def reach(self) -> Reach:
+    def receptive_field(self) -> ReceptiveField:
         """How a long mixture can be cut into blocks whose estimates are those of the whole."""
         context = int(self.context * self.sample_rate)
-        return Reach(grid=1, before=context, fade=self.fade, after=context)
+        return ReceptiveField(grid=1, before=context, crossfade=self.crossfade, after=context)
 
     @property
-    def fade(self) -> int:
-        """Samples over which blocks fade into each other."""
-        return int(_FADE * self.sample_rate)
-
-    def passes_over(self, mixture: Tensor, sources: Sequence[str]) -> Passes:
-        """The separator as a method sees it, bound to a mixture (batch, channel, time) and the sources to follow."""
-        return Passes(partial(self, targets=sources), mixture, sources, self.sample_rate)
+    def crossfade(self) -> int:
+        """Samples over which blocks crossfade into each other."""
+        return int(_CROSSFADE * self.sample_rate)
 
     def _batches(
         self,

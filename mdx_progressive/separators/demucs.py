@@ -11,11 +11,11 @@ from demucs.hdemucs import HDemucs
 from demucs.htdemucs import HTDemucs
 from torch import Tensor, nn
 
-from mdx_progressive.errors import MdxError
-from mdx_progressive.separators.demucs_weights import load_file, load_folder, load_hub
+from mdx_progressive.runtime import MdxError
 from mdx_progressive.separators.precision import keep_ends_precise
 from mdx_progressive.separators.published import Published
 from mdx_progressive.separators.segmented import SegmentedSeparator, on_standardised
+from mdx_progressive.separators.weights.demucs import load_file, load_folder, load_hub
 
 _LICENCE = "MIT code; weights for research"
 _FOUR = ("drums", "bass", "other", "vocals")

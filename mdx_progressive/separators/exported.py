@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mdx_progressive.errors import MdxError
-from mdx_progressive.memory import is_out_of_memory
-from mdx_progressive.separators.descriptions import check_sources
+from mdx_progressive.runtime import MdxError, error_text, is_out_of_memory
 from mdx_progressive.separators.segmented import SegmentedSeparator, on_standardised
-from mdx_progressive.separators.state_dict import loading, reason
+from mdx_progressive.separators.weights.descriptions import check_sources
+from mdx_progressive.separators.weights.state_dict import loading
 
 
 class ExportedSeparator(SegmentedSeparator):
@@ -157,7 +156,7 @@ class _Program(nn.Module, ABC):
                 raise
             raise MdxError(
                 f"{self.path}: the program fails on an input of shape {_shape(inputs.shape)}, (batch, channel, time):"
-                f" {reason(error)}"
+                f" {error_text(error)}"
             ) from error
         expected = (len(inputs), self.sources, *inputs.shape[1:])
         if not isinstance(found, Tensor) or found.shape != expected:

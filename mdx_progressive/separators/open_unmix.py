@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mdx_progressive.blocks import Reach
-from mdx_progressive.errors import MdxError
+from mdx_progressive.dsp import ReceptiveField
+from mdx_progressive.runtime import MdxError, import_torchaudio
 from mdx_progressive.separators.base import Separator
-from mdx_progressive.separators.descriptions import HIGHEST_RATE
-from mdx_progressive.separators.downloads import cached
 from mdx_progressive.separators.published import Published
-from mdx_progressive.separators.state_dict import as_large_as, fill, load_state, loading
-from mdx_progressive.torchaudio_import import import_torchaudio
+from mdx_progressive.separators.weights.descriptions import HIGHEST_RATE
+from mdx_progressive.separators.weights.downloads import cached
+from mdx_progressive.separators.weights.state_dict import as_large_as, fill, load_state, loading
 
 if TYPE_CHECKING:
     from openunmix.model import OpenUnmix
@@ -148,12 +147,12 @@ class OpenUnmixSeparator(Separator):
             )
 
     @property
-    def reach(self) -> Reach:
+    def receptive_field(self) -> ReceptiveField:
         """Blocks begin with a window of the Wiener filter, and its last window lies beyond what they stand for."""
         _, window, hop, _ = self.transform
         frames = self.wiener_window if self.iterations and self.wiener_window else 1
-        before, fade, after = super().reach[1:]
-        return Reach(frames * hop, before, fade, after + frames * hop + window)
+        before, crossfade, after = super().receptive_field[1:]
+        return ReceptiveField(frames * hop, before, crossfade, after + frames * hop + window)
 
     def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
         estimates = mixture.new_empty(*wanted.shape, *mixture.shape[1:])

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mdx_progressive.blocks import Reach
-from mdx_progressive.errors import MdxError
+from mdx_progressive.dsp import ReceptiveField
+from mdx_progressive.runtime import MdxError
 from mdx_progressive.separators.base import Separator
-from mdx_progressive.separators.roformer_network import Description, load_network, read_description
+from mdx_progressive.separators.weights.roformer import Description, load_network, read_description
 
 
 class RoFormerSeparator(Separator):
@@ -71,8 +71,8 @@ class RoFormerSeparator(Separator):
         return estimates
 
     @property
-    def reach(self) -> Reach:
-        return Reach(grid=self._stride, before=self.chunk, fade=self.fade, after=self.chunk)
+    def receptive_field(self) -> ReceptiveField:
+        return ReceptiveField(grid=self._stride, before=self.chunk, crossfade=self.crossfade, after=self.chunk)
 
     @property
     def _stride(self) -> int:

@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from mdx_progressive.blocks import Reach
-from mdx_progressive.chunks import OverlapAdd, cut, segments, stride, triangle
-from mdx_progressive.errors import MdxError
+from mdx_progressive.dsp import OverlapAdd, ReceptiveField, padded_slice, segment_spans, stride, triangular_window
+from mdx_progressive.runtime import MdxError
 from mdx_progressive.separators.base import Separator
 
 
@@ -32,14 +31,14 @@ class SegmentedSeparator(Separator):
         super().freeze()
 
     @property
-    def reach(self) -> Reach:
+    def receptive_field(self) -> ReceptiveField:
         """A sample is heard by all segments that cover it, and none of them may be cut short by the end of a block."""
         lengths = self._lengths()
         if not lengths:
-            return super().reach
+            return super().receptive_field
         strides = [stride(length, self.overlap) for length in lengths]
         before = max(length - each for length, each in zip(lengths, strides, strict=True))
-        return Reach(math.lcm(*strides), before, self.fade, after=max(lengths))
+        return ReceptiveField(math.lcm(*strides), before, self.crossfade, after=max(lengths))
 
     @abstractmethod
     def _lengths(self) -> list[int]:
@@ -59,11 +58,13 @@ class SegmentedSeparator(Separator):
             - wanted: (item, target)
             - result: (item, target, channel, time)
         """
-        whole = OverlapAdd((*wanted.shape, *mixture.shape[1:]), triangle(length, mixture.device, mixture.dtype))
+        whole = OverlapAdd(
+            (*wanted.shape, *mixture.shape[1:]), triangular_window(length, mixture.device, mixture.dtype)
+        )
         # A segment cut short by the end may need another input length than the full ones: they are batched apart.
         jobs: dict[int, list[tuple[int, int, int]]] = {}
         for item in range(len(mixture)):
-            for start, samples in segments(mixture.shape[-1], length, self.overlap):
+            for start, samples in segment_spans(mixture.shape[-1], length, self.overlap):
                 jobs.setdefault(self._input_length(network, samples, length), []).append((item, start, samples))
 
         def margin(samples: int) -> int:
@@ -71,8 +72,10 @@ class SegmentedSeparator(Separator):
             return (self._input_length(network, samples, length) - samples) // 2
 
         def estimated(batch: Sequence[tuple[int, int, int]]) -> Tensor:
-            windows = [cut(mixture[item], start - margin(samples), self._input_length(network, samples, length))
-                       for item, start, samples in batch]  # fmt: skip
+            windows = [
+                padded_slice(mixture[item], start - margin(samples), self._input_length(network, samples, length))
+                for item, start, samples in batch
+            ]
             estimates: Tensor = network(torch.stack(windows))
             return estimates
 

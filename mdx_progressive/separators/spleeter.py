@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mdx_progressive.blocks import Reach
-from mdx_progressive.errors import MdxError
-from mdx_progressive.separators import spleeter_weights
+from mdx_progressive.dsp import ReceptiveField, framed_stft, overlap_add_frames
+from mdx_progressive.runtime import MdxError
 from mdx_progressive.separators.base import Separator
 from mdx_progressive.separators.published import Published
-from mdx_progressive.separators.state_dict import fill
-from mdx_progressive.stft import overlap_add, stft
+from mdx_progressive.separators.weights import spleeter as spleeter_weights
+from mdx_progressive.separators.weights.state_dict import fill
 
 _WINDOW, _HOP, _FRAMES = 4096, 1024, 512
 _EPSILON = 1e-10
@@ -109,10 +108,12 @@ class SpleeterSeparator(Separator):
         self.freeze()
 
     @property
-    def reach(self) -> Reach:
+    def receptive_field(self) -> ReceptiveField:
         """Whole patches: what stands at the edge of the first and last of a block reaches half a patch at most."""
         patch = _FRAMES * _HOP
-        return Reach(patch, before=patch // 2, fade=self.fade, after=patch // 2 - self.fade - _HOP)
+        return ReceptiveField(
+            patch, before=patch // 2, crossfade=self.crossfade, after=patch // 2 - self.crossfade - _HOP
+        )
 
     def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
         window = torch.hann_window(_WINDOW, dtype=mixture.dtype, device=mixture.device)
@@ -126,10 +127,10 @@ class SpleeterSeparator(Separator):
         ]
 
         def estimated(batch: Sequence[tuple[int, slice]]) -> list[Tensor]:
-            spectra = [stft(signal[item, :, span], window, _HOP) for item, span in batch]
+            spectra = [framed_stft(signal[item, :, span], window, _HOP) for item, span in batch]
             masks = self._masks(torch.stack([self._patch(spectrum) for spectrum in spectra]))
             return [
-                overlap_add(torch.fft.irfft(self._masked(spectrum, of_all[wanted[item]])), window, _HOP)
+                overlap_add_frames(torch.fft.irfft(self._masked(spectrum, of_all[wanted[item]])), window, _HOP)
                 for (item, _), spectrum, of_all in zip(batch, spectra, masks, strict=True)
             ]
 
@@ -137,7 +138,7 @@ class SpleeterSeparator(Separator):
             for (item, span), estimate in zip(batch, estimates, strict=True):
                 total[item, ..., span] += estimate
         inside = slice(self.silence[0], self.silence[0] + mixture.shape[-1])
-        weight = overlap_add(window.expand(frames, -1), window, _HOP)
+        weight = overlap_add_frames(window.expand(frames, -1), window, _HOP)
         return total[..., inside] / weight[inside]
 
     def _patch(self, spectrum: Tensor) -> Tensor:

@@ -7,13 +7,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mdx_progressive.errors import MdxError
-from mdx_progressive.separators.downloads import cached
+from mdx_progressive.runtime import MdxError, import_torchaudio
 from mdx_progressive.separators.precision import keep_ends_precise
 from mdx_progressive.separators.published import Published
 from mdx_progressive.separators.segmented import SegmentedSeparator, on_standardised
-from mdx_progressive.separators.state_dict import fill, load_state
-from mdx_progressive.torchaudio_import import import_torchaudio
+from mdx_progressive.separators.weights.downloads import cached
+from mdx_progressive.separators.weights.state_dict import fill, load_state
 
 _FOUR = ("drums", "bass", "other", "vocals")
 

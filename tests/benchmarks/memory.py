@@ -18,7 +18,7 @@ import soundfile
 import torch
 from demucs.htdemucs import HTDemucs
 
-from mdx_progressive.data.songs import builtin_clip
+from mdx_progressive.data.song import builtin_clip
 from tests.conftest import CONFIGS, SOURCES, save_safetensors
 
 

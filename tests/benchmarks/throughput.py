@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import soundfile
 
-from mdx_progressive.data.songs import builtin_clip
+from mdx_progressive.data.song import builtin_clip
 from tests.conftest import CONFIGS
 
 

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.audio import signal_noise_ratio
 
-from mdx_progressive.blocks import blocks, joined
-from mdx_progressive.errors import MdxError
-from mdx_progressive.separators import Separator
-from mdx_progressive.separators.fit import BatchFit
+from mdx_progressive.dsp.blocks import join_blocks, plan_blocks
+from mdx_progressive.runtime.errors import MdxError
+from mdx_progressive.separators.base import Separator
+from mdx_progressive.separators.batch_fit import BatchFit
 from tests.conftest import RATE, noise
-from tests.separators.families import FAMILIES
+from tests.support.families import FAMILIES
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -99,24 +99,24 @@ def test_each_target_can_have_a_mixture_of_its_own(separator: Separator) -> None
 
 def test_some_targets_can_have_a_mixture_in_common(separator: Separator) -> None:
     mixtures = torch.stack([torch.stack([noise(1, seed=2 * n), noise(1, seed=2 * n + 1)]) for n in range(2)])
-    heard_in = [1, *[0] * (len(separator.sources) - 1)]
+    input_index = [1, *[0] * (len(separator.sources) - 1)]
 
-    estimates = separator(mixtures, heard_in=heard_in)
+    estimates = separator(mixtures, input_index=input_index)
 
     for number in (0, 1):
         alone = separator(mixtures[:, number])
-        for place in (place for place, heard in enumerate(heard_in) if heard == number):
+        for place in (place for place, heard in enumerate(input_index) if heard == number):
             torch.testing.assert_close(estimates[:, place], alone[:, place], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("heard_in", [[0], [0, 0], [0, 2], [0, -1]])
+@pytest.mark.parametrize("input_index", [[0], [0, 0], [0, 2], [0, -1]])
 def test_inputs_that_are_not_there_or_that_nothing_is_heard_in_are_refused(
-    separator: Separator, heard_in: list[int]
+    separator: Separator, input_index: list[int]
 ) -> None:
     targets = separator.sources[:2]
 
     with pytest.raises(MdxError, match=r"2 targets can't be heard in the inputs \[.*\] of 2"):
-        separator(torch.stack([noise(0.1), noise(0.1)])[None], targets, heard_in)
+        separator(torch.stack([noise(0.1), noise(0.1)])[None], targets, input_index)
 
 
 def test_the_checksums_of_its_files_tell_which_weights_it_has(separator: Separator) -> None:
@@ -154,16 +154,16 @@ def test_a_long_mixture_in_blocks_gives_what_it_gives_as_a_whole(
     separator: Separator, clip: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(separator, "context", 3.0)  # The small recurrent networks remember less than trained ones.
-    reach = separator.reach
+    reach = separator.receptive_field
     size = max(reach.grid, RATE)
-    length = reach.before + reach.fade + reach.after + 2 * size
+    length = reach.before + reach.crossfade + reach.after + 2 * size
     song = clip["mixture"].repeat(1, 1 + length // clip["mixture"].shape[-1])[None, :, :length]
-    plan = blocks(length, size, reach)
+    plan = plan_blocks(length, size, reach)
     assert len(plan) > 1
 
     parts = [block.kept(separator(song[..., block.start : block.stop])) for block in plan]
 
-    together, whole = torch.cat(list(joined(parts, reach.fade)), dim=-1), separator(song)
+    together, whole = torch.cat(list(join_blocks(parts, reach.crossfade)), dim=-1), separator(song)
     assert together.shape == whole.shape
     assert signal_noise_ratio(together.flatten(2), whole.flatten(2)).min() > 60
 

@@ -14,10 +14,10 @@ from demucs.htdemucs import HTDemucs
 from torch import Tensor
 from torch.nn import functional
 
-from mdx_progressive.data.audio import AudioStream
-from mdx_progressive.errors import MdxError
-from mdx_progressive.metrics import sdr, si_sdr
-from mdx_progressive.separators import DemucsSeparator
+from mdx_progressive.audio.decode import AudioStream
+from mdx_progressive.evaluation.metrics.ratios import sdr, si_sdr
+from mdx_progressive.runtime.errors import MdxError
+from mdx_progressive.separators.demucs import DemucsSeparator
 from tests.conftest import RATE, SOURCES, Network, noise, normalised, save_safetensors, small_network
 
 KINDS: list[type[Network]] = [HTDemucs, HDemucs, Demucs]

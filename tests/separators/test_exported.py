@@ -14,11 +14,12 @@ from demucs.htdemucs import HTDemucs
 from onnx import TensorProto
 from torch import Tensor, nn
 
-from mdx_progressive.chunks import cut
-from mdx_progressive.errors import MdxError
-from mdx_progressive.separators import DemucsSeparator, ExportedSeparator
+from mdx_progressive.dsp.overlap_add import padded_slice
+from mdx_progressive.runtime.errors import MdxError
+from mdx_progressive.separators.demucs import DemucsSeparator
+from mdx_progressive.separators.exported import ExportedSeparator
 from tests.conftest import RATE, SOURCES, noise, save_safetensors, small_network
-from tests.separators.exported_programs import FIXED, OPEN, SEGMENT, Waves, example, exported, onnx_file, scripted
+from tests.support.exported_programs import FIXED, OPEN, SEGMENT, Waves, example, exported, onnx_file, scripted
 
 each_format = pytest.mark.parametrize("kind", FIXED)
 
@@ -33,7 +34,7 @@ def in_pieces(network: Callable[[Tensor], Tensor], mixture: Tensor) -> Tensor:
     for start in range(0, mixture.shape[-1], SEGMENT):
         samples = min(SEGMENT, mixture.shape[-1] - start)
         margin = (SEGMENT - samples) // 2
-        estimate = network(cut(mixture, start - margin, SEGMENT)[None])[0]
+        estimate = network(padded_slice(mixture, start - margin, SEGMENT)[None])[0]
         pieces.append(estimate[..., margin : margin + samples])
     return torch.cat(pieces, dim=-1)
 

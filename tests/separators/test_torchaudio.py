@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mdx_progressive.cli import main
-from mdx_progressive.errors import MdxError
-from mdx_progressive.separators import TorchaudioSeparator
-from mdx_progressive.torchaudio_import import import_torchaudio
+from mdx_progressive.cli.main import main
+from mdx_progressive.runtime.errors import MdxError
+from mdx_progressive.runtime.torchaudio_import import import_torchaudio
+from mdx_progressive.separators.torchaudio import TorchaudioSeparator
 from tests.conftest import CONFIGS, RATE, SOURCES, noise
-from tests.separators.torchaudio_weights import small_bundles, small_hdemucs, small_torchaudio
+from tests.support.torchaudio_weights import small_bundles, small_hdemucs, small_torchaudio
 
 NAMES = [known.name for known in TorchaudioSeparator.published]
 

@@ -1,0 +1,61 @@
+"""How the commands explain themselves, and complain: in one line, to stderr."""
+
+import os
+import sys
+from argparse import RawDescriptionHelpFormatter
+from textwrap import shorten
+from typing import Any, NoReturn
+
+import yaml
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, get_loader, set_loader
+
+from mdx_progressive.runtime import check_extent
+
+TRACEBACK = "--traceback"
+"""The option that shows where in the code an error was raised."""
+_LONGEST = 600
+
+
+_load = get_loader("yaml")
+
+
+def _load_checked(text: str) -> Any:
+    check_extent(text)
+    return _load(text)
+
+
+set_loader("yaml", _load_checked, (yaml.YAMLError,))
+
+
+class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """jsonargparse's, which leaves the lines of the description as they are."""
+
+
+class OneLineErrors(ArgumentParser):
+    """A parser that complains in one line, with exit code 2."""
+
+    _file = ""
+
+    def parse_path(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Namespace:
+        """Read a file of settings, and name it in complaints about it."""
+        self._file = f"{path}: "
+        try:
+            settings: Namespace = super().parse_path(path, *args, **kwargs)
+            return settings
+        except UnicodeDecodeError as error:
+            self.error(f"not YAML ({error})", error)
+        finally:
+            self._file = ""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Complain and leave, or raise the error itself where it is wanted whole."""
+        if ex is not None and TRACEBACK in sys.argv:
+            raise ex
+        # A value that does not fit is quoted whole, which may be a file of thousands of numbers.
+        complain(self._file + shorten(message, _LONGEST, placeholder=" …"))
+        sys.exit(2)
+
+
+def complain(message: str) -> None:
+    """Print what is wrong."""
+    print(f"mdx-progressive: error: {message}", file=sys.stderr)

@@ -1,0 +1,91 @@
+"""`mdx-progressive prepare`: the chunks of songs, written once for runs of `test` to come."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from jsonargparse import ArgumentParser
+
+from mdx_progressive.cli.parser import TRACEBACK, HelpFormatter, OneLineErrors
+from mdx_progressive.data import CutSettings, PreparedIndex, PreparedWriter, SongDataset, dataset_of
+from mdx_progressive.runtime import MdxError
+
+log = logging.getLogger(__name__)
+
+_DESCRIPTION = """\
+Trim and cut songs with stems once, and write the chunks, so that runs of `test` read nothing else:
+
+  mdx-progressive prepare --data.root songs/ --to prepared/
+  mdx-progressive prepare --data.dataset Musdb18 --data.dataset.root MUSDB18/ --to prepared/ --workers 4
+  mdx-progressive test -c configs/demo.yaml --data.dataset PreparedSet --data.dataset.root prepared/
+
+A chunk is <to>/<song>/<number>/ with mixture, uniform (the sum of the stems) and each stem, at the song's own sample
+rate, as flac of 16 or 24 bits, or as a float32 wav where they would lose something or clip. <to>/index.json lists
+them with start, length, silent stems and checksums. Without a data set it takes the built-in clip. The same command
+goes on where a run was broken off.
+"""
+
+
+def parser() -> ArgumentParser:
+    """The options of the command."""
+    made = OneLineErrors(prog="mdx-progressive prepare", description=_DESCRIPTION, formatter_class=HelpFormatter)
+    made.add_argument("-c", "--config", action="config", help="YAML with these options.")
+    made.add_subclass_arguments(SongDataset, "data.dataset", required=False, help="Where the songs come from.")
+    made.add_argument("--data.root", type=Path | None, help="A folder of songs, short for SongFolders of it.")
+    made.add_argument("--to", type=Path, required=True, help="Folder that the chunks are written to.")
+    made.add_argument(
+        "--format", type=Literal["flac", "wav"], default="flac", help="What samples of 16 and 24 bits are stored as."
+    )
+    made.add_argument("--chunk", type=float | None, default=30.0, help="Length of a chunk in seconds; null for all.")
+    made.add_argument(
+        "--trim",
+        type=float | None,
+        default=60.0,
+        help="Decibels below its loudest frame at which a stem does not sound yet; null starts at the very beginning.",
+    )
+    made.add_argument("--all-chunks", action="store_true", help="Go on after the first chunk to the end of the song.")
+    made.add_argument("--workers", type=int, default=1, help="Processes; each holds one decoded song.")
+    made.add_argument("--overwrite", action="store_true", help="Delete what an earlier run wrote there; begin anew.")
+    made.add_argument(
+        "--prune",
+        action="store_true",
+        help="Delete the chunks of songs that the data set no longer has; without it they stay, and are named.",
+    )
+    made.add_argument(TRACEBACK, action="store_true", help="Show where in the code an error was raised.")
+    return made
+
+
+def prepare(args: Sequence[str]) -> None:
+    """Run the command.
+
+    Raises:
+        MdxError: If songs could not be prepared; the others are.
+        SystemExit: If an option is wrong, or the command is interrupted.
+    """
+    made = parser()
+    given = made.instantiate_classes(made.parse_args(list(args)))
+    cutting = CutSettings(given.chunk, given.trim, given.all_chunks, given.format)
+    songs = dataset_of(given.data.get("dataset"), given.data.root)
+    try:
+        index = PreparedWriter(songs, given.to, cutting, given.workers, given.overwrite, given.prune).run()
+    except KeyboardInterrupt as error:
+        log.warning("stopped; the same command goes on where it was")
+        raise SystemExit(130) from error  # As a shell has it for Ctrl-C.
+    _tell(index, given.to)
+
+
+def _tell(index: PreparedIndex, to: Path) -> None:
+    for song, differing in index.differences.items():
+        log.warning("%s: %s", song, "; ".join(differing))
+    for song, silent in ((f"{chunk.song}, chunk {chunk.chunk}", chunk.silent) for chunk in index.chunks):
+        if silent:
+            log.warning("%s: silent: %s", song, ", ".join(silent))
+    for song, reason in index.failed.items():
+        log.warning("%s: not prepared: %s", song, reason)
+    done = index.songs()
+    without = sum(all(chunk.mixture is None for chunk in song.chunks) for song in done.values())
+    said = f" ({without} ship no mixture; theirs is the uniform one)" if without else ""
+    log.info("%s: chunks %d, songs %d%s", to, len(index.chunks), len(done), said)
+    if index.failed:
+        raise MdxError(f"{len(index.failed)} of {len(index.failed) + len(done)} songs could not be prepared, see above")

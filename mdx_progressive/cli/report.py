@@ -1,0 +1,49 @@
+"""`mdx-progressive report`: a run of `test` as one HTML file that needs nothing else."""
+
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from pathlib import Path
+
+from mdx_progressive.evaluation import METRIC_HELP, RUN_HELP, Findings, read_run, report_page
+from mdx_progressive.runtime import MdxError, atomic_write
+
+_DESCRIPTION = """\
+A run of `test` as one HTML file that loads nothing from anywhere: the question and its answer in three sentences, the
+methods between their bounds, gains by source with intervals, a table of songs that sorts, and players that switch
+between mixture, one pass, the method's steps, oracle and reference.
+
+  mdx-progressive report logs/demo/version_0
+  mdx-progressive report logs/demo/version_0 --metric sdr --out sdr.html
+"""
+
+
+def parser() -> ArgumentParser:
+    """The options of the command."""
+    made = ArgumentParser(
+        prog="mdx-progressive report", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
+    )
+    made.add_argument("run", type=Path, metavar="RUN", help=RUN_HELP)
+    made.add_argument(
+        "--metric",
+        default="si_sdr",
+        help=METRIC_HELP,
+    )
+    made.add_argument("--out", type=Path, metavar="FILE.html", help="The file to write (default: RUN/report.html).")
+    return made
+
+
+def report(args: Sequence[str]) -> None:
+    """Run the command.
+
+    Raises:
+        MdxError: If the run has no results, lacks the metric, or its sound is damaged.
+    """
+    wanted = parser().parse_args(args)
+    findings = Findings(read_run(wanted.run, wanted.metric))
+    out: Path = wanted.out or findings.run.folder / "report.html"
+    if not out.parent.is_dir():
+        raise MdxError(f"--out {out}: there is no folder {out.parent}")
+    text = report_page(findings)
+    with atomic_write(out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(f"wrote {out} ({out.stat().st_size / 1e6:.2g} MB)")

@@ -1,0 +1,157 @@
+"""What travels from the data through the module to the callbacks."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mdx_progressive.data.channel_pairs import STEREO, ChannelPairs
+from mdx_progressive.dsp import Block
+from mdx_progressive.runtime import one_line
+
+
+class Failure(NamedTuple):
+    """A song that could not be read, or its estimates not written, and why."""
+
+    song: str
+    reason: str
+
+    @property
+    def line(self) -> str:
+        """The reason in one line of what can be printed."""
+        return one_line(self.reason)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a chunk was taken from.
+
+    Args:
+        song: Name of the song.
+        chunk: Number of the chunk within the song, from 0.
+        sample_rate: The song's own sample rate in Hz.
+        length: Length of the chunk in samples at that rate; in `predict` that of the whole song.
+        block: In `predict`, what is separated of the song at once; the chunk has its number.
+        blocks: How many of these there are.
+        pairs: In `predict`, the channels that are separated together, each an item of the batch with this origin.
+        layout: In `predict`, FFmpeg's names of more than two channels, in their order, if the song tells them.
+    """
+
+    song: str
+    chunk: int
+    sample_rate: int
+    length: int
+    block: Block | None = None
+    blocks: int = 1
+    pairs: ChannelPairs = STEREO
+    layout: tuple[str, ...] | None = None
+
+
+class ChunkBatch:
+    """Chunks of one length, at the separator's sample rate; or none, where there was nothing to do or to read.
+
+    No dataclass, on purpose: a Trainer of half precision casts every tensor in the collections that it is
+    handed, and the music itself has to stay in float32.
+
+    Args:
+        origins: Where each chunk comes from.
+        mixture: The mixtures, normalised.
+        gain: The gain of the normalisation; estimates are divided by it.
+        references: The true sources, in the order of the separator's, normalised alike; None in `predict`.
+        silent: Which channels of the references count as silent (see `dsp.silent_channels`).
+        failures: Songs that should have been in it.
+        blocks: How it is cut where it is too long to be separated at once; by default it is not.
+
+    Shape:
+        - mixture: (batch, channel, time)
+        - gain: (batch,)
+        - references: (batch, source, channel, time)
+        - silent: (batch, source, channel)
+    """
+
+    def __init__(
+        self,
+        origins: list[Origin],
+        mixture: Tensor,
+        gain: Tensor,
+        references: Tensor | None = None,
+        silent: Tensor | None = None,
+        failures: Sequence[Failure] = (),
+        blocks: Sequence[Block] | None = None,
+    ) -> None:
+        self.origins = origins
+        self.mixture = mixture
+        self.gain = gain
+        self.references = references
+        self.silent = silent
+        self.failures = list(failures)
+        time = mixture.shape[-1]
+        self.blocks = list(blocks or [Block(0, 0, time, 0, time)])
+
+    @classmethod
+    def join(cls, parts: Sequence["ChunkBatch"], failures: Sequence[Failure] = ()) -> "ChunkBatch":
+        """One batch of several, which all have references or all have none.
+
+        Args:
+            parts: The batches.
+            failures: Songs that should have been among them.
+        """
+        if not parts:
+            return cls([], torch.zeros(0, 1, 1), torch.zeros(0), failures=failures)
+        references = [part.references for part in parts if part.references is not None]
+        silent = [part.silent for part in parts if part.silent is not None]
+        return cls(
+            [origin for part in parts for origin in part.origins],
+            torch.cat([part.mixture for part in parts]),
+            torch.cat([part.gain for part in parts]),
+            torch.cat(references) if references else None,
+            torch.cat(silent) if silent else None,
+            failures,
+            parts[0].blocks,
+        )
+
+    def parts(self) -> Iterator[tuple[Block, "ChunkBatch"]]:
+        """The blocks that it is cut into, each with what it hears."""
+        for block in self.blocks:
+            heard = slice(block.start, block.stop)
+            references = None if self.references is None else self.references[..., heard]
+            yield block, ChunkBatch(self.origins, self.mixture[..., heard], self.gain, references, self.silent)
+
+    def to(self, device: torch.device) -> "ChunkBatch":
+        """The same batch on another device."""
+        return self._each(lambda tensor: tensor.to(device))
+
+    def pin_memory(self) -> "ChunkBatch":
+        """The same batch in page-locked memory, from which accelerators copy faster."""
+        return self._each(torch.Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "ChunkBatch":
+        references = None if self.references is None else change(self.references)
+        silent = None if self.silent is None else change(self.silent)
+        mixture, gain = change(self.mixture), change(self.gain)
+        return ChunkBatch(self.origins, mixture, gain, references, silent, self.failures, self.blocks)
+
+
+class Prediction(NamedTuple):
+    """What `predict_step` returns: an item for each pair of channels; `seconds` is how long it took.
+
+    Shape:
+        - estimates: (batch, target, channel, time), at the mixture's original level, float32
+    """
+
+    origins: list[Origin]
+    targets: list[str]
+    sample_rate: int
+    estimates: Tensor
+    seconds: float
+
+    def chunks(self) -> Iterator[tuple[Origin, Tensor]]:
+        """The estimates of each chunk (target, channel, time), all of its channels in their order."""
+        first = 0
+        while first < len(self.origins):
+            origin = self.origins[first]
+            items = self.estimates[first : first + len(origin.pairs.groups)]
+            yield origin, origin.pairs.together(items)
+            first += len(items)

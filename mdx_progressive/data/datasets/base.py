@@ -1,0 +1,39 @@
+"""Where songs with stems come from: one class for each kind of data set."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from mdx_progressive.data.song import Song, builtin_clip
+
+
+class SongDataset(ABC):
+    """Songs with stems.
+
+    What tells one set from another stands in its public attributes, and JSON can hold it.
+    """
+
+    @abstractmethod
+    def songs(self) -> list[Song]:
+        """The songs, in the order of their names. A song that can't be used is among them and says why (`fault`).
+
+        Raises:
+            MdxError: If there are none at all.
+        """
+
+    def description(self) -> dict[str, object]:
+        """What the set is, to see whether another one is the same; paths are absolute.
+
+        Example:
+            >>> BuiltinClip().description()
+            {'class': 'BuiltinClip'}
+        """
+        public = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        plain = {name: str(value.absolute()) if isinstance(value, Path) else value for name, value in public.items()}
+        return {"class": type(self).__name__, **plain}
+
+
+class BuiltinClip(SongDataset):
+    """The 6 s excerpt of MUSDB18's test set that the `stempeg` wheel carries."""
+
+    def songs(self) -> list[Song]:
+        return [builtin_clip()]

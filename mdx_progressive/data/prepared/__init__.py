@@ -1,0 +1,1 @@
+"""Prepared sets: songs trimmed and cut once, for many runs of `test`."""

@@ -1,0 +1,182 @@
+"""index.json of a prepared set: the settings, the chunks with their files, and which songs are odd or failed."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mdx_progressive.runtime import MdxError, atomic_write
+
+INDEX_NAME = "index.json"
+VERSION = 1
+"""Of the layout; a set of another version is refused."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of a chunk.
+
+    Args:
+        file: Its path below the set's folder, with slashes.
+        encoding: int16, int24 or float32.
+        sha256: Its checksum, in hexadecimal.
+    """
+
+    file: str
+    encoding: str
+    sha256: str
+
+    def __post_init__(self) -> None:
+        path = PurePosixPath(self.file)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"{self.file} lies outside of the set")
+
+
+@dataclass(frozen=True)
+class StoredChunk:
+    """A chunk of a song, as it lies on disk.
+
+    Args:
+        song: Name of the song.
+        chunk: Number of the chunk within the song, from 0.
+        start: Its first sample within the song.
+        start_seconds: The same in seconds.
+        length: Number of samples.
+        length_seconds: The same in seconds.
+        sample_rate: Sample rate in Hz, the song's own.
+        channels: Number of channels.
+        bit_depth: Bits of a sample in the song's files, the most of them; null where an encoder left none (mp3, AAC).
+        silent: Stems that can't be heard: zero, or 60 dB below the mixture.
+        mixture: The mixture as shipped; null if none was: then it is the uniform one.
+        uniform: The sum of the stems.
+        stems: The stems by name.
+    """
+
+    song: str
+    chunk: int
+    start: int
+    start_seconds: float
+    length: int
+    length_seconds: float
+    sample_rate: int
+    channels: int
+    bit_depth: int | None
+    silent: list[str]
+    mixture: StoredFile | None
+    uniform: StoredFile
+    stems: dict[str, StoredFile]
+
+    @property
+    def files(self) -> list[StoredFile]:
+        """All its files."""
+        return [*([self.mixture] if self.mixture else []), self.uniform, *self.stems.values()]
+
+    def whole(self, root: Path) -> bool:
+        """Whether all its files are there."""
+        return all((root / stored.file).is_file() for stored in self.files)
+
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> "StoredChunk":
+        """The chunk of a row of JSON."""
+        stems = {name: StoredFile(**stored) for name, stored in row["stems"].items()}
+        mixture = StoredFile(**row["mixture"]) if row["mixture"] else None
+        return cls(**{**row, "mixture": mixture, "uniform": StoredFile(**row["uniform"]), "stems": stems})
+
+
+@dataclass(frozen=True)
+class PreparedSong:
+    """What became of a song.
+
+    Args:
+        song: Its name.
+        chunks: Its chunks.
+        differences: In what its files differ from each other, one sentence each.
+        stamp: What its files were (see `Song.stamp`).
+        fault: Why it could not be prepared.
+    """
+
+    song: str
+    chunks: list[StoredChunk]
+    differences: list[str] = field(default_factory=list)
+    stamp: str = ""
+    fault: str | None = None
+
+    def whole(self, root: Path) -> bool:
+        """Whether all its files are there."""
+        return all(chunk.whole(root) for chunk in self.chunks)
+
+
+@dataclass(frozen=True)
+class PreparedIndex:
+    """All of a prepared set.
+
+    Args:
+        settings: What decides about the content: the data set, the cut, the format.
+        finished: Whether every song was tried.
+        chunks: The chunks of the songs that are done, in the order of the data set.
+        differences: By the name of the song, in what its files differ from each other, one sentence each.
+        failed: By the name of the song, why it could not be prepared.
+        stamps: By the name of the song, what its files were (see `Song.stamp`).
+    """
+
+    settings: dict[str, Any]
+    finished: bool = False
+    chunks: list[StoredChunk] = field(default_factory=list)
+    differences: dict[str, list[str]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    stamps: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: dict[str, Any], songs: Sequence[PreparedSong]) -> "PreparedIndex":
+        """The index when every song was tried."""
+        return cls(
+            settings,
+            finished=True,
+            chunks=[chunk for song in songs for chunk in song.chunks],
+            differences={song.song: song.differences for song in songs if song.differences},
+            failed={song.song: song.fault for song in songs if song.fault is not None},
+            stamps={song.song: song.stamp for song in songs if song.fault is None},
+        )
+
+    def songs(self) -> dict[str, PreparedSong]:
+        """The songs that are done, by name."""
+        chunks: dict[str, list[StoredChunk]] = {}
+        for chunk in self.chunks:
+            chunks.setdefault(chunk.song, []).append(chunk)
+        return {
+            name: PreparedSong(name, of_song, self.differences.get(name, []), self.stamps.get(name, ""))
+            for name, of_song in chunks.items()
+        }
+
+    def write(self, root: Path) -> None:
+        """Write it into the set's folder, at one stroke."""
+        with atomic_write(root / INDEX_NAME) as temporary:
+            text = json.dumps({"version": VERSION, **asdict(self)}, indent=1, ensure_ascii=False)
+            temporary.write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, root: Path) -> "PreparedIndex":
+        """The index of a prepared set.
+
+        Raises:
+            MdxError: If there is none, or it is of another version, or broken.
+        """
+        path = root / INDEX_NAME
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            version = content.pop("version")
+            if version == VERSION:
+                rows = content.pop("chunks")
+                return cls(**content, chunks=[StoredChunk.of(row) for row in rows])
+        except FileNotFoundError as error:
+            raise MdxError(
+                f"{root}: holds no {INDEX_NAME}; `mdx-progressive prepare --to {root}` makes a prepared set"
+            ) from error
+        except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise MdxError(
+                f"{path}: is no index of a prepared set ({error!r}); if it was one, delete {root} and prepare again"
+            ) from error
+        raise MdxError(
+            f"{path}: is of version {version}, this package reads version {VERSION}: delete {root} and prepare again"
+        )

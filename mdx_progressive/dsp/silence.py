@@ -1,0 +1,24 @@
+"""Which channels of a reference cannot be heard within the mixture: one written rule for data and metrics."""
+
+from torch import Tensor
+
+SILENCE_DB = 60.0
+"""A channel this many dB below the mixture counts as silent."""
+
+
+def silent_channels(references: Tensor, mixture: Tensor) -> Tensor:
+    """Which channels of the references can't be heard within the mixture.
+
+    Shape:
+        - references: (batch, source, channel, time)
+        - mixture: (batch, channel, time)
+        - result: (batch, source, channel)
+
+    Example:
+        >>> references = torch.tensor([[[[1.0, -1.0], [0.0, 0.0]]]])
+        >>> silent_channels(references, references.sum(dim=1)).tolist()
+        [[[False, True]]]
+    """
+    power = references.square().mean(dim=-1)
+    heard = mixture.square().mean(dim=(-2, -1))[:, None, None] * 10 ** (-SILENCE_DB / 10)
+    return (power == 0) | (power < heard)

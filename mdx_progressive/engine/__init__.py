@@ -1,0 +1,41 @@
+"""What runs it all on devices: the LightningModule, the Trainer, callbacks, benchmark, tuning, dry run.
+
+The room that knows Lightning; only `cli` imports it.
+"""
+
+from mdx_progressive.engine.callbacks.estimate_writer import EstimateWriter
+from mdx_progressive.engine.callbacks.event_log import EventLog
+from mdx_progressive.engine.callbacks.failures import Failures
+from mdx_progressive.engine.callbacks.progress import StepProgressBar
+from mdx_progressive.engine.callbacks.result_files import ResultFiles
+from mdx_progressive.engine.callbacks.run_context import run_folder
+from mdx_progressive.engine.callbacks.sound_files import SoundFiles
+from mdx_progressive.engine.callbacks.tensorboard_curves import TensorBoardCurves
+from mdx_progressive.engine.callbacks.tensorboard_facts import TensorBoardFacts
+from mdx_progressive.engine.callbacks.tensorboard_sound import TensorBoardSound
+from mdx_progressive.engine.dry_run import plan_predict, plan_test
+from mdx_progressive.engine.module import ProgressiveDemixing
+from mdx_progressive.engine.resume import decisive_settings, unfinished_version
+from mdx_progressive.engine.trainer import ProgressiveTrainer
+from mdx_progressive.engine.tuning import OfflineSearch, Tuner
+
+__all__ = [
+    "EstimateWriter",
+    "EventLog",
+    "Failures",
+    "OfflineSearch",
+    "ProgressiveDemixing",
+    "ProgressiveTrainer",
+    "ResultFiles",
+    "SoundFiles",
+    "StepProgressBar",
+    "TensorBoardCurves",
+    "TensorBoardFacts",
+    "TensorBoardSound",
+    "Tuner",
+    "decisive_settings",
+    "plan_predict",
+    "plan_test",
+    "run_folder",
+    "unfinished_version",
+]

@@ -1,0 +1,126 @@
+"""Progress on the terminal: a bar over the batches, and below it the song and the steps of its methods."""
+
+import sys
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
+
+from mdx_progressive.data import ChunkBatch, Origin
+from mdx_progressive.engine.callbacks.run_context import datamodule_of
+from mdx_progressive.engine.module import ProgressiveDemixing
+from mdx_progressive.engine.progress_rate import ProgressRate, duration
+
+
+class StepProgressBar(TQDMProgressBar):
+    """Lightning's bar over the batches, and one over the passes that each of them takes.
+
+    They are on stderr, and only where that is a terminal: in a log file every refresh would be a line.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(leave=True)
+        self._passes: Tqdm | None = None
+        self._pace: ProgressRate | None = None
+        self._block: Origin | None = None
+        self._step: tuple[int, int] | None = None
+        """In `predict` the number of the step that is going on, and of the last."""
+
+    def init_test_tqdm(self) -> Tqdm:
+        return self._bar(desc=self.test_description, bar_format=self.BAR_FORMAT, dynamic_ncols=True)
+
+    def init_predict_tqdm(self) -> Tqdm:
+        # A rate of batches says little, as they are of any length.
+        bar_format = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} blocks, {elapsed}{postfix}"
+        return self._bar(bar_format=bar_format, dynamic_ncols=True)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_test_start(trainer, pl_module)
+        self._watch(pl_module)
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_predict_start(trainer, pl_module)
+        self._watch(pl_module)
+        assert isinstance(pl_module, ProgressiveDemixing)
+        if self._count_steps not in pl_module.step_watchers:
+            pl_module.step_watchers.append(self._count_steps)
+        if datamodule := datamodule_of(trainer):
+            self._pace = ProgressRate(
+                datamodule.share(), pl_module.separator.sample_rate, pl_module.separator.crossfade
+            )
+
+    def on_test_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        super().on_test_batch_start(trainer, pl_module, batch, batch_idx, dataloader_idx)
+        assert isinstance(pl_module, ProgressiveDemixing)
+        self._begin(batch, pl_module.passes * len(batch.blocks))
+
+    def on_predict_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        super().on_predict_batch_start(trainer, pl_module, batch, batch_idx, dataloader_idx)
+        assert isinstance(pl_module, ProgressiveDemixing)
+        self._block = next(iter(batch.origins), None)
+        self._step = 0, pl_module.method.steps
+        self._begin(batch, pl_module.method.passes)
+
+    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        self._end()
+        super().on_test_batch_end(*args, **kwargs)
+
+    def on_predict_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        self._end()
+        if self._pace and self._block:
+            self._pace.add(self._block)
+            self._block = None
+            self._tell_the_pace(0.0)
+        super().on_predict_batch_end(*args, **kwargs)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._end()
+
+    def _watch(self, module: LightningModule) -> None:
+        assert isinstance(module, ProgressiveDemixing)
+        if self._show not in module.watchers:
+            module.watchers.append(self._show)
+
+    def _begin(self, batch: ChunkBatch, passes: int) -> None:
+        songs = ", ".join(dict.fromkeys(_name(origin) for origin in batch.origins))
+        self._passes = self._bar(desc=songs, total=passes, unit="pass", leave=False, position=1)
+
+    def _bar(self, **settings: Any) -> Tqdm:
+        # None shows it on a terminal only.
+        return Tqdm(**settings, disable=True if self.is_disabled else None, file=sys.stderr)
+
+    def _show(self, method: str, passes: int) -> None:
+        if self._passes is not None:
+            step = f", step {self._step[0]}/{self._step[1]}" if self._step else ""
+            self._passes.set_postfix_str(f"{method}{step}", refresh=False)
+            self._passes.update(passes)
+            if self._pace and self._block:
+                self._tell_the_pace(self._passes.n / (self._passes.total or 1))
+
+    def _count_steps(self, step: int) -> None:
+        assert self._step is not None
+        self._step = min(step + 1, self._step[1]), self._step[1]
+
+    def _tell_the_pace(self, part: float) -> None:
+        """Of the run, with a part of a block done."""
+        assert self._pace is not None
+        left = self._pace.time_left(self._block, part)
+        said = [f"{self._pace.real_time_factor:.1f}x real time"] if self._pace.done else []
+        if left is not None:
+            said.append(f"{duration(left)} left")
+        self.predict_progress_bar.set_postfix_str(", ".join(said))
+
+    def _end(self) -> None:
+        if self._passes is not None:
+            self._passes.close()
+            self._passes = None
+
+
+def _name(origin: Origin) -> str:
+    """The song, and which of its blocks it is if there are several."""
+    return origin.song if origin.blocks == 1 else f"{origin.song} {origin.chunk + 1}/{origin.blocks}"

@@ -1,0 +1,53 @@
+"""What TensorBoard lets hear and see of the first songs of `test`: players and spectrograms."""
+
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from mdx_progressive.data import Origin
+from mdx_progressive.engine.callbacks.first_songs import FirstSongs
+from mdx_progressive.engine.callbacks.run_context import tensorboard_writer
+from mdx_progressive.engine.module import ProgressiveDemixing, Sound
+from mdx_progressive.evaluation import spectrogram_figure
+
+
+class TensorBoardSound(FirstSongs):
+    """Logs mixture, one-pass, best step of `model.method` and reference as sound, and their spectrograms as pairs.
+
+    Args:
+        songs: How many songs are logged.
+        seconds: How much of each, at most.
+    """
+
+    def __init__(self, songs: int = 1, seconds: float = 30.0) -> None:
+        super().__init__(songs, seconds)
+
+    def bytes_per_second(self, module: ProgressiveDemixing) -> float:
+        return 2 * module.separator.sample_rate * (1 + 3 * len(module.targets))  # 16 bits, one channel
+
+    def hear(self, trainer: Trainer, module: ProgressiveDemixing, origin: Origin, sound: Sound) -> None:
+        writer = tensorboard_writer(trainer)
+        if writer is None:
+            return
+        rate = module.separator.sample_rate
+        beginning = slice(int(self.seconds * rate))
+        takes = {"mixture": sound.mixture[:, beginning]}
+        for number, target in enumerate(module.targets):
+            best_name = f"best step ({int(sound.best_step[number])})"
+            reference, one_pass, best = (
+                each[number, :, beginning] for each in (sound.references, sound.one_pass, sound.best)
+            )
+            takes[f"{target}/one-pass"] = one_pass
+            takes[f"{target}/{best_name}"] = best
+            takes[f"{target}/reference"] = reference
+            figure = spectrogram_figure(
+                reference, one_pass, best, rate, f"{origin.song}: {target}", f"{module.method.name}, {best_name}"
+            )
+            writer.add_figure(f"spectrograms/{origin.song}/{target}", figure)
+        for tag, waveform in takes.items():
+            writer.add_audio(f"{origin.song}/{tag}", _playable(waveform), sample_rate=rate)
+
+
+def _playable(waveform: Tensor) -> Tensor:
+    """A waveform (channel, time) for TensorBoard's players: mono, within full scale."""
+    mono = waveform.mean(dim=0)
+    return mono / mono.abs().max().clamp(min=1)

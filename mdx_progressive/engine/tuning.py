@@ -1,0 +1,232 @@
+"""What can be fitted on songs whose stems are known, and is then used without them: a schedule, weights of passes.
+
+The separator stays as it is. A tuner goes through the songs, with the true sources at hand, and writes what it found
+as a piece of YAML, to be used in a method like any other.
+"""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from mdx_progressive.data import ChunkBatch
+from mdx_progressive.evaluation import si_sdr
+from mdx_progressive.progressive import (
+    Explicit,
+    FromMixture,
+    Method,
+    Passes,
+    PerSource,
+    Progressive,
+    checked_weights,
+    select_sources,
+    tracked_sources,
+)
+from mdx_progressive.runtime import MdxError, atomic_write
+from mdx_progressive.separators import Separator
+
+log = logging.getLogger(__name__)
+
+
+class Chunks(NamedTuple):
+    """A batch of chunks as a tuner sees it.
+
+    Args:
+        passes: The separator and the mixture.
+        first: Estimates of the plain pass.
+        references: The true sources.
+        silent: Which of their channels count as silent (see `dsp.silent_channels`).
+
+    Shape:
+        - first and references: (batch, source, channel, time)
+        - silent: (batch, source, channel)
+    """
+
+    passes: Passes
+    first: Tensor
+    references: Tensor
+    silent: Tensor
+
+
+class Tuner(ABC):
+    """Fits a part of a method on songs whose stems are known."""
+
+    use: str
+    """How a method takes what was fitted, as an argument of `test` and `predict`; `{}` is the file."""
+
+    @abstractmethod
+    def begin(self, method: Method, sources: Sequence[str]) -> int:
+        """Get ready for a method and the sources that it follows; returns how many rounds over the songs it takes.
+
+        Raises:
+            MdxError: If it can't be used with that method.
+        """
+
+    @abstractmethod
+    def see(self, chunks: Chunks) -> None:
+        """Take in a batch."""
+
+    @abstractmethod
+    def end_round(self) -> None:
+        """All songs were seen once more."""
+
+    @abstractmethod
+    def found(self) -> dict[str, Any]:
+        """What was fitted, as the YAML of a class with its settings."""
+
+
+class OfflineSearch(Tuner):
+    """The best blend weight of each step and source, over all songs: the founding study's offline search.
+
+    Step by step the candidates are tried on all songs, and for each source the one is kept whose estimates have the
+    highest mean SI-SDR. The steps, rule, views and combination are those of `model.method`. Each step takes a round,
+    in which a source costs as many passes as there are candidates, after those of the steps that are chosen already.
+
+    Args:
+        candidates: The weights to try, each within [0, 1).
+
+    Raises:
+        MdxError: If a candidate is out of its range, or there is none.
+    """
+
+    use = "--model.method.schedule {}"
+
+    def __init__(self, candidates: Sequence[float] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8)) -> None:
+        self.candidates = checked_weights(candidates, "OfflineSearch's candidates")
+
+    def begin(self, method: Method, sources: Sequence[str]) -> int:
+        if not isinstance(method, Progressive) or not isinstance(method.sampler, FromMixture) or method.steps < 1:
+            raise MdxError(
+                "OfflineSearch needs a Progressive model.method with one step or more, each from the mixture"
+            )
+        self._method, self._rule, self._sources = method, method.sampler.rule, list(sources)
+        self._chosen: list[Tensor] = []
+        self._values: list[Tensor] = []
+        self._start: list[Tensor] = []
+        return method.steps
+
+    def see(self, chunks: Chunks) -> None:
+        passes = chunks.passes
+        path = self._method.start(passes, chunks.first)
+        if not self._chosen:
+            self._start.append(si_sdr(path.estimates, chunks.references, chunks.silent))
+        for step, weights in enumerate(self._chosen, start=1):
+            inputs = self._rule(passes.mixture, path.estimates, weights.to(path.estimates), passes.sources)
+            path.add(passes.separate(inputs, self._method.augmentations.at(step)))
+        inputs = torch.cat(
+            [self._rule(passes.mixture, path.estimates, weight, passes.sources) for weight in self.candidates]
+        )
+        tried = passes.separate(inputs, self._method.augmentations.at(len(self._chosen) + 1))
+        of_candidates = tried.unflatten(1, (len(self.candidates), -1)).unbind(dim=1)
+        self._values.append(
+            torch.stack([si_sdr(path.preview(each), chunks.references, chunks.silent) for each in of_candidates])
+        )
+
+    def end_round(self) -> None:
+        means = torch.cat(self._values, dim=1).nanmean(dim=1)  # (candidate, source)
+        if not self._chosen:
+            log.info("step 0: %s", self._shown(torch.cat(self._start).nanmean(dim=0)))
+        best = means.nan_to_num(nan=-torch.inf).max(dim=0)
+        self._chosen.append(torch.tensor(self.candidates)[best.indices.cpu()][:, None, None])
+        log.info("step %d: %s", len(self._chosen), self._shown(best.values, self._chosen[-1].flatten()))
+        self._values = []
+
+    def found(self) -> dict[str, Any]:
+        weights = torch.stack(self._chosen).flatten(1).T.double().round(decimals=6).tolist()
+        of_sources = {
+            source: _preset(Explicit, values=values) for source, values in zip(self._sources, weights, strict=True)
+        }
+        return _preset(PerSource, schedules=of_sources)
+
+    def _shown(self, values: Tensor, weights: Tensor | None = None) -> str:
+        at = [""] * len(values) if weights is None else [f" at {weight:.2g}" for weight in weights.tolist()]
+        return ", ".join(
+            f"{source} {value:.2f} dB{where}"
+            for source, value, where in zip(self._sources, values.tolist(), at, strict=True)
+        )
+
+
+class Tuning:
+    """Shows a tuner the songs.
+
+    Args:
+        separator: The separator.
+        method: The method of which a part is fitted.
+        targets: The sources that are wanted.
+        tuner: What fits.
+
+    Raises:
+        MdxError: If the tuner can't be used with the method.
+    """
+
+    def __init__(self, separator: Separator, method: Method, targets: list[str], tuner: Tuner) -> None:
+        self.separator, self.tuner = separator, tuner
+        self.sources = tracked_sources([method], separator.sources, targets)
+        self.rounds = tuner.begin(method, self.sources)
+
+    def write(
+        self,
+        path: Path,
+        loader: DataLoader[ChunkBatch],
+        device: torch.device,
+        precision: Callable[[], AbstractContextManager[object]],
+    ) -> list[str]:
+        """Fit, and write what was found as YAML; returns the names of the songs.
+
+        Args:
+            path: The file; it appears when all is done.
+            loader: Batches of chunks with references.
+            device: Where to run.
+            precision: Makes the context that sets the precision of a pass.
+
+        Raises:
+            MdxError: If there are no chunks with references.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.separator.to(device)
+        songs: list[str] = []
+        # None shows it on a terminal only: in a log file every refresh would be a line.
+        with (
+            torch.inference_mode(),
+            tqdm(total=self.rounds * len(loader), desc="tune", unit="batch", disable=None) as bar,
+        ):
+            for _ in range(self.rounds):
+                for batch in loader:
+                    names = [origin.song for origin in batch.origins]
+                    bar.set_postfix_str(", ".join(dict.fromkeys(names)))
+                    with precision():
+                        self.tuner.see(self._chunks(batch.to(device)))
+                    songs = list(dict.fromkeys(songs + names))
+                    bar.update()
+                if songs:
+                    self.tuner.end_round()
+        if not songs:
+            raise MdxError("tune needs a chunk of music: give songs with stems, --data.root FOLDER")
+        what = f"{type(self.tuner).__name__} with {type(self.separator).__name__}"
+        # A name may hold a line break, and the comment must not end there.
+        listed = ", ".join(" ".join(song.split()) for song in songs)
+        heading = f"# Fitted by `mdx-progressive tune`: {what}, on {len(songs)} songs: {listed}\n"
+        with atomic_write(path) as temporary:
+            found = yaml.safe_dump(self.tuner.found(), sort_keys=False, default_flow_style=None, width=120)
+            temporary.write_text(heading + found, encoding="utf-8")
+        return songs
+
+    def _chunks(self, batch: ChunkBatch) -> Chunks:
+        assert batch.references is not None
+        assert batch.silent is not None
+        passes = Passes.of(self.separator, batch.mixture, self.sources)
+        references = select_sources(batch.references, self.separator.sources, self.sources)
+        silent = select_sources(batch.silent, self.separator.sources, self.sources)
+        return Chunks(passes, self.separator(batch.mixture, self.sources), references, silent)
+
+
+def _preset(kind: type, **settings: object) -> dict[str, Any]:
+    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": settings}

@@ -1,0 +1,122 @@
+"""How the estimates of a song become files: piece by piece, within full scale, on the steps of the encoding."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import soundfile
+from torch import Tensor
+
+from mdx_progressive.audio import FORMATS, Encoding, Format, channel_mask
+from mdx_progressive.data import Origin
+from mdx_progressive.output.stems import QuantisationSteps, StemMix
+from mdx_progressive.runtime import MdxError, ThreadRound, atomic_write
+
+log = logging.getLogger(__name__)
+
+Clip = Literal["rescale", "clamp", "keep"]
+
+
+class Piece(NamedTuple):
+    """A piece of a song: estimates (target, channel, time), and where it is needed the input (channel, time)."""
+
+    estimates: Tensor
+    mixture: Tensor | None
+
+
+Pieces = Callable[[], Iterator[Piece]]
+"""Begins anew with the first of consecutive pieces."""
+
+
+class StemFiles:
+    """Writes the outputs of a song piece by piece, each to a file that gets its name when all of them are whole.
+
+    Args:
+        format: The kind of file.
+        encoding: How samples are stored; by default as the format has it.
+        clip: What to do with outputs above full scale, as in `EstimateWriter`.
+        dither: Whether estimates are dithered; by default where they are stored in 16 bits.
+
+    Raises:
+        MdxError: If the settings contradict one another.
+    """
+
+    def __init__(self, format: Format, encoding: Encoding | None, clip: Clip | None, dither: bool | None) -> None:  # noqa: A002
+        self.format = FORMATS[format](encoding)
+        floats = self.format.encoding == "float32"
+        self.clip: Clip = clip or ("keep" if floats else "rescale")
+        self.dither = self.format.bits == 16 if dither is None else dither
+        if self.clip == "keep" and not floats:
+            stored = self.format.encoding or format
+            raise MdxError(f"{stored} can't hold samples above full scale: set writer.clip to rescale or clamp")
+        if self.dither and self.format.bits is None:
+            stored = self.format.encoding or format
+            raise MdxError(f"{stored} is not rounded to steps: writer.dither is for int16 and int24")
+
+    def write(
+        self,
+        origin: Origin,
+        paths: Mapping[int, Path],
+        outputs: StemMix,
+        pieces: Pieces,
+        tags: Mapping[str, str],
+    ) -> None:
+        """Write some of the outputs of a song; they are encoded beside each other, while the next piece is made.
+
+        Args:
+            origin: One of its blocks, which tells its rate, length and channels.
+            paths: The files, by the number of the output.
+            outputs: What is made of the pieces.
+            pieces: Estimates and input.
+            tags: What the files tell of the song.
+
+        Raises:
+            MdxError: If a file can't be written.
+        """
+        level, peak = 1.0 if self.clip == "keep" else self._level(origin.song, outputs, pieces), 0.0
+        exact = self.format.encoding == "float32" and outputs.need_the_input
+        steps = QuantisationSteps(self.format.bits, self.dither) if self.format.bits or exact else None
+        shape, mask = (origin.sample_rate, origin.pairs.channels, origin.length), channel_mask(origin.layout)
+        try:
+            with ExitStack() as stack:
+                for path in paths.values():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                temporary = {number: stack.enter_context(atomic_write(path)) for number, path in paths.items()}
+                files = {}
+                for number, path in temporary.items():
+                    files[number] = stack.enter_context(self.format.open(path, *shape, mask))
+                    self.format.tag(files[number], tags)
+                # The last one to be entered, so that no file is closed while it is written to.
+                encoders = stack.enter_context(ThreadRound(len(files)))
+                for estimates, mixture in pieces():
+                    made = outputs.of(estimates / level, None if mixture is None else mixture / level, steps)
+                    if self.clip == "keep":
+                        peak = max(peak, float(made.abs().max()))
+                    else:  # Dither and codes may go a step above the peak.
+                        made = made.clamp(-1, 1)
+                    encoders.begin(partial(self.format.write, file, made[number]) for number, file in files.items())
+                encoders.end()
+                for number, file in files.items():
+                    self.format.close(file, temporary[number], mask, tags)
+        except (OSError, soundfile.SoundFileError) as error:
+            raise MdxError(f"{', '.join(map(str, paths.values()))}: could not be written ({error})") from error
+        if peak > 1:
+            log.warning("%s: peak %.3f, kept above full scale", origin.song, peak)
+
+    def _level(self, song: str, outputs: StemMix, pieces: Pieces) -> float:
+        """What all outputs are divided by, given all of them."""
+        peak, above = 0.0, 0
+        for estimates, mixture in pieces():
+            made = outputs.of(estimates, mixture).abs()
+            peak = max(peak, float(made.max()))
+            above += int((made > 1).sum())
+        if peak <= 1:
+            return 1.0
+        if self.clip == "rescale":
+            log.warning("%s: peak %.3f, all of its estimates were divided by it", song, peak)
+            return peak
+        log.warning("%s: peak %.3f, %d samples were cut off", song, peak, above)
+        return 1.0

@@ -1,0 +1,161 @@
+"""The frozen separator as a method sees it: bound to a mixture, applied to augmented inputs, its passes counted."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor
+
+from mdx_progressive.dsp import pitch_correction
+from mdx_progressive.progressive.augmentations import IDENTITY, Augmentation
+from mdx_progressive.progressive.remix import limit_peak
+
+Separate = Callable[..., Tensor]
+"""Inputs (batch, input, channel, time) to estimates (batch, source, channel, time): all sources from a single input,
+each from its own, or as the keyword `input_index` says (see `Separator.forward`)."""
+
+
+class FrozenSeparator(Protocol):
+    """What a method needs of a separator (see `separators.Separator`)."""
+
+    sample_rate: int
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Estimates (batch, source, channel, time) of the inputs; the keyword `targets` names the sources."""
+
+
+class Passes:
+    """Applies a separator for a method, and counts what that costs.
+
+    Args:
+        separate: The separator, bound to the sources that the method tracks.
+        mixture: The mixture of the chunks.
+        sources: Names of those sources.
+        sample_rate: Sample rate in Hz.
+
+    Shape:
+        - mixture: (batch, channel, time)
+    """
+
+    def __init__(self, separate: Separate, mixture: Tensor, sources: Sequence[str], sample_rate: int) -> None:
+        self._separate = separate
+        self.mixture = mixture
+        self.sources = list(sources)
+        self.sample_rate = sample_rate
+        self.count = 0
+        """Passes so far, each over the whole chunk. A pass whose output serves all sources counts once for each."""
+        self.inputs = 0
+        """Inputs so far, each the length of the chunk: a pass with an input for each source counts as many."""
+        self.watchers: list[Callable[[int], None]] = []
+        """Called with the number of passes after each call of the separator."""
+        self._pitch_ratios = [1.0] * len(mixture)
+
+    @classmethod
+    def of(cls, separator: FrozenSeparator, mixture: Tensor, sources: Sequence[str]) -> Self:
+        """The passes of a separator over a mixture (batch, channel, time), which estimate the named sources."""
+        return cls(partial(separator, targets=sources), mixture, sources, separator.sample_rate)
+
+    def correct_pitch(self, tolerance: float) -> list[int]:
+        """From now on, stretch chunks that are out of tune so that they are lowered to concert pitch.
+
+        Args:
+            tolerance: Deviation in cents up to which a chunk is left as it is.
+
+        Returns:
+            Indices of the chunks that are stretched.
+        """
+        self._pitch_ratios = [pitch_correction(chunk, self.sample_rate, tolerance) for chunk in self.mixture]
+        return [index for index, ratio in enumerate(self._pitch_ratios) if ratio != 1]
+
+    def separate(
+        self,
+        inputs: Tensor,
+        augmentations: Sequence[Augmentation] = (IDENTITY,),
+        after: Tensor | None = None,
+        input_index: Sequence[int] | None = None,
+    ) -> Tensor:
+        """The estimates of the inputs through each augmentation; inputs above full scale are attenuated for it.
+
+        Args:
+            inputs: One for all sources, or one for each; several candidates for each chunk of the batch follow each
+                other, (candidate * batch, ...).
+            augmentations: How the inputs are changed; those of equal length go through the separator together.
+            after: An earlier pass, which becomes the first of the result.
+            input_index: For each source the index of its input, where some but not all sources share one.
+
+        Shape:
+            - inputs: (batch, input, channel, time)
+            - after: (batch, source, channel, time)
+            - result: (augmentation, batch, source, channel, time), of the inputs' type, but never below float32
+        """
+        candidates = len(inputs) // len(self.mixture)
+        limited, gain = limit_peak(inputs, self.mixture.repeat(candidates, 1, 1))
+        separate = self._separate
+        if input_index is not None:
+            separate, gain = partial(separate, input_index=input_index), gain[:, list(input_index)]
+        offset = 0 if after is None else 1
+        # One tensor from the beginning: a tensor for each pass would fragment the memory between the passes.
+        shape = (offset + len(augmentations), len(inputs), len(self.sources), *inputs.shape[2:])
+        estimates = limited.new_empty(shape, dtype=torch.promote_types(limited.dtype, torch.float32))
+        if after is not None:
+            estimates[0] = after
+        lengths = [(each.shift, each.time_stretch) for each in augmentations]
+        for length in dict.fromkeys(lengths):
+            indices = [index for index, each in enumerate(lengths) if each == length]
+            passes = self._separate_augmented(separate, [augmentations[index] for index in indices], limited)
+            for index, estimate in zip(indices, passes, strict=True):
+                torch.div(estimate, gain, out=estimates[offset + index])
+            count = candidates * len(indices)
+            self.count += count
+            self.inputs += count * inputs.shape[1]
+            for watch in self.watchers:
+                watch(count)
+        return estimates
+
+    def _separate_augmented(
+        self, separate: Separate, augmentations: Sequence[Augmentation], inputs: Tensor
+    ) -> Sequence[Tensor]:
+        """The estimates through augmentations of one length; chunks with the same pitch correction go together."""
+        ratios = self._pitch_ratios * (len(inputs) // len(self.mixture))
+        groups = {ratio: [index for index, each in enumerate(ratios) if each == ratio] for ratio in ratios}
+        if len(groups) == 1:
+            return self._separate_stretched(separate, augmentations, inputs, ratios[0])
+        estimates = [
+            torch.stack(self._separate_stretched(separate, augmentations, inputs[indices], ratio))
+            for ratio, indices in groups.items()
+        ]
+        order = torch.tensor([index for indices in groups.values() for index in indices]).argsort()
+        return torch.cat(estimates, dim=1)[:, order.to(inputs.device)].unbind()
+
+    def _separate_stretched(
+        self, separate: Separate, augmentations: Sequence[Augmentation], inputs: Tensor, ratio: float
+    ) -> list[Tensor]:
+        stretched = [each.stretched(ratio) for each in augmentations]
+        augmented = torch.cat([each.apply(inputs, self.sample_rate) for each in stretched])
+        estimates = separate(augmented).chunk(len(stretched))
+        time = inputs.shape[-1]
+        return [
+            each.invert(estimate, self.sample_rate, time) for each, estimate in zip(stretched, estimates, strict=True)
+        ]
+
+
+def select_sources(estimates: Tensor, sources: Sequence[str], wanted: Sequence[str]) -> Tensor:
+    """The estimates of the wanted sources, in their order; the same tensor if these are all of them.
+
+    Args:
+        estimates: The estimates.
+        sources: Their sources.
+        wanted: The sources to select.
+
+    Shape:
+        - estimates: (batch, source, channel, time)
+        - result: (batch, wanted, channel, time)
+
+    Example:
+        >>> select_sources(torch.tensor([[[[1.0]], [[2.0]]]]), ["bass", "vocals"], ["vocals"]).tolist()
+        [[[[2.0]]]]
+    """
+    if list(sources) == list(wanted):
+        return estimates
+    return estimates[:, [list(sources).index(source) for source in wanted]]

@@ -1,0 +1,187 @@
+"""Variables out of a TensorFlow checkpoint, without TensorFlow.
+
+A checkpoint `model` is an index, `model.index`, and data, `model.data-00000-of-00001`. The index is a LevelDB table
+from the names of variables to protocol buffers that say where in the data each stands (`BundleEntryProto` in
+tensorflow/core/protobuf/tensor_bundle.proto). TensorFlow itself, for so little, would be a package of 570 MB.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mdx_progressive.runtime import MdxError
+from mdx_progressive.separators.weights.state_dict import loading
+
+_MAGIC = 0xDB4775248B80FB57
+_FOOTER = 48
+_DTYPES = {1: torch.float32, 2: torch.float64, 3: torch.int32, 9: torch.int64}
+"""By the numbers of `DataType` in tensorflow/core/framework/types.proto."""
+
+
+class TensorFlowCheckpoint:
+    """A checkpoint as `tf.train.Saver` writes it. Its lengths are verified, its checksums are not.
+
+    Args:
+        prefix: Path of the index without its `.index`.
+
+    Raises:
+        MdxError: If the index is missing, or is none.
+    """
+
+    def __init__(self, prefix: Path) -> None:
+        self._prefix = prefix
+        self.index = prefix.with_name(f"{prefix.name}.index")
+        with loading(self.index, "index of a TensorFlow checkpoint"):
+            entries = dict(_table(self.index.read_bytes()))
+            header = _Message(entries.pop(b""))
+            self._variables = {name.decode(): _variable(entry) for name, entry in entries.items()}
+        if header.number(2) != 0:
+            raise MdxError(f"{self.index}: the checkpoint of a big-endian machine, which can't be read")
+        self._shards = header.number(1)
+
+    def names(self) -> list[str]:
+        """Names of the variables, sorted."""
+        return list(self._variables)
+
+    def data(self, shard: int = 0) -> Path:
+        """A file with values; most checkpoints have a single one."""
+        return self._prefix.with_name(f"{self._prefix.name}.data-{shard:05d}-of-{self._shards:05d}")
+
+    @property
+    def files(self) -> list[Path]:
+        """All that it consists of."""
+        return [self.index, *map(self.data, range(self._shards))]
+
+    def read(self, name: str) -> Tensor:
+        """The value of a variable.
+
+        Raises:
+            MdxError: If there is none of that name, it is of an unusual kind, or the data does not hold it.
+        """
+        variable = self._variables.get(name)
+        if variable is None:
+            raise MdxError(f"{self.index}: there is no variable {name!r} in this checkpoint")
+        dtype = _DTYPES.get(variable.dtype)
+        if dtype is None or not 0 < variable.size == prod(variable.shape) * dtype.itemsize:
+            raise MdxError(f"{self.index}: the variable {name!r} is of a kind that can't be read")
+        path = self.data(variable.shard)
+        if not path.is_file():
+            raise MdxError(f"{path}: no such file, but {self.index.name} asks for it")
+        if path.stat().st_size < variable.offset + variable.size:
+            raise MdxError(f"{path}: cut short, it ends before or within the variable {name!r}")
+        with path.open("rb") as file:
+            file.seek(variable.offset)
+            values = bytearray(file.read(variable.size))
+        return torch.frombuffer(values, dtype=dtype).reshape(variable.shape)
+
+
+def latest(folder: Path) -> Path:
+    """Prefix of the checkpoint that a folder's file `checkpoint` names, else of the only one there.
+
+    Raises:
+        MdxError: If the folder leaves no or more than one choice.
+    """
+    # Archives made on a Mac hold a hidden `._model.index` beside each `model.index`.
+    found = sorted(index.with_suffix("") for index in folder.glob("*.index") if not index.name.startswith("."))
+    note = folder / "checkpoint"
+    if note.is_file():
+        named = re.search(r'^model_checkpoint_path: "(?:.*[/\\])?(.+)"', note.read_text(errors="replace"), re.MULTILINE)
+        found = [prefix for prefix in found if named and prefix.name == named[1]] or found
+    if len(found) != 1:
+        raise MdxError(f"{folder} holds {len(found)} TensorFlow checkpoints (.index), so it is not clear which to load")
+    return found[0]
+
+
+class _Variable(NamedTuple):
+    """Where a variable stands in the data."""
+
+    dtype: int
+    shape: tuple[int, ...]
+    shard: int
+    offset: int
+    size: int
+
+
+def _variable(entry: bytes) -> _Variable:
+    fields = _Message(entry)
+    shape = [dimension.number(1) for whole in fields.within(2) for dimension in whole.within(2)]
+    return _Variable(fields.number(1), tuple(shape), fields.number(3), fields.number(4), fields.number(5))
+
+
+class _Message:
+    """A protocol buffer: its fields are known by their numbers."""
+
+    def __init__(self, data: bytes) -> None:
+        self._numbers: dict[int, int] = {}
+        self._bytes: dict[int, list[bytes]] = {}
+        position = 0
+        while position < len(data):
+            tag, position = _varint(data, position)
+            field, kind = tag >> 3, tag & 7
+            if kind == 0:
+                self._numbers[field], position = _varint(data, position)
+            elif kind == 2:
+                size, position = _varint(data, position)
+                self._bytes.setdefault(field, []).append(data[position : position + size])
+                position += size
+            else:
+                position += {1: 8, 5: 4}[kind]
+
+    def number(self, field: int) -> int:
+        """The number in a field; a 0 is not written."""
+        return self._numbers.get(field, 0)
+
+    def within(self, field: int) -> list["_Message"]:
+        """The messages in a field."""
+        return [_Message(data) for data in self._bytes.get(field, [])]
+
+
+def _table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values of a LevelDB table: its footer leads to the index of its blocks."""
+    footer = content[-_FOOTER:]
+    if struct.unpack("<Q", footer[-8:])[0] != _MAGIC:
+        raise ValueError("no LevelDB table")
+    _, _, position = _span(footer, 0)
+    for _, place in _block(content, *_span(footer, position)[:2]):
+        yield from _block(content, *_span(place, 0)[:2])
+
+
+def _block(content: bytes, start: int, size: int) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values of a block. Of a key, only what differs from the key before is written."""
+    if content[start + size] != 0:
+        raise ValueError("it is compressed")
+    block = content[start : start + size]
+    end = size - 4 * (1 + struct.unpack("<I", block[-4:])[0])
+    key, position = b"", 0
+    while position < end:
+        shared, position = _varint(block, position)
+        added, length, position = _span(block, position)
+        key = key[:shared] + block[position : position + added]
+        position += added
+        yield key, block[position : position + length]
+        position += length
+
+
+def _span(data: bytes, position: int) -> tuple[int, int, int]:
+    """Two numbers, and the position behind them."""
+    first, position = _varint(data, position)
+    second, position = _varint(data, position)
+    return first, second, position
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    """A number in groups of seven bits, the lowest first, and the position behind it."""
+    number = shift = 0
+    while shift < 64:
+        byte = data[position]
+        number |= (byte & 127) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 128:
+            return number, position
+    raise ValueError("a number of more than 64 bits")

@@ -1,1 +1,0 @@
-"""The estimates of songs as files: blocks that are kept, joined, encoded and named."""

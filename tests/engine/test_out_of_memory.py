@@ -1,0 +1,98 @@
+"""Memory that is wanting for real: the address space of a process is limited, and its allocators refuse."""
+
+import os
+import resource
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+from demucs.htdemucs import HTDemucs
+from torch import Tensor
+
+from mdx_progressive.cli.main import main
+from mdx_progressive.runtime.memory import keep_freed_memory
+from mdx_progressive.separators.batch_fit import BatchFit
+from tests.conftest import CONFIGS, RATE, noise, small_network
+from tests.support.processes import FORKS
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="address spaces are not limited here")
+SEGMENTS = 12
+
+
+def limit(mebibytes: int) -> None:
+    """Let this process have so much more than it has."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    size = next(int(line.split()[1]) for line in status if line.startswith("VmSize")) * 1024
+    most = size + mebibytes * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def predict(weights: Path, mebibytes: int) -> None:
+    torch.set_num_threads(1)
+    with Path("said").open("w") as said:
+        os.dup2(said.fileno(), 2)
+    network = (
+        "-c",
+        CONFIGS / "htdemucs.yaml",
+        "--model.separator.weights",
+        weights,
+        "--model.separator.batch_size",
+        24,
+    )
+    places = ("--data.input", "a.wav", "--out", "out", "--trainer.logger", "false", "--model.method.steps", "0")
+    limit(mebibytes)
+    sys.exit(main(tuple(map(str, ("predict", *network, *places)))))
+
+
+@pytest.mark.parametrize("mebibytes", [30, 400])
+def test_what_no_allocator_gives_is_one_line(own_folder: Path, small_htdemucs_file: Path, mebibytes: int) -> None:
+    soundfile.write("a.wav", noise(20).T.numpy(), RATE)
+    process = FORKS.Process(target=predict, args=(small_htdemucs_file, mebibytes))
+
+    process.start()
+    process.join(120)
+
+    said = Path("said").read_text()
+    assert process.exitcode == 1, said
+    assert said.splitlines()[-1].startswith("mdx-progressive: error: out of memory (")
+    assert "Traceback" not in said
+    assert not list(Path("out").rglob("*.wav"))
+
+
+def halve(place: Path, mebibytes: int) -> None:
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    network, sizes = small_network(HTDemucs), []
+
+    def counted(batch: Sequence[Tensor]) -> Tensor:
+        made: Tensor = network(torch.stack(list(batch)))
+        sizes.append(len(batch))
+        return made
+
+    segments = [noise(1, seed=seed) for seed in range(SEGMENTS)]
+    with torch.inference_mode():
+        alone = torch.cat([network(segment[None]) for segment in segments])
+        counted(segments[:2])
+        limit(mebibytes)
+        sizes.clear()
+        made = torch.cat([part for _, part in BatchFit().over(segments, torch.device("cpu"), SEGMENTS, counted)])
+    torch.save((sizes, float((made - alone).abs().max())), place)
+
+
+def test_a_batch_that_the_allocator_refuses_is_halved(own_folder: Path) -> None:
+    # The least that holds one segment differs from process to process.
+    for mebibytes in (120, 180, 240, 320, 400):
+        process = FORKS.Process(target=halve, args=(own_folder / "result.pt", mebibytes))
+        process.start()
+        process.join(120)
+        if process.exitcode == 0:
+            break
+
+    assert process.exitcode == 0
+    sizes, error = torch.load("result.pt")
+    assert sum(sizes) == SEGMENTS
+    assert 1 <= max(sizes) < SEGMENTS
+    assert error < 1e-5

@@ -1,0 +1,124 @@
+"""A run that breaks off leaves what it has measured, and the next one goes on from there."""
+
+import multiprocessing
+import multiprocessing.synchronize
+import time
+from pathlib import Path
+
+import pytest
+
+from mdx_progressive.data.batch import Origin
+from mdx_progressive.evaluation.measurements import Measurements, was_interrupted
+from mdx_progressive.evaluation.results import Row
+from mdx_progressive.evaluation.timings import Timing
+from mdx_progressive.runtime.errors import MdxError
+from mdx_progressive.runtime.journal import Journal
+
+
+def origin(song: str, chunk: int = 0) -> Origin:
+    return Origin(song, chunk, 44100, 44100)
+
+
+def rows(song: str, chunk: int = 0, value: float = 1 / 3) -> list[Row]:
+    values = {"one-pass": value, "linear": float("nan")}
+    return [Row(song, chunk, name, 0, 1, 0.0, "vocals", "si_sdr", each) for name, each in values.items()]
+
+
+def timings(song: str, chunk: int = 0, seconds: float = 0.25) -> list[Timing]:
+    return [Timing(song, chunk, name, seconds, 1.0, "cpu") for name in ("one-pass", "linear")]
+
+
+def stamp(song: str) -> str:
+    return f"files of {song}"
+
+
+def filled(folder: Path, *places: tuple[str, int], rank: int = 0) -> Measurements:
+    journal = Measurements(folder, rank)
+    for song, chunk in places:
+        journal.append(song, chunk, stamp(song), rows(song, chunk), timings(song, chunk))
+    return journal
+
+
+def test_rows_of_all_processes_come_back_exactly_and_in_the_order_of_songs_and_chunks(tmp_path: Path) -> None:
+    other = filled(tmp_path, ("b", 1), ("a", 0), rank=1)
+    journal = filled(tmp_path, ("b", 10), ("b", 2))
+
+    found = list(journal.rows(journal.chunks(stamp)))
+
+    expected = [row for place in [("a", 0), ("b", 1), ("b", 2), ("b", 10)] for row in rows(*place)]
+    assert repr(found) == repr(expected)  # NaN does not equal itself.
+    taken = list(journal.timings(journal.chunks(stamp)))
+    assert taken == [timing for place in [("a", 0), ("b", 1), ("b", 2), ("b", 10)] for timing in timings(*place)]
+    other.close()
+    journal.close()
+
+
+def test_what_is_written_is_on_disk_before_the_file_is_closed(tmp_path: Path) -> None:
+    journal = filled(tmp_path, ("a", 0), ("a", 1))
+
+    assert len((tmp_path / "measured.0.jsonl").read_text().split("\n\n")) == 2
+    journal.close()
+
+
+@pytest.mark.parametrize("torn", [1, 7, 30])
+def test_a_torn_line_does_not_count_and_is_written_anew(tmp_path: Path, torn: int) -> None:
+    filled(tmp_path, ("a", 0), ("a", 1)).close()
+    path = tmp_path / "measured.0.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.rindex(b"{") + torn])
+
+    journal = Measurements(tmp_path)
+    assert set(journal.chunks(stamp)) == {("a", 0)}
+    journal.append("a", 1, stamp("a"), rows("a", 1), timings("a", 1))
+
+    assert list(journal.rows(journal.chunks(stamp)))[::2] == [*rows("a", 0)[:1], *rows("a", 1)[:1]]
+    journal.close()
+
+
+def test_a_song_whose_files_have_changed_is_measured_again_and_then_counts(tmp_path: Path) -> None:
+    journal = filled(tmp_path, ("a", 0), ("b", 0))
+
+    def changed(song: str) -> str:
+        return "other files" if song == "a" else stamp(song)
+
+    assert set(journal.chunks(changed)) == {("b", 0)}
+    assert journal.outdated(changed) == {("a", 0)}
+    journal.append("a", 0, "other files", rows("a", value=2.0), timings("a", seconds=0.5))
+
+    assert not journal.outdated(changed)
+    chunks = journal.chunks(changed)
+    assert [row.value for row in journal.rows(chunks)][::2] == [2.0, 1 / 3]
+    assert [timing.seconds for timing in journal.timings(chunks)] == [0.5, 0.5, 0.25, 0.25]
+    journal.close()
+
+
+def test_a_complete_run_leaves_nothing_behind(tmp_path: Path) -> None:
+    journal = filled(tmp_path, ("a", 0))
+    journal.remove()
+
+    assert list(tmp_path.iterdir()) == []
+    assert not was_interrupted(tmp_path)
+
+
+def _write(folder: Path, ready: "multiprocessing.synchronize.Event") -> None:
+    journal = filled(folder, ("a", 0))
+    ready.set()
+    time.sleep(60)
+    journal.close()
+
+
+def test_a_killed_run_broke_off_and_a_running_one_did_not(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=_write, args=(tmp_path, ready))
+    process.start()
+    assert ready.wait(60)
+
+    assert not was_interrupted(tmp_path)
+    with pytest.raises(MdxError, match="another run is writing"):
+        Measurements(tmp_path)
+
+    process.kill()
+    process.join()
+    assert was_interrupted(tmp_path)
+    assert [row["song"] for _, row in Journal(tmp_path / "measured.0.jsonl").rows()] == ["a"]

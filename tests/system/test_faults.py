@@ -1,0 +1,581 @@
+"""Faults of files, disks and processes, caused for real: the others go on, nothing that is done is lost."""
+
+import ctypes
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from demucs.htdemucs import HTDemucs
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from torch import Tensor
+
+from mdx_progressive.data.batch import ChunkBatch
+from mdx_progressive.data.block_reader import BlockReader, SongBlock
+from mdx_progressive.data.chunk_plan import ChunkSpan
+from mdx_progressive.data.chunk_reader import Chunker
+from mdx_progressive.data.song_stream import SongStream
+from mdx_progressive.evaluation.results import read_rows
+from mdx_progressive.output import song_writer as song_files
+from tests.conftest import CONFIGS, NARROW, RATE, SOURCES, noise, run
+
+SPLEETER = ("-c", str(CONFIGS / "demo.yaml"), "--model.method.steps", "0")
+
+
+def write(path: Path, seconds: float = 0.3, level: float = 0.1, rate: int = RATE) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, noise(seconds, 2, rate=rate, level=level).T.numpy(), rate)
+    return path
+
+
+@pytest.fixture
+def songs(own_folder: Path) -> Path:
+    """A folder with a good song."""
+    write(own_folder / "in" / "good.wav")
+    return own_folder / "in"
+
+
+def predict(*more: object) -> int:
+    return run("predict", *SPLEETER, "--data.input", "in", "--out", "out", *more)
+
+
+def command(*more: str) -> list[str]:
+    return [sys.executable, "-m", "mdx_progressive", "predict", *SPLEETER, "--data.input", "in", "--out", "out", *more]
+
+
+def stems(song: str) -> list[str]:
+    return sorted(path.name for path in Path("out", song).iterdir())
+
+
+def measure(*more: object) -> int:
+    """`test` on songs/, as quickly as can be."""
+    quick = ("--model.method.steps", "1", "--model.compare", "null", "--model.metrics", "[SiSdr]", *NARROW)
+    return run("test", "-c", CONFIGS / "demo.yaml", *quick, "--data.root", "songs", "--data.trim", "null", *more)
+
+
+BOTH = ["accompaniment.wav", "vocals.wav"]
+
+
+def cut(path: Path) -> Path:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+    return path
+
+
+def not_finite(path: Path, value: float) -> None:
+    samples = np.zeros((9000, 2), np.float32)
+    samples[4000] = value
+    soundfile.write(path, samples, RATE, subtype="FLOAT")
+
+
+BAD: dict[str, Callable[[Path], object]] = {
+    "cut.wav": lambda path: cut(write(path)),
+    "cut.flac": lambda path: cut(write(path)),
+    "cut.ogg": lambda path: cut(write(path)),
+    "cut.mp3": lambda path: cut(write(path, 2)),
+    "cut.aiff": lambda path: cut(write(path)),
+    "empty.wav": lambda path: path.write_bytes(b""),
+    "text.mp3": lambda path: path.write_text("no audio at all"),
+    "nothing.wav": lambda path: soundfile.write(path, np.zeros((0, 2)), RATE),
+    "nan.wav": lambda path: not_finite(path, np.nan),
+    "inf.wav": lambda path: not_finite(path, np.inf),
+    "dangling.wav": lambda path: path.symlink_to("nowhere.wav"),
+    "loop.wav": lambda path: path.symlink_to("loop.wav"),
+    "pipe.wav": os.mkfifo,
+    "slow.wav": lambda path: write(path, rate=1, seconds=9),
+}
+
+
+class TestFiles:
+    def test_bad_ones_are_named_and_the_good_one_is_done(self, songs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        for name, make in BAD.items():
+            (songs / name.split(".")[1]).mkdir(exist_ok=True)
+            make(songs / name.split(".")[1] / name)
+
+        assert predict() == 1
+
+        said = capsys.readouterr().err
+        last = said.split("error: ")[-1]
+        assert last.startswith(f"{len(BAD)} of the songs could not be done, all others are done:\n")
+        assert [line for line in last.splitlines()[1:] if not any(name in line for name in BAD)] == []
+        assert "Traceback" not in said
+        assert stems("good") == BOTH
+        assert [path.name for path in Path("out").iterdir()] == ["good"]
+
+    def test_silence_and_a_single_sample_are_separated(self, songs: Path) -> None:
+        soundfile.write(songs / "silence.wav", np.zeros((5000, 2)), RATE)
+        soundfile.write(songs / "one.wav", np.full((1, 2), 0.5), RATE)
+
+        assert predict() == 0
+
+        for name, length in (("silence", 5000), ("one", 1)):
+            for stem in BOTH:
+                samples, rate = soundfile.read(f"out/{name}/{stem}")
+                assert (samples.shape, rate) == ((length, 2), RATE)
+                assert np.isfinite(samples).all()
+
+    def test_two_that_would_be_written_to_one_folder_are_named_and_the_others_done(
+        self, songs: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write(songs / "a.wav")
+        write(songs / "a.flac")
+
+        assert predict() == 1
+
+        assert "a.flac and in/a.wav: would be written to one folder, a; rename one" in capsys.readouterr().err
+        assert [path.name for path in Path("out").iterdir()] == ["good"]
+
+    @pytest.mark.parametrize("out", ["in/stems", "in"])
+    def test_estimates_that_lie_among_the_songs_are_no_songs(self, songs: Path, out: str) -> None:
+        write(songs / "album" / "song.wav")
+        assert predict("--out", out, *NARROW) == 0
+        before = {path: path.stat().st_mtime_ns for path in songs.rglob("*.*")}
+
+        assert predict("--out", out, *NARROW) == 0
+
+        assert {path: path.stat().st_mtime_ns for path in songs.rglob("*.*")} == before
+        assert len(before) == 2 + 2 * len(BOTH)
+
+    def test_one_file_by_several_ways_is_one_song(self, songs: Path) -> None:
+        Path("link").symlink_to(songs)
+
+        assert run("predict", *SPLEETER, "--data.input", "[in, link, in/../in/good.wav]", "--out", "out") == 0
+
+        assert stems("good") == BOTH
+
+    def test_a_file_where_a_folder_is_wanted_is_named_and_the_others_are_done(
+        self, songs: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write(songs / "bad.wav")
+        Path("out").mkdir()
+        Path("out/bad").touch()
+
+        assert predict(*NARROW) == 1
+
+        assert "out/bad: could not be written to" in capsys.readouterr().err.split("error: ")[-1]
+        assert stems("good") == BOTH
+
+    def test_a_loop_of_folders_is_walked_once(self, songs: Path) -> None:
+        (songs / "again").symlink_to(".")
+
+        assert predict() == 0
+
+        assert [path.name for path in Path("out").iterdir()] == ["good"]
+
+    @pytest.mark.skipif(os.name != "posix", reason="names are not bytes here")
+    def test_any_legal_name_is_a_song(self, songs: Path) -> None:
+        legal = bytes(sorted(set(range(1, 256)) - set(b"/.")))
+        names = [b"x" + legal[:120], b"x" + legal[120:], b"-c", b"ends with space ", b"x" * 251]
+        names += ["é".encode(), "e\u0301".encode(), b"Case", b"case", b"http:x", b"concat:x", b"two\nlines"]
+        source = write(songs / "good.wav", 0.05)
+        for name in names:
+            shutil.copy(os.fsencode(source), os.path.join(os.fsencode(songs), name + b".wav"))
+
+        assert predict() == 0
+
+        assert {os.fsencode(path.name) for path in Path("out").iterdir()} == {*names, b"good"}
+        assert all(stems(path.name) == BOTH for path in Path("out").iterdir())
+
+    def test_a_name_that_leads_out_of_the_folder_is_refused(
+        self, songs: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shutil.copy(songs / "good.wav", songs / "...wav")
+
+        assert run("predict", *SPLEETER, "--data.input", "[in/...wav, in/good.wav]", "--out", "out") == 1
+
+        assert "leads out of the output folder" in capsys.readouterr().err
+        assert not Path("vocals.wav").exists()
+        assert stems("good") == BOTH
+
+    @pytest.mark.parametrize(
+        ("block", "seconds", "rate", "inplace"),
+        [(0, 4, RATE, False), (0, 3, 22050, False), (1, 2, RATE, True), (1, 3, RATE, False)],
+        ids=["longer", "other rate", "shorter, in place", "as long"],
+    )
+    def test_one_that_is_swapped_while_it_is_read_is_named_and_not_written(
+        self,
+        songs: Path,
+        small_htdemucs_file: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        block: int,
+        seconds: float,
+        rate: int,
+        inplace: bool,
+    ) -> None:
+        song, other = write(songs / "song.wav", 3), write(Path("other.wav"), seconds, 0.2, rate)
+        network = ("-c", CONFIGS / "htdemucs.yaml", "--model.separator.weights", small_htdemucs_file)
+        once = ("--model.method.steps", "0", "--model.targets", "[vocals]", "--data.block", "1")
+        places = ("--data.input", "in", "--out", "out")
+        read = BlockReader.__call__
+
+        def swapped(self: BlockReader, place: SongBlock) -> ChunkBatch:
+            if place.song.name == "song" and place.chunk == block:
+                if inplace:
+                    song.write_bytes(other.read_bytes())
+                else:
+                    other.replace(song)
+            return read(self, place)
+
+        monkeypatch.setattr(BlockReader, "__call__", swapped)
+        assert run("predict", *network, *once, *places) == 1
+
+        last = capsys.readouterr().err.split("error: ")[-1]
+        assert "song.wav: " in last
+        assert inplace or "was changed while it was in use" in last
+        assert [path.name for path in Path("out").iterdir()] == ["good"]
+
+        monkeypatch.setattr(BlockReader, "__call__", read)
+        assert run("predict", *network, *once, *places) == 0
+        assert soundfile.info("out/song/vocals.wav").duration == seconds
+
+    @pytest.mark.parametrize("inplace", [False, True])
+    def test_one_that_is_swapped_while_its_complement_is_written_is_named_and_not_written(
+        self, songs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], inplace: bool
+    ) -> None:
+        song, other = write(songs / "song.wav"), write(Path("other.wav"), level=0.2)
+        level = float(np.abs(soundfile.read(other)[0]).max())
+
+        class Swapped(SongStream):
+            def stretch(self, start: int, stop: int) -> Tensor:
+                read = super().stretch(start, stop)
+                if self.song.name == "song" and inplace:
+                    song.write_bytes(other.read_bytes())
+                elif self.song.name == "song":
+                    os.replace(other, song)
+                return read
+
+        complement = (*NARROW, "--writer.complement", "vocals")
+        monkeypatch.setattr(song_files, "SongStream", Swapped)
+        assert predict(*complement) == 1
+
+        last = capsys.readouterr().err.split("error: ")[-1]
+        assert "song.wav: was changed while it was in use" in last
+        assert [path.name for path in Path("out").iterdir()] == ["good"]
+
+        monkeypatch.undo()
+        os.chdir(songs.parent)
+        assert predict(*complement) == 0
+        total = soundfile.read("out/song/vocals.wav")[0] + soundfile.read("out/song/no_vocals.wav")[0]
+        assert np.abs(total).max() == pytest.approx(level)
+
+    def test_what_can_not_be_measured_is_named_and_the_others_are_measured(
+        self, own_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        songs = Path("songs")
+        for name in ("good", "lengths", "rates", "nan", "silent", "one", "text", "swapped"):
+            for stem in ("vocals", "accompaniment"):
+                write(songs / name / f"{stem}.wav", 0.3)
+        write(songs / "lengths" / "vocals.wav", 0.1)
+        write(songs / "rates" / "vocals.wav", 0.3, rate=48000)
+        not_finite(songs / "nan" / "vocals.wav", np.nan)
+        for stem in ("vocals", "accompaniment"):
+            write(songs / "silent" / f"{stem}.wav", level=0)
+            write(songs / "one" / f"{stem}.wav", 1.5 / RATE)
+        (songs / "text" / "mixture.wav").write_text("no audio at all")
+        read = Chunker.__call__
+
+        def swapped(self: Chunker, place: ChunkSpan) -> ChunkBatch:
+            if place.song.name == "swapped":
+                write(songs / "swapped" / "vocals.wav", 0.2)
+            return read(self, place)
+
+        monkeypatch.setattr(Chunker, "__call__", swapped)
+        metrics = "[SiSdr, Sdr, BssEval, LogSpectralDistance, LogWmse]"
+        assert measure("--trainer.logger", "false", "--sound.songs", "0", "--model.metrics", metrics) == 1
+
+        said = capsys.readouterr().err
+        last = said.split("error: ")[-1]
+        assert last.startswith("3 of the songs could not be done, all others are done:\n")
+        for told in ("nan/vocals.wav: a sample", "text/mixture.wav: no audio", "swapped/vocals.wav: was changed"):
+            assert told in last
+        assert "songs/lengths: its files differ in length" in said
+        rows = read_rows(Path("logs/results.csv"))
+        assert set(rows["song"]) == {"good", "lengths", "rates", "silent", "one"}
+        assert rows.loc[rows["song"] == "silent", "value"].isna().all()
+        assert rows.loc[(rows["song"] == "good") & (rows["metric"] == "si_sdr"), "value"].notna().all()
+
+    def test_a_second_run_does_what_was_missing(self, songs: Path) -> None:
+        bad = cut(write(songs / "bad.wav"))
+        assert predict() == 1
+        before = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.wav")}
+        write(bad)
+
+        assert predict() == 0
+
+        assert stems("bad") == BOTH
+        assert all(path.stat().st_mtime_ns == date for path, date in before.items())
+
+
+@pytest.fixture
+def full_disk(own_folder: Path) -> Iterator[Path]:
+    """A file system of two megabytes."""
+    place = own_folder / "out"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(place)],  # noqa: S607
+                             check=False, capture_output=True)  # fmt: skip
+    if mounted.returncode != 0:
+        pytest.skip("a small file system can't be mounted here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)  # noqa: S607
+
+
+class TestDisks:
+    def test_a_full_disk_keeps_what_is_done(
+        self, songs: Path, full_disk: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write(songs / "long.wav", 4)
+
+        assert predict("--log-json", "log.jsonl") == 1
+
+        last = json.loads(Path("log.jsonl").read_text().splitlines()[-1])
+        assert (last["event"], last["exit_code"]) == ("run_ended", 1)
+        assert "out" in last["error"]
+        said = capsys.readouterr().err.split("error: ")[-1]
+        assert "out" in said
+        assert "long" in said or "nothing more can be written" in said
+        assert stems("good") == BOTH
+        assert soundfile.read("out/good/vocals.wav")[0].shape[0] == int(0.3 * RATE)
+        assert not list(full_disk.rglob("*.part"))
+        assert not list(full_disk.glob("long/*.wav"))
+
+    def test_a_full_disk_beneath_the_logs_is_named_and_the_run_goes_on_when_there_is_room(
+        self, own_folder: Path, full_disk: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        for number, stem in enumerate(("vocals", "accompaniment")):
+            write(own_folder / "songs" / "song" / f"{stem}.wav", 1, 0.1 + number)
+        filler = full_disk / "filler"
+        filler.write_bytes(bytes(2**21 - 3 * 2**16))
+
+        assert measure("--trainer.logger.init_args.save_dir", full_disk) == 1
+
+        said = capfd.readouterr().err
+        folder = full_disk / "demo" / "version_0"
+        assert f"error: {folder}: could not be written to (No space left on device)" in said
+        assert "Traceback" not in said
+        assert not (folder / "results.csv").exists()
+        assert not list(folder.rglob(".*.part"))
+
+        filler.unlink()
+        assert measure("--trainer.logger.init_args.save_dir", full_disk) == 0
+        assert len(list(full_disk.glob("demo/*/results.csv"))) == 1
+
+    def test_a_file_that_may_not_grow_is_named_and_the_others_are_done(self, songs: Path) -> None:
+        write(songs / "long.wav", 10)
+
+        def limited() -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2_500_000, 2_500_000))
+
+        done = subprocess.run(command(), check=False, capture_output=True, text=True, preexec_fn=limited, timeout=120)
+
+        assert done.returncode == 1
+        assert "long" in done.stderr.split("error: ")[-1]
+        assert "Traceback" not in done.stderr
+        assert stems("good") == BOTH
+        assert not list(Path("out").rglob("*.part"))
+        assert not list(Path("out/long").glob("*.wav"))
+
+    def test_what_may_not_be_read_or_written_is_named(self, songs: Path) -> None:
+        write(songs / "secret.wav").chmod(0)
+        write(songs / "closed" / "song.wav").parent.chmod(0)
+        Path("fixed").mkdir(mode=0o555)
+
+        def started(out: str) -> "subprocess.CompletedProcess[str]":
+            words = [word if word != "out" else out for word in command()]
+            return subprocess.run(
+                words, check=False, capture_output=True, text=True, timeout=120, preexec_fn=without_privilege
+            )
+
+        done, refused = started("out"), started("fixed")
+
+        assert done.returncode == refused.returncode == 1
+        last = done.stderr.split("error: ")[-1]
+        assert "secret.wav" in last
+        assert "Permission denied" in last
+        assert "closed: can't be read" in last
+        assert stems("good") == BOTH
+        assert "fixed: nothing more can be written there" in refused.stderr
+        assert "Traceback" not in done.stderr + refused.stderr
+
+    @pytest.mark.parametrize("out", ["in/good.wav", "in/good.wav/out"])
+    def test_a_file_in_the_place_of_the_folder_is_named(
+        self, songs: Path, out: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert predict("--out", out, *NARROW) == 1
+
+        assert capsys.readouterr().err.endswith(
+            f"error: {out}: is no folder, or is within a file: set --out to another one\n"
+        )
+
+    def test_logs_that_are_read_only_are_one_line_of_test_and_nothing_to_predict(self, songs: Path) -> None:
+        Path("fixed").mkdir(mode=0o555)
+        started = []
+        for subcommand in ("test", "predict"):
+            words = [*command(), "--trainer.logger.init_args.save_dir", "fixed"]
+            words[words.index("predict")] = subcommand
+            started.append(
+                subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=without_privilege)  # noqa: PLW1509
+            )
+
+        told, silent = (process.communicate(timeout=120)[1] for process in started)
+
+        assert [process.returncode for process in started] == [1, 0]
+        assert re.search(r"error: .*fixed.*: Permission denied$", told.splitlines()[-1])
+        assert "Traceback" not in told
+        assert "fixed" not in silent
+
+
+def without_privilege() -> None:
+    """Even root has to heed permissions in what is started now."""
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+class TestProcesses:
+    @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+    def test_killed_at_any_moment_it_goes_on_to_the_same_files(self, songs: Path, how: signal.Signals) -> None:
+        for number in range(3):
+            write(songs / f"{number}.wav", 1)
+        assert predict("--out", "whole") == 0
+        for passed in (0.0, 0.1):
+            process = subprocess.Popen(command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            deadline = time.monotonic() + 120
+            while process.poll() is None and not list(Path("out").rglob("*.npy")) and time.monotonic() < deadline:
+                time.sleep(0.005)
+            time.sleep(passed)
+            process.send_signal(how)
+            process.wait(60)
+            for path in Path("out").glob("*/*.wav"):
+                assert path.read_bytes() == Path("whole", path.parent.name, path.name).read_bytes()
+
+        assert predict() == 0
+
+        for path in Path("whole").rglob("*.wav"):
+            assert Path("out", *path.parts[1:]).read_bytes() == path.read_bytes()
+        assert not list(Path("out").rglob(".*"))
+
+    def test_a_reading_process_that_is_killed_is_one_line(self, songs: Path) -> None:
+        killing = (
+            "import os, signal, sys\n"
+            "from mdx_progressive.cli import main\n"
+            "from mdx_progressive.data.block_reader import BlockReader\n"
+            "def killed(self, place):\n"
+            "    os.kill(os.getpid(), signal.SIGKILL)\n"
+            "BlockReader.__call__ = killed\n"
+            "sys.exit(main(sys.argv[1:]))\n"
+        )
+        words = [sys.executable, "-c", killing, *command()[3:], "--data.num_workers", "1"]
+
+        done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=120)
+
+        assert done.returncode == 1
+        assert "a process that reads ahead was ended from outside" in done.stderr.splitlines()[-1]
+        assert predict() == 0
+
+
+def refuse_batches(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Networks of Demucs find no memory for more than so many segments."""
+    forward = HTDemucs.forward
+
+    def limited(self: HTDemucs, mix: Tensor) -> Tensor:
+        if len(mix) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return forward(self, mix)
+
+    monkeypatch.setattr(HTDemucs, "forward", limited)
+
+
+class TestMemory:
+    @pytest.fixture
+    def small(self, small_htdemucs_file: Path) -> tuple[object, ...]:
+        return (
+            *("-c", CONFIGS / "htdemucs.yaml", "--model.separator.weights", small_htdemucs_file),
+            *("--model.separator.batch_size", "8", "--model.targets", "[bass,vocals]", "--model.method.steps", "1"),
+            *("--data.block", "1", "--data.input", "in", "--data.root", "in", "--data.trim", "null"),
+            *("--sound.songs", "0", "--trainer.logger", "false", "--model.oracle", "false", "--model.metrics", "[Sdr]"),
+        )
+
+    def test_a_batch_that_does_not_fit_is_halved_to_the_same_result(
+        self,
+        songs: Path,
+        small: tuple[object, ...],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        for number, stem in enumerate(SOURCES):
+            write(songs / "good" / f"{stem}.wav", 1.2, level=0.1 + 0.02 * number)
+        for name in ("whole", "halved"):
+            if name == "halved":
+                refuse_batches(monkeypatch, 3)
+            assert run("predict", *small, "--out", name, "--data.input", "in/good/bass.wav") == 0
+            assert run("test", *small, "--trainer.default_root_dir", f"{name} logs") == 0
+
+        said = capsys.readouterr().err
+        # Once for each of the commands: segments of both targets, of a second, in steps of 0.75.
+        assert said.count("the memory of cpu does not hold 4 segments at once: it goes on with 2") == 2
+        for path in Path("whole/bass").iterdir():
+            halved = soundfile.read(Path("halved/bass", path.name))[0]
+            np.testing.assert_allclose(halved, soundfile.read(path)[0], rtol=0, atol=1e-6)
+        before, after = (read_rows(Path(f"{name} logs", "results.csv")) for name in ("whole", "halved"))
+        np.testing.assert_allclose(after["value"], before["value"], rtol=0, atol=1e-3)
+
+    def test_what_does_not_fit_alone_is_one_line(
+        self,
+        songs: Path,
+        small: tuple[object, ...],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        refuse_batches(monkeypatch, 0)
+
+        assert run("predict", *small, "--out", "out") == 1
+
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.startswith(
+            "mdx-progressive: error: out of memory (CUDA out of memory. Tried to allocate 2.00 GiB.)"
+        )
+        assert "data.block" in last
+
+
+class TestAnySong:
+    @given(
+        length=some.integers(1, 9000),
+        rate=some.sampled_from([8000, 22050, 32000, 44100, 48000, 96000]),
+        channels=some.sampled_from([1, 2, 3, 6]),
+        level=some.sampled_from([0.0, 1e-30, 1e-6, 1e-3, 1.0, 1e6]),
+        offset=some.sampled_from([0.0, 0.5, -1e3]),
+    )
+    @settings(max_examples=8, deadline=None)
+    def test_its_estimates_have_its_rate_length_and_channels(
+        self,
+        tmp_path_factory: pytest.TempPathFactory,
+        length: int,
+        rate: int,
+        channels: int,
+        level: float,
+        offset: float,
+    ) -> None:
+        folder, shape = tmp_path_factory.mktemp("any"), (length, channels)
+        samples = level * np.random.default_rng(length).normal(size=shape) + offset
+        soundfile.write(folder / "a.wav", samples.astype(np.float32), rate, subtype="FLOAT")
+
+        places = ("--data.input", folder / "a.wav", "--out", folder / "out")
+        assert run("predict", *SPLEETER, *NARROW, *places, "--trainer.logger", "false") == 0
+
+        for stem in BOTH:
+            estimate, own = soundfile.read(folder / "out" / "a" / stem, always_2d=True)
+            assert own == rate
+            assert estimate.shape == shape
+            assert np.isfinite(estimate).all()
