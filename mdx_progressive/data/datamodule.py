@@ -126,9 +126,9 @@ class SongDataModule(LightningDataModule):
         """
         self.failures, self.elsewhere, self.done, self._predict = [], [], set(), None
         if stage == "predict":
-            self.songs = audio_files(self.inputs) if self.inputs else self._apart()
-            if all(song.fault for song in self.songs):
-                raise MdxError("\n".join(song.fault for song in self.songs if song.fault))
+            self.songs = audio_files(self.inputs) if self.inputs else self._as_separate_songs()
+            if all(song.error for song in self.songs):
+                raise MdxError("\n".join(song.error for song in self.songs if song.error))
             return
         self.songs = self.dataset.songs()
         self._test = _alike(self._places(), self.batch_size)
@@ -155,7 +155,7 @@ class SongDataModule(LightningDataModule):
 
         Those with a fault stay, to be told of.
         """
-        self.songs = [song for song in self.songs if song.fault or wanted(song.name)]
+        self.songs = [song for song in self.songs if song.error or wanted(song.name)]
 
     def plan(self) -> list[Origin]:
         """The blocks that `predict` separates, in order. A song that can't be read is among the `failures`.
@@ -206,9 +206,9 @@ class SongDataModule(LightningDataModule):
         hidden = True if len(songs) < 2 else None
         return tqdm(songs, desc="Reading songs", unit="song", leave=False, disable=hidden)
 
-    def _apart(self) -> list[Song]:
+    def _as_separate_songs(self) -> list[Song]:
         """The songs with stems, chunks of one song as songs of their own, which are written to different folders."""
-        return [song.apart() for song in self.dataset.songs()]
+        return [song.as_separate_song() for song in self.dataset.songs()]
 
     def _chunker(self) -> Chunker:
         reader = SongReader(self.sample_rate, self.mixture)

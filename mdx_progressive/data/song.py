@@ -41,22 +41,22 @@ class Song:
         mixture: The mixture as shipped, if there is one.
         stems: Its stems by name; none for a plain audio file.
         cut: What it is a chunk of, if it was cut before.
-        fault: Why it can't be used, if that is known before anything is read.
-        remedy: What a user can do about it where it lacks a stem.
+        error: Why it can't be used, if that is known before anything is read.
+        hint: What a user can do about it where it lacks a stem.
     """
 
     name: str
     mixture: Signal | None
     stems: dict[str, Signal] = field(default_factory=dict)
     cut: PreparedCut | None = None
-    fault: str | None = None
-    remedy: str = ""
+    error: str | None = None
+    hint: str = ""
 
     def __post_init__(self) -> None:
         folder = Path(self.name)
-        if self.fault is None and (folder.anchor or not folder.parts or ".." in folder.parts or "\0" in self.name):
+        if self.error is None and (folder.anchor or not folder.parts or ".." in folder.parts or "\0" in self.name):
             reason = f"{self.place}: its name, {self.name!r}, leads out of the output folder; rename it"
-            object.__setattr__(self, "fault", reason)
+            object.__setattr__(self, "error", reason)
 
     @property
     def streams(self) -> list[AudioStream]:
@@ -89,7 +89,7 @@ class Song:
         paths = [stream.path for stream in self.streams]
         return Path(os.path.commonpath(paths)) if paths else Path(self.name)
 
-    def apart(self) -> "Song":
+    def as_separate_song(self) -> "Song":
         """Itself, a chunk with its number in its name: several chunks of a song have the name of the song."""
         return replace(self, name=f"{self.name}/{self.cut.chunk}") if self.cut else self
 
@@ -99,8 +99,8 @@ class Song:
         Raises:
             MdxError: If something is, or one of its files is another one than at the first time.
         """
-        if self.fault is not None:
-            raise MdxError(self.fault)
+        if self.error is not None:
+            raise MdxError(self.error)
         for path, facts in self._seen().items():
             if self._first_seen.get(path, facts) != facts:
                 raise ChangedError(f"{path}: was changed while it was in use; what was made of it so far is not kept")
@@ -136,7 +136,7 @@ def audio_files(inputs: Iterable[Path]) -> list[Song]:
 
 def _plain(path: Path, folder: Path | None = None) -> Song:
     if not os.path.lexists(path):
-        return Song(str(path), None, fault=f"{path}: no such file or folder")
+        return Song(str(path), None, error=f"{path}: no such file or folder")
     return Song(path.relative_to(folder or path.parent).with_suffix("").as_posix(), AudioStream(path))
 
 
@@ -144,7 +144,7 @@ def _only(namesakes: list[Song]) -> Song:
     song, places = namesakes[0], sorted({str(song.place) for song in namesakes})
     if len({os.path.realpath(place) for place in places}) == 1:
         return song
-    return replace(song, fault=f"{' and '.join(places)}: would be written to one folder, {song.name}; rename one")
+    return replace(song, error=f"{' and '.join(places)}: would be written to one folder, {song.name}; rename one")
 
 
 def _below(folder: Path) -> list[Song]:
@@ -157,7 +157,7 @@ def _below(folder: Path) -> list[Song]:
     faults = {str(error.filename): f"can't be read ({error.strerror})" for error in unreadable}
     if not found and not faults:
         faults[str(folder)] = "holds no audio file that is called like one; what is given itself may be called anything"
-    return [*found, *(Song(place, None, fault=f"{place}: {reason}") for place, reason in faults.items())]
+    return [*found, *(Song(place, None, error=f"{place}: {reason}") for place, reason in faults.items())]
 
 
 def is_audio(path: Path) -> bool:

@@ -41,7 +41,7 @@ def group_stems(stems: Collection[str], sources: Sequence[str], song: Song) -> d
             raise MdxError(
                 f"{song.place}: no stem for the source {source!r}; the separator's sources are {', '.join(sources)},"
                 f" the song's stems {', '.join(stems) or 'none'} (of the files {found})"
-                f"{song.remedy and ': '}{song.remedy}"
+                f"{song.hint and ': '}{song.hint}"
             )
         grouped[source] = chosen
     return grouped

@@ -15,6 +15,7 @@ def silent_channels(references: Tensor, mixture: Tensor) -> Tensor:
         - result: (batch, source, channel)
 
     Example:
+        >>> import torch
         >>> references = torch.tensor([[[[1.0, -1.0], [0.0, 0.0]]]])
         >>> silent_channels(references, references.sum(dim=1)).tolist()
         [[[False, True]]]

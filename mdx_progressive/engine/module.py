@@ -204,7 +204,7 @@ class ProgressiveDemixing(LightningModule):
         known = EvaluationContext(
             batch.mixture, batch.references, batch.silent, self.indices, self.separator.sample_rate
         )
-        measures = [metric.against(known) for metric in self.metrics]
+        measures = [metric.prepare(known) for metric in self.metrics]
         rows: list[Row] = []
         for method in self.methods:
             for step, passes in watches[method.name].over(self._steps(method, parts)):
@@ -229,14 +229,14 @@ class ProgressiveDemixing(LightningModule):
         Args:
             songs: All rows of each song (see `results.Row`); one song at a time is enough to be in memory.
         """
-        floor, *others = self.methods
+        baseline, *others = self.methods
         scales = {name: scale for metric in self.metrics for name, scale in metric.scales.items()}
         values, gains = [], []
         for rows in songs:
             values.append(song_means(rows))
             for metric, of_metric in last_steps(rows).groupby("metric", sort=False):
                 name = str(metric)
-                gained = paired_gains(of_metric, name, floor.name, scales[name].lower_is_better)
+                gained = paired_gains(of_metric, name, baseline.name, scales[name].lower_is_better)
                 gains.append(gained.assign(metric=name))
         results = concat(values, ignore_index=True)
         measured = set(results["metric"])
@@ -246,8 +246,8 @@ class ProgressiveDemixing(LightningModule):
             means=mean_curves(results),
             scales={name: scale for name, scale in scales.items() if name in measured},
             caption=title(type(self.separator).__name__, list(results["song"].unique())),
-            floor=floor.name,
-            ceiling=self.oracle.name if self.oracle else None,
+            baseline=baseline.name,
+            oracle=self.oracle.name if self.oracle else None,
             between=[method.name for method in others if not method.needs_references],
         )
 

@@ -19,7 +19,7 @@ def curves_figure(comparison: Comparison, metric: str) -> Figure:
         metric: Name of the metric.
     """
     means, scale = comparison.means, comparison.scales[metric]
-    floor, ceiling = comparison.floor, comparison.ceiling
+    baseline, oracle = comparison.baseline, comparison.oracle
     sources = _measured(comparison, metric)
     figure, axes = _panels(len(sources))
     bands = int(means["songs"].max()) > 1
@@ -30,11 +30,11 @@ def curves_figure(comparison: Comparison, metric: str) -> Figure:
             if bands:
                 axis.fill_between(curve.index, curve["min"], curve["max"], alpha=0.12, color=line.get_color(), lw=0)
         sides = ("upper", "lower") if scale.lower_is_better else ("lower", "upper")
-        if ceiling is not None:
-            bound = select_curve(means, metric, ceiling, source)
-            axis.plot(bound.index, bound["mean"], "--", color="0.35", label=f"{ceiling} ({sides[1]} bound)")
-        one_pass = float(select_curve(means, metric, floor, source)["mean"].iloc[0])
-        axis.axhline(one_pass, color="0.35", linestyle=":", label=f"{floor} ({sides[0]} bound)")
+        if oracle is not None:
+            bound = select_curve(means, metric, oracle, source)
+            axis.plot(bound.index, bound["mean"], "--", color="0.35", label=f"{oracle} ({sides[1]} bound)")
+        one_pass = float(select_curve(means, metric, baseline, source)["mean"].iloc[0])
+        axis.axhline(one_pass, color="0.35", linestyle=":", label=f"{baseline} ({sides[0]} bound)")
         axis.set_title(source)
     axes[0].set_ylabel(scale.axis)
     band = "; band from the lowest to the highest song" if bands else ""
@@ -51,20 +51,20 @@ def songs_figure(comparison: Comparison, metric: str) -> Figure:
         comparison: What was found. Bounds have a box of the value alone: their gains would dwarf all others.
         metric: Name of the metric.
     """
-    scale, between, floor = comparison.scales[metric], comparison.between, comparison.floor
+    scale, between, baseline = comparison.scales[metric], comparison.between, comparison.baseline
     gains = comparison.gains[comparison.gains["metric"] == metric]
     songs = last_steps(comparison.songs[comparison.songs["metric"] == metric]).dropna(subset="value")
     sources = _measured(comparison, metric)
     figure = Figure(figsize=(max(1, len(sources)) * 4.4, 6.4), layout="constrained")
     axes = figure.subplots(2, max(1, len(sources)), squeeze=False)
-    shown = [floor, *between, *([comparison.ceiling] if comparison.ceiling else [])]
+    shown = [baseline, *between, *([comparison.oracle] if comparison.oracle else [])]
     for column, source in enumerate(sources):
         above, below = axes[:, column]
         _boxes(above, gains[gains["source"] == source], "gain", between)
         above.axhline(0, color="0.35", linestyle=":")
         above.set_title(source)
         _boxes(below, songs[songs["source"] == source], "value", shown)
-    axes[0, 0].set_ylabel(f"gain over {floor}")
+    axes[0, 0].set_ylabel(f"gain over {baseline}")
     axes[1, 0].set_ylabel("value")
     figure.suptitle(f"{scale.axis} of the last step; a dot is a song", fontsize="medium")
     return figure
@@ -78,7 +78,7 @@ def weights_figure(comparison: Comparison) -> Figure:
             (a search, which may choose another for each stretch and channel) is left out.
     """
     metric = next(iter(comparison.scales))
-    bounds = [comparison.ceiling] if comparison.ceiling else []
+    bounds = [comparison.oracle] if comparison.oracle else []
     rows = comparison.songs[comparison.songs["metric"] == metric].dropna(subset="weight")
     rows = rows[rows["method"].isin([*comparison.between, *bounds])]
     used = rows.groupby(["source", "method", "step"], sort=False)["weight"].agg(["mean", "min", "max"])
@@ -103,9 +103,11 @@ def weights_figure(comparison: Comparison) -> Figure:
 
 def _measured(comparison: Comparison, metric: str) -> list[str]:
     """The sources for which there is a value."""
-    means, floor = comparison.means, comparison.floor
+    means, baseline = comparison.means, comparison.baseline
     return [
-        source for source in means["source"].unique() if select_curve(means, metric, floor, source)["songs"].gt(0).any()
+        source
+        for source in means["source"].unique()
+        if select_curve(means, metric, baseline, source)["songs"].gt(0).any()
     ]
 
 

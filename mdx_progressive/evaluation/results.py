@@ -184,8 +184,8 @@ class Comparison(NamedTuple):
         means: The table that `mean_curves` makes of the songs.
         scales: What the numbers of each metric stand for.
         caption: What was measured, on which songs.
-        floor: The method that is the lower bound.
-        ceiling: The method that is the upper bound, if it was run.
+        baseline: The method that is the lower bound.
+        oracle: The method that is the upper bound, if it was run.
         between: The methods between them.
     """
 
@@ -194,14 +194,14 @@ class Comparison(NamedTuple):
     means: pd.DataFrame
     scales: dict[str, Scale]
     caption: str
-    floor: str
-    ceiling: str | None
+    baseline: str
+    oracle: str | None
     between: list[str]
 
     @property
     def listed(self) -> list[str]:
-        """The methods that tables have lines of: those between the bounds, or the floor where there are none."""
-        return self.between or [self.floor]
+        """The methods that tables have lines of: those between the bounds, or the baseline where there are none."""
+        return self.between or [self.baseline]
 
 
 class SummaryLine(NamedTuple):
@@ -250,7 +250,7 @@ def summary_lines(comparison: Comparison, metric: str, method: str) -> list[Summ
         metric: Name of the metric.
         method: The method that the lines are of.
     """
-    means, oracle = comparison.means, comparison.ceiling
+    means, oracle = comparison.means, comparison.oracle
     lower_is_better = comparison.scales[metric].lower_is_better
     found = []
     for source in means["source"].unique():
@@ -264,7 +264,7 @@ def summary_lines(comparison: Comparison, metric: str, method: str) -> list[Summ
             SummaryLine(
                 source,
                 passes=int(select_curve(means, metric, method, source)["passes"].iloc[-1]),
-                one_pass=float(select_curve(means, metric, comparison.floor, source)["mean"].iloc[0]),
+                one_pass=float(select_curve(means, metric, comparison.baseline, source)["mean"].iloc[0]),
                 best_step=steps[best],
                 best=float(mean.iloc[best]),
                 last_step=steps[-1],

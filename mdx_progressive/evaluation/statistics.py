@@ -73,11 +73,11 @@ def paired_gains(results: pd.DataFrame, metric: str, against: str, lower_is_bett
             raise MdxError(f"there is no {column} {wanted} in the results, only {', '.join(there)}")
     chosen = results[results["metric"] == metric]
     chosen = chosen.assign(value=chosen["value"].where(np.isfinite(chosen["value"])))
-    floor = chosen[chosen["method"] == against]
-    floor = floor[floor["step"] == floor["step"].max()]
+    baseline = chosen[chosen["method"] == against]
+    baseline = baseline[baseline["step"] == baseline["step"].max()]
     place = ["song", "chunk", "source"]
-    joined = chosen[chosen["method"] != against].join(floor.set_index(place)["value"].rename("floor"), on=place)
-    change = joined["value"] - joined["floor"]
+    joined = chosen[chosen["method"] != against].join(baseline.set_index(place)["value"].rename("baseline"), on=place)
+    change = joined["value"] - joined["baseline"]
     joined["gain"] = -change if lower_is_better else change
     keys = ["method", "step", "song", "source"]
     songs = joined.groupby(keys, sort=False)[["passes", "gain"]].mean().reset_index()

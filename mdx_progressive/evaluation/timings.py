@@ -81,7 +81,7 @@ def compute_times(timings: pd.DataFrame) -> dict[str, ComputeTime]:
         >>> taken = {"one-pass": 0.5, "linear": 1.5}
         >>> table = pd.DataFrame([Timing("a", 0, method, seconds, 2.0, "cpu") for method, seconds in taken.items()])
         >>> compute_times(table)["linear"]
-        Pace(real_time_factor=1.0, over_one_pass=4.0)
+        ComputeTime(real_time_factor=1.0, over_one_pass=4.0)
     """
     if ONE_PASS not in timings["method"].unique():
         return {}

@@ -1,4 +1,4 @@
-"""How the estimates of several passes become one."""
+"""How the estimates of several passes are combined into one."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -9,28 +9,29 @@ from mdx_progressive.runtime import MdxError
 
 
 class Combination(ABC):
-    """Maps the passes of all steps so far to the estimate that is handed out, and blended into the next input."""
+    """Combines the passes of all steps so far into the estimate that is returned, and blended into the next input."""
 
     steps: int | None = None
-    """How many of the latest steps it looks at; None for all of them."""
+    """Number of latest steps that it uses; None for all steps."""
 
     @abstractmethod
     def __call__(self, passes: Sequence[Tensor]) -> Tensor:
-        """One estimate out of all passes.
+        """One estimate from all passes.
 
         Args:
-            passes: For every step, from step 0, the estimates of its views.
+            passes: For every step, from step 0, the estimates of its passes.
 
         Shape:
-            - passes: (view, batch, source, channel, time) each
+            - passes: (pass, batch, source, channel, time) each
             - result: (batch, source, channel, time)
         """
 
 
 class Last(Combination):
-    """The mean over the views of the latest step: nothing is kept of the steps before it.
+    """The mean over the passes of the latest step; earlier steps are discarded.
 
     Example:
+        >>> import torch
         >>> Last()([torch.zeros(1, 1), torch.tensor([[1.0], [3.0]])]).tolist()
         [2.0]
     """
@@ -42,10 +43,10 @@ class Last(Combination):
 
 
 class Mean(Combination):
-    """The mean over all passes so far, those of later steps with a weight of their own.
+    """The mean over all passes so far; passes of later steps may have another weight than those of step 0.
 
-    Blended into the next input, it settles where the last step alone would swing to and fro, since the separator takes
-    one source for another and then the other way round (Mann, 1953, Mean value methods in iteration).
+    Where the separator confuses two sources, the last step alone may oscillate between them; the mean converges (Mann,
+    1953, Mean value methods in iteration).
 
     Args:
         later: Weight of a pass of the steps after step 0, where one of step 0 has 1.
@@ -54,6 +55,7 @@ class Mean(Combination):
         MdxError: If `later` is not above 0.
 
     Example:
+        >>> import torch
         >>> Mean()([torch.zeros(1, 1), torch.tensor([[1.0], [3.0]])]).tolist()
         [1.3333333730697632]
         >>> Mean(later=2.0)([torch.zeros(2, 1), torch.full((1, 1), 4.0)]).tolist()

@@ -21,8 +21,8 @@ def package_file(package: str, *parts: str) -> Traversable:
         MdxError: If the package or the file is missing.
 
     Example:
-        >>> package_file("mdx_progressive", "progressive.py").name
-        'progressive.py'
+        >>> package_file("mdx_progressive", "py.typed").name
+        'py.typed'
     """
     spec = find_spec(package)
     if spec is None:

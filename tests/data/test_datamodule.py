@@ -172,12 +172,12 @@ class TestSongs:
             soundfile.write(tmp_path / name, np.zeros((9, 2)), RATE)
 
         (song,) = audio_files([tmp_path])
-        assert song.fault is not None
-        assert "song.flac and " in song.fault
-        assert "song.wav: would be written to one folder" in song.fault
+        assert song.error is not None
+        assert "song.flac and " in song.error
+        assert "song.wav: would be written to one folder" in song.error
         (gone,) = audio_files([tmp_path / "gone.wav"])
-        assert gone.fault is not None
-        assert "gone.wav: no such file" in gone.fault
+        assert gone.error is not None
+        assert "gone.wav: no such file" in gone.error
 
 
 class TestGrouping:

@@ -359,4 +359,4 @@ class TestChoosing:
             SongDataModule(RATE, SOURCES, root=root).setup("test")
         (song,) = SongFolders(root).songs()
         assert isinstance(song, Song)
-        assert song.fault is not None
+        assert song.error is not None

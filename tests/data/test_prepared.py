@@ -387,7 +387,7 @@ class TestGoingOn:
 
         files = [stored["file"] for chunk in index_of(Path("to"))["chunks"] for stored in chunk["stems"].values()]
         assert len({file.casefold() for file in files}) == 3 * len(SOURCES)
-        assert all(song.fault is None for song in PreparedSet(Path("to"), verify=True).songs())
+        assert all(song.error is None for song in PreparedSet(Path("to"), verify=True).songs())
 
     def test_files_that_change_while_their_song_is_done_again_leave_nothing_of_themselves(
         self, songs: Path, monkeypatch: pytest.MonkeyPatch
@@ -467,7 +467,7 @@ class TestGoingOn:
         assert (killed / "index.json").read_bytes() == (alone / "index.json").read_bytes()
         written = [sorted(path.relative_to(root) for path in root.rglob("*")) for root in (killed, alone)]
         assert written[0] == written[1]
-        assert all(song.fault is None for song in PreparedSet(killed, verify=True).songs())
+        assert all(song.error is None for song in PreparedSet(killed, verify=True).songs())
 
 
 class TestReading:

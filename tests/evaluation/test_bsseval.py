@@ -52,7 +52,7 @@ def ours(
     mixture = references.sum(dim=0)[None]
     known = EvaluationContext(mixture, references[None], silent_channels(references[None], mixture), wanted, rate)
     metric = BssEval(components=True, **{"filter_length": TAPS, **settings})  # type: ignore[arg-type]
-    found = metric.against(known)(estimates[None])
+    found = metric.prepare(known)(estimates[None])
     assert tuple(found) == RATIOS
     return torch.cat(list(found.values()))
 
@@ -156,7 +156,7 @@ def test_the_sdr_alone_needs_no_filters() -> None:
     mixture = references.sum(dim=1)
     known = EvaluationContext(mixture, references, silent_channels(references, mixture), [0, 1, 2], RATE)
 
-    plain = BssEval().against(known)(estimates)
+    plain = BssEval().prepare(known)(estimates)
 
     assert list(plain) == ["bsseval_sdr"]
     for item in range(2):

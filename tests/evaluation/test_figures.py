@@ -18,9 +18,9 @@ GAINS = {"one": 1.0, "two": -1.0, "three": 3.0}
 
 def comparison(sources: tuple[str, ...] = ("vocals",), silent: str = "", lower_is_better: bool = False) -> Comparison:
     rows = []
-    for song, floor in VALUES.items():
+    for song, baseline in VALUES.items():
         for source in sources:
-            value = math.nan if source == silent else floor
+            value = math.nan if source == silent else baseline
             rows.append(Row(song, 0, "one-pass", 0, 1, 0.0, source, "si_sdr", value))
             for step, weight in enumerate((0.0, 0.2, 0.6)):
                 gain = GAINS[song] * step / 2

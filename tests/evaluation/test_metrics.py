@@ -112,7 +112,7 @@ def test_metrics_measure_the_targets_by_name() -> None:
     estimates = (reference + 0.1 * error)[:, [2, 0]]
     known = EvaluationContext(mixture, reference, nothing, [2, 0], 44100)
 
-    found = {**SiSdr(improvement=True).against(known)(estimates), **Sdr().against(known)(estimates)}
+    found = {**SiSdr(improvement=True).prepare(known)(estimates), **Sdr().prepare(known)(estimates)}
 
     assert list(found) == ["si_sdr", "si_sdr_i", "sdr"]
     wanted = reference[:, [2, 0]]
@@ -120,12 +120,12 @@ def test_metrics_measure_the_targets_by_name() -> None:
     torch.testing.assert_close(found["sdr"], sdr(estimates, wanted, nothing[:, [2, 0]]))
     of_mixture = si_sdr(mixture.unsqueeze(1).expand_as(wanted), wanted, nothing[:, [2, 0]])
     torch.testing.assert_close(found["si_sdr_i"], found["si_sdr"] - of_mixture)
-    assert list(SiSdr().against(known)(estimates)) == ["si_sdr"]
+    assert list(SiSdr().prepare(known)(estimates)) == ["si_sdr"]
 
 
 def test_a_mixture_that_is_the_source_can_not_be_improved_on() -> None:
     def improvement(of: Tensor) -> Tensor:
-        return SiSdr(improvement=True).against(known_of(of))(of + 0.01 * error)["si_sdr_i"][:, 0]
+        return SiSdr(improvement=True).prepare(known_of(of))(of + 0.01 * error)["si_sdr_i"][:, 0]
 
     reference, error = signals()
     reference[:, 1:, 1] *= 1e-4  # Nothing but the first source is left in the second channel.
@@ -144,7 +144,7 @@ def known_of(references: Tensor, targets: list[int] | None = None, mixture: Tens
 
 
 def measured(metric: Metric, references: Tensor, estimates: Tensor) -> dict[str, Tensor]:
-    return metric.against(known_of(references))(estimates)
+    return metric.prepare(known_of(references))(estimates)
 
 
 class TestTheRule:
@@ -169,10 +169,10 @@ class TestTheRule:
         estimate = reference + 0.1 * error
         mixture = reference.sum(dim=1)
 
-        both = metric.against(known_of(reference, mixture=mixture))(estimate)
+        both = metric.prepare(known_of(reference, mixture=mixture))(estimate)
 
         # Both mixtures have the level of their sounding channel; logWMSE takes it by itself.
-        alone = metric.against(known_of(reference[:, :, :1], mixture=mixture[:, :1]))(estimate[:, :, :1])
+        alone = metric.prepare(known_of(reference[:, :, :1], mixture=mixture[:, :1]))(estimate[:, :, :1])
         for name, values in both.items():
             torch.testing.assert_close(values, alone[name], rtol=0, atol=1e-3)
 
@@ -233,7 +233,7 @@ class TestTheRule:
         class Loudness(Metric):
             scales = {"loudness": Scale("Loudness", unit="LUFS")}  # noqa: RUF012
 
-            def _against(self, known: EvaluationContext) -> Measure:
+            def _prepare(self, known: EvaluationContext) -> Measure:
                 return lambda estimates: {"noise": estimates.mean(dim=(-2, -1))}
 
         with pytest.raises(MdxError, match="Loudness measures noise"):
@@ -261,7 +261,7 @@ class TestParity:
     def found(self, metric: Metric, song: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
         mixture, references, estimates = (each[None] for each in song)
         quiet = torch.zeros(references.shape[:3], dtype=torch.bool)
-        measure = metric.against(EvaluationContext(mixture, references, quiet, [0, 1], RATE))
+        measure = metric.prepare(EvaluationContext(mixture, references, quiet, [0, 1], RATE))
         return {name: values[0] for name, values in measure(estimates).items()}
 
     def test_si_sdr_equals_torchmetrics_and_fast_bss_eval(self, song: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -343,6 +343,6 @@ def test_an_error_as_loud_as_the_mixture_has_a_log_wmse_of_nothing() -> None:
     mixture = reference.sum(dim=1)
     estimate = reference + mixture.unsqueeze(1)
 
-    found = LogWmse().against(known_of(reference))(estimate)
+    found = LogWmse().prepare(known_of(reference))(estimate)
 
     torch.testing.assert_close(found["log_wmse"], torch.zeros(2, 3, dtype=torch.float64), rtol=0, atol=1e-4)

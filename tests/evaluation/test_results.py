@@ -49,8 +49,8 @@ def comparison(of: list[Row], lower_is_better: bool = False) -> Comparison:
         means=mean_curves(songs),
         scales={"si_sdr": Scale("SI-SDR", lower_is_better=lower_is_better)},
         caption="some songs",
-        floor="one-pass",
-        ceiling="oracle",
+        baseline="one-pass",
+        oracle="oracle",
         between=["linear"],
     )
 

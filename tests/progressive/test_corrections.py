@@ -165,7 +165,7 @@ def test_estimates_that_are_corrected_at_each_step_are_blended_in() -> None:
     assert made == method.passes == 6
 
 
-def test_what_steps_have_blended_in_is_no_disagreement() -> None:
+def test_what_steps_have_blended_in_is_no_variance() -> None:
     """Views of one step differ by nothing here, its steps by much."""
     y = loud(0)[:, 0]
     views = AugmentationCycle(first=2, each=1, span=0.0, flip=False, swap=False)

@@ -149,7 +149,7 @@ def test_lags_shorter_than_the_shortest_are_not_looked_at() -> None:
     [
         ({"strength": -1.0}, "strength"),
         ({"similarity": 0.0}, "similarity"),
-        ({"disagreement": 0.0}, "disagreement"),
+        ({"max_variance": 0.0}, "max_variance"),
         ({"lags": 0}, "lag"),
         ({"bands": 0}, "band"),
         ({"shortest": 0.0}, "shortest"),

@@ -371,7 +371,7 @@ def test_the_steps_follow_an_explicit_schedule() -> None:
 def test_the_oracle_refuses_to_run_without_references() -> None:
     method: Method = Oracle(Linear(), steps=2)
 
-    with pytest.raises(MdxError, match=r"needs the true sources.*predict"):
+    with pytest.raises(MdxError, match=r"needs the references.*predict"):
         run(method, LinearSeparator(1.0, 1.0), mixture())
 
 

@@ -14,7 +14,7 @@ class SongDataset(ABC):
 
     @abstractmethod
     def songs(self) -> list[Song]:
-        """The songs, in the order of their names. A song that can't be used is among them and says why (`fault`).
+        """The songs, in the order of their names. A song that can't be used is among them and says why (`error`).
 
         Raises:
             MdxError: If there are none at all.

@@ -67,7 +67,7 @@ class SongFolders(SongDataset):
             if files:
                 songs.append(self._song(folder, files))
             elif not os.access(folder, os.R_OK | os.X_OK):
-                songs.append(Song(folder.name, None, fault=f"{folder}: can't be read (no permission)"))
+                songs.append(Song(folder.name, None, error=f"{folder}: can't be read (no permission)"))
             else:
                 warn_once(log, "%s: left out, it holds no audio file", folder)
         return songs
@@ -81,13 +81,13 @@ class SongFolders(SongDataset):
         twins = next((paths for paths in sorted_in.values() if len(paths) > 1), None)
         if twins and self.stems is None:
             both = " and ".join(path.name for path in twins)
-            return Song(folder.name, None, fault=f"{folder}: {both} are the same stem; keep one of them")
+            return Song(folder.name, None, error=f"{folder}: {both} are the same stem; keep one of them")
         signals = {stem: _signal(paths) for stem, paths in sorted_in.items()}
         mixture = signals.pop(MIXTURE, None)
         if not signals:
             reason = "holds a mixture but no stem" if mixture else "none of its files fits a pattern of dataset.stems"
-            return Song(folder.name, mixture, fault=f"{folder}: {reason}")
-        return Song(folder.name, mixture, signals, remedy=_RENAME if self.stems is None else _ADD_PATTERN)
+            return Song(folder.name, mixture, error=f"{folder}: {reason}")
+        return Song(folder.name, mixture, signals, hint=_RENAME if self.stems is None else _ADD_PATTERN)
 
 
 def _by_name(files: list[Path]) -> dict[str, list[Path]]:

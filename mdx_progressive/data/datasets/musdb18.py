@@ -107,14 +107,14 @@ def _wav_folders(folder: Path, layout: dict[str, Any]) -> Iterator[Song]:
         try:
             files = {path.name: path for path in place.iterdir()}
         except OSError as error:
-            yield Song(place.name, None, fault=f"{place}: can't be read ({error.strerror})")
+            yield Song(place.name, None, error=f"{place}: can't be read ({error.strerror})")
             continue
         names = sorted(layout["sources"], key=layout["stem_ids"].__getitem__)
         known = {name: layout["sources"][name] for name in names}
         stems: dict[str, Signal] = {name: AudioStream(files[file]) for name, file in known.items() if file in files}
         mixture = files.get(layout["mixture"])
-        fault = None if stems else f"{place}: holds none of {', '.join(known.values())}"
-        yield Song(place.name, AudioStream(mixture) if mixture else None, stems, fault=fault)
+        reason = None if stems else f"{place}: holds none of {', '.join(known.values())}"
+        yield Song(place.name, AudioStream(mixture) if mixture else None, stems, error=reason)
 
 
 def _root(given: Path | None, download: bool) -> Path:

@@ -34,7 +34,7 @@ class PreparedSet(SongDataset):
             raise MdxError(f"{self.root}: holds no chunk, no song was prepared")
         chunks = tqdm(index.chunks, desc="Verifying", unit="chunk", leave=False, disable=not self._verify)
         found = [self._song(chunk) for chunk in chunks]
-        return [*found, *(Song(name, None, fault=f"not prepared: {why}") for name, why in index.failed.items())]
+        return [*found, *(Song(name, None, error=f"not prepared: {why}") for name, why in index.failed.items())]
 
     def _song(self, stored: StoredChunk) -> Song:
         def stream(file: StoredFile) -> AudioStream:

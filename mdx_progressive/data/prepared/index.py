@@ -93,14 +93,14 @@ class PreparedSong:
         chunks: Its chunks.
         differences: In what its files differ from each other, one sentence each.
         stamp: What its files were (see `Song.stamp`).
-        fault: Why it could not be prepared.
+        error: Why it could not be prepared.
     """
 
     song: str
     chunks: list[StoredChunk]
     differences: list[str] = field(default_factory=list)
     stamp: str = ""
-    fault: str | None = None
+    error: str | None = None
 
     def whole(self, root: Path) -> bool:
         """Whether all its files are there."""
@@ -135,8 +135,8 @@ class PreparedIndex:
             finished=True,
             chunks=[chunk for song in songs for chunk in song.chunks],
             differences={song.song: song.differences for song in songs if song.differences},
-            failed={song.song: song.fault for song in songs if song.fault is not None},
-            stamps={song.song: song.stamp for song in songs if song.fault is None},
+            failed={song.song: song.error for song in songs if song.error is not None},
+            stamps={song.song: song.stamp for song in songs if song.error is None},
         )
 
     def songs(self) -> dict[str, PreparedSong]:

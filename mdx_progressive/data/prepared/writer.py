@@ -208,7 +208,7 @@ class _Task(NamedTuple):
             ended = self.journal.ended()
             return ended if ended is not None and ended.whole(self.root) else self._prepare()
         except (MdxError, OSError, soundfile.SoundFileError) as error:
-            return PreparedSong(self.song.name, [], fault=str(error))
+            return PreparedSong(self.song.name, [], error=str(error))
 
     def forget(self) -> None:
         """Remove the folders of chunks that were written of the song, with what a kill may have left in them."""

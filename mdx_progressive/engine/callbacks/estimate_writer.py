@@ -92,7 +92,7 @@ class EstimateWriter(Callback):
         if self.exact_sum and set(pl_module.targets) != set(pl_module.separator.sources):
             raise MdxError("writer.exact_sum needs all sources: leave the targets out")
         self.leave_out_estimates(datamodule, pl_module)
-        names = [song.name for song in datamodule.songs if song.fault is None]
+        names = [song.name for song in datamodule.songs if song.error is None]
         self._check_paths(names, pl_module)
         self._unreadable = set()
         self._see_that_it_takes_more()
@@ -157,7 +157,7 @@ class EstimateWriter(Callback):
         out = Path(os.path.realpath(self.out))
         within = any(Path(os.path.realpath(folder)) in out.parents for folder in datamodule.inputs or [])
         given = {os.path.realpath(path) for path in datamodule.inputs or []}
-        files = {song.name: Path(os.path.realpath(song.place)) for song in datamodule.songs if song.fault is None}
+        files = {song.name: Path(os.path.realpath(song.place)) for song in datamodule.songs if song.error is None}
         written = {Path(os.path.realpath(path)) for name in files for path in self.paths(name, module)}
         estimates = {
             name
@@ -184,7 +184,7 @@ class EstimateWriter(Callback):
         return [self.out / f"{self.name.name(song, source, separator, method)}.{suffix}" for source in sources]
 
     def _song_files(self, trainer: Trainer, module: ProgressiveDemixing, datamodule: SongDataModule) -> SongWriter:
-        songs = {song.name: song for song in datamodule.songs if song.fault is None}
+        songs = {song.name: song for song in datamodule.songs if song.error is None}
         return SongWriter(
             files=self.files,
             outputs=self.outputs(module),

@@ -151,7 +151,7 @@ class ResultFiles(Callback):
             curves_figure(comparison, HEADLINE).savefig(temporary, dpi=110, format="png")
         found = [(method, summary_lines(comparison, HEADLINE, method)) for method in comparison.listed]
         _print_table(found, f"SI-SDR in dB: {comparison.caption}", folder)
-        silent = int(means[(means["metric"] == HEADLINE) & (means["method"] == comparison.floor)]["silent"].sum())
+        silent = int(means[(means["metric"] == HEADLINE) & (means["method"] == comparison.baseline)]["silent"].sum())
         if pl_module.separator.musdb_test:
             log.warning("these weights were trained on MUSDB18's test set: results on its songs prove nothing")
         if silent:

@@ -48,13 +48,13 @@ class Metric(ABC):
     scales: ClassVar[dict[str, Scale]]
     """What the values stand for, by the names under which they are measured."""
 
-    def against(self, known: EvaluationContext) -> Measure:
+    def prepare(self, known: EvaluationContext) -> Measure:
         """Get ready for a batch, of which many estimates are to be measured.
 
         Raises:
             MdxError: By what is returned, if a value comes without its scale.
         """
-        measure = self._against(known)
+        measure = self._prepare(known)
         _, silent = known.wanted
         unheard = silent.all(dim=-1)
 
@@ -72,7 +72,7 @@ class Metric(ABC):
         return ruled
 
     @abstractmethod
-    def _against(self, known: EvaluationContext) -> Measure:
+    def _prepare(self, known: EvaluationContext) -> Measure:
         """Get ready for a batch; values of silent sources and of estimates that are not finite may be anything."""
 
 

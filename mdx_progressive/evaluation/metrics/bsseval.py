@@ -45,7 +45,7 @@ class BssEval(Metric):
             raise MdxError(f"the lengths of BssEval must be above 0, not {window}, {hop} and {filter_length}")
         self.components, self.window, self.hop, self.filter_length = components, window, hop, filter_length
 
-    def _against(self, known: EvaluationContext) -> Measure:
+    def _prepare(self, known: EvaluationContext) -> Measure:
         window, hop = (max(1, round(seconds * known.sample_rate)) for seconds in (self.window, self.hop))
         frames, length = _Frames(window, hop), self.filter_length if self.components else 0
         # Apple's GPUs have no float64.

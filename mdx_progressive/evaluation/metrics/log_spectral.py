@@ -35,7 +35,7 @@ class LogSpectralDistance(Metric):
     def __init__(self, dynamic_range: float = 80.0) -> None:
         self.dynamic_range = dynamic_range
 
-    def _against(self, known: EvaluationContext) -> Measure:
+    def _prepare(self, known: EvaluationContext) -> Measure:
         references, silent = known.wanted
         powers = _powers(references)
         floor = powers.amax(dim=(-2, -1), keepdim=True) * 10 ** (-self.dynamic_range / 10)

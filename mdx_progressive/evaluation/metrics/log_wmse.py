@@ -22,7 +22,7 @@ class LogWmse(Metric):
     def __init__(self) -> None:
         self._meters: dict[int, Any] = {}
 
-    def _against(self, known: EvaluationContext) -> Measure:
+    def _prepare(self, known: EvaluationContext) -> Measure:
         references, silent = known.wanted
         if known.sample_rate not in self._meters:
             import_torchaudio()

@@ -27,7 +27,7 @@ class SiSdr(Metric):
     def __init__(self, improvement: bool = False) -> None:
         self.improvement = improvement
 
-    def _against(self, known: EvaluationContext) -> Measure:
+    def _prepare(self, known: EvaluationContext) -> Measure:
         references, silent = known.wanted
         if not self.improvement:
             return lambda estimates: {"si_sdr": si_sdr(estimates, references, silent)}
@@ -49,7 +49,7 @@ class Sdr(Metric):
 
     scales: ClassVar[dict[str, Scale]] = {"sdr": Scale("SDR")}
 
-    def _against(self, known: EvaluationContext) -> Measure:
+    def _prepare(self, known: EvaluationContext) -> Measure:
         references, silent = known.wanted
         return lambda estimates: {"sdr": sdr(estimates, references, silent)}
 

@@ -106,8 +106,8 @@ def _of_the_run(findings: Findings) -> list[str]:
         found.append("one song has no interval and speaks for no other")
     elif number < _FEW:
         found.append(f"{number} songs are few, and an interval over so few is rough")
-    if findings.ceiling is not None or findings.methods:
-        known = "best steps and the oracle are" if findings.ceiling is not None else "best steps are"
+    if findings.oracle_method is not None or findings.methods:
+        known = "best steps and the oracle are" if findings.oracle_method is not None else "best steps are"
         found.append(f"{known} known in hindsight only, with the true stems at hand")
     seen = findings.run.facts.get("trained_on_musdb18_test")
     if seen:

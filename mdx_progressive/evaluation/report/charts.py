@@ -115,10 +115,14 @@ def bounds_chart(findings: Findings, source: str, name: str) -> Markup:
         return list(zip(mean.index.tolist(), mean.tolist(), strict=True))
 
     chart = Chart(name, f"{source}: {findings.title} of the methods over their steps, between their bounds", 3.2)
-    _level(chart, curve(findings.floor)[0][1], f"{findings.floor}: {curve(findings.floor)[0][1]:.2f}{findings.unit}")
+    _level(
+        chart,
+        curve(findings.baseline)[0][1],
+        f"{findings.baseline}: {curve(findings.baseline)[0][1]:.2f}{findings.unit}",
+    )
     told = "step {:g}: {:.2f}" + findings.unit
-    if findings.ceiling is not None:
-        _curve(chart, findings.ceiling, curve(findings.ceiling), (_INK, "--"), "ceiling", told)
+    if findings.oracle_method is not None:
+        _curve(chart, findings.oracle_method, curve(findings.oracle_method), (_INK, "--"), "ceiling", told)
     for number, method in enumerate(findings.methods):
         _curve(chart, method, curve(method), _look(number), f"m m{number}", told)
     chart.axis.set(xlabel="step", ylabel=findings.label)
@@ -136,7 +140,7 @@ def cost_chart(findings: Findings, source: str, gains: Iterable[Gain], name: str
         name: Name of the chart, unique within the page.
     """
     chart = Chart(name, f"{source}: gain of the methods over one pass by the passes that it costs", 3.2)
-    _level(chart, 0.0, f"{findings.floor}: 1 pass")
+    _level(chart, 0.0, f"{findings.baseline}: 1 pass")
     ends = {gain.method: gain for gain in gains}
     for number, method in enumerate(findings.methods):
         steps = findings.by_passes(method, source)

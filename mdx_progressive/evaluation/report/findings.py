@@ -50,18 +50,18 @@ class Findings:
         self.metric = run.metric
         try:
             names: list[str] = list(run.facts["methods"])
-            self.floor, *others = names
+            self.baseline, *others = names
         except (KeyError, TypeError, ValueError) as error:
             raise MdxError(f"{run.folder / 'summary.json'} does not name the methods of the run") from error
         try:
             self.scale = run.scale
-            self.differences = paired_gains(run.rows, run.metric, self.floor, self.scale.lower_is_better)
+            self.differences = paired_gains(run.rows, run.metric, self.baseline, self.scale.lower_is_better)
         except MdxError as error:
             raise MdxError(f"{run.path}: {error}") from error
         # `test` runs the oracle right after the plain pass; other methods that are told the truth come later.
-        self.ceiling = others[0] if others and others[0] in run.bounds else None
+        self.oracle_method = others[0] if others and others[0] in run.bounds else None
         self.methods = [name for name in others if name not in run.bounds]
-        self.told = [name for name in others if name in run.bounds and name != self.ceiling]
+        self.told = [name for name in others if name in run.bounds and name != self.oracle_method]
         rows = run.rows
         self.means = mean_curves(song_means(rows))
         self.paces = compute_times(run.timings)
@@ -69,7 +69,7 @@ class Findings:
         self.sources: list[str] = rows[rows["value"].notna()]["source"].unique().tolist()
         self.left_out: dict[str, str] = dict(run.facts.get("failed") or {})
         """Songs that could not be read, with the reasons."""
-        self.silent = int(rows[(rows["method"] == self.floor)]["value"].isna().sum())
+        self.silent = int(rows[(rows["method"] == self.baseline)]["value"].isna().sum())
         self._rows = rows
 
     @property
@@ -110,7 +110,7 @@ class Findings:
         """
         table = last_steps(self.differences)
         found = {gain.method: gain for gain in summarise(table if source is None else table[table["source"] == source])}
-        order = [*self.methods, *self.told, *([self.ceiling] if self.ceiling else [])]
+        order = [*self.methods, *self.told, *([self.oracle_method] if self.oracle_method else [])]
         return [found[name] for name in order if name in found]
 
     @cached_property
@@ -121,7 +121,7 @@ class Findings:
     @cached_property
     def oracle(self) -> Gain | None:
         """What the oracle gains at its last step."""
-        return next((gain for gain in self.gains if gain.method == self.ceiling), None)
+        return next((gain for gain in self.gains if gain.method == self.oracle_method), None)
 
     def by_passes(self, method: str, source: str) -> pd.DataFrame:
         """The mean gain of each step of a method for a source, with the columns step, passes and gain."""
@@ -147,7 +147,7 @@ class Findings:
     @cached_property
     def entries(self) -> list[Entry]:
         """The table of songs."""
-        columns = [*self.methods, *self.told, *([self.ceiling] if self.ceiling else [])]
+        columns = [*self.methods, *self.told, *([self.oracle_method] if self.oracle_method else [])]
         ends = last_steps(self.differences).set_index(["song", "source", "method"])["gain"].to_dict()
         own = self.differences[self.differences["method"] == self.method]
         best = own.loc[own.groupby(["song", "source"])["gain"].idxmax()].set_index(["song", "source"])
@@ -155,9 +155,11 @@ class Findings:
             key: (float(gain), int(step))
             for key, gain, step in zip(best.index, best["gain"], best["step"], strict=True)
         }
-        floor = self._rows[self._rows["method"] == self.floor].groupby(["song", "source"], sort=False)["value"].mean()
+        baseline = (
+            self._rows[self._rows["method"] == self.baseline].groupby(["song", "source"], sort=False)["value"].mean()
+        )
         made = []
-        for key, value in floor.items():
+        for key, value in baseline.items():
             assert isinstance(key, tuple)
             song, source = map(str, key)
             gain, step = best_of.get(key, (math.nan, None))

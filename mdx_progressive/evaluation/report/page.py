@@ -28,7 +28,7 @@ def report_page(findings: Findings) -> str:
     panels = []
     for number, source in enumerate(findings.sources):
         gains = findings.gains_of(source)
-        of_methods = [gain for gain in gains if gain.method != findings.ceiling]
+        of_methods = [gain for gain in gains if gain.method != findings.oracle_method]
         charts = {
             "bounds": bounds_chart(findings, source, f"bounds-{number}"),
             "cost": cost_chart(findings, source, gains, f"cost-{number}") if of_methods else "",

@@ -115,7 +115,7 @@ def _words(take: AudioClip, excerpt: Excerpt) -> tuple[str, str]:
 
 
 def _value(findings: Findings, excerpt: Excerpt, source: str, take: AudioClip) -> float:
-    methods = {"one-pass": findings.floor, "step": excerpt.method, "oracle": findings.ceiling}
+    methods = {"one-pass": findings.baseline, "step": excerpt.method, "oracle": findings.oracle_method}
     method = methods.get(take.kind)
     if method is None or take.step is None:
         return math.nan
