@@ -540,7 +540,7 @@ class TestConfigsAndReadme:
         assert {type(schedule).__name__ for schedule in formulas(0.9)} <= set(shown.split())
         presets = {yaml.safe_load(path.read_text())["class_path"] for path in CONFIGS.glob("schedule/*.yaml")}
         assert {
-            f"mdx_progressive.progressive.schedules.{name}"
+            f"mdx_progressive.{name}"
             for name in [*(type(each).__name__ for each in formulas(0.9)), "Explicit", "PerSource"]
         } == presets
         assert (tmp_path / "gallery.png").read_bytes().startswith(b"\x89PNG")
@@ -552,7 +552,7 @@ class TestConfigsAndReadme:
         assert run("predict", "--help") == 0
         text = " ".join(capsys.readouterr().out.split())
         for words in (
-            "mdx_progressive.separators.spleeter.SpleeterSeparator",
+            "mdx_progressive.SpleeterSeparator",
             "Folder that `predict` writes to",
             "What `predict` runs",
         ):

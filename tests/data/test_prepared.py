@@ -430,7 +430,7 @@ class TestGoingOn:
         for seed in range(3):
             write_song(tmp_path / "songs" / f"song {seed}", 6, seed)
         options = ("--data.root", "songs", "--chunk", "0.4", "--all-chunks", "--to")
-        program = "from mdx_progressive.cli import main; main()"
+        program = "from mdx_progressive.cli.main import main; main()"
         command = [sys.executable, "-c", program, "prepare", *options, "killed", "--workers", "2"]
         running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
         killed = tmp_path / "killed"

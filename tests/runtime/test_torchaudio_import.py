@@ -13,7 +13,7 @@ from mdx_progressive.runtime.torchaudio_import import import_torchaudio
 
 IN_A_NEW_PROCESS = """
 import sys
-from mdx_progressive.torchaudio_import import import_torchaudio
+from mdx_progressive.runtime.torchaudio_import import import_torchaudio
 torchaudio = import_torchaudio()
 import torchaudio as plainly, openunmix.model
 assert plainly is torchaudio is sys.modules["torchaudio"] is import_torchaudio()

@@ -469,7 +469,7 @@ class TestProcesses:
     def test_a_reading_process_that_is_killed_is_one_line(self, songs: Path) -> None:
         killing = (
             "import os, signal, sys\n"
-            "from mdx_progressive.cli import main\n"
+            "from mdx_progressive.cli.main import main\n"
             "from mdx_progressive.data.block_reader import BlockReader\n"
             "def killed(self, place):\n"
             "    os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -74,14 +74,14 @@ class TestPredict:
         predict("whole", *BLOCKS)
         killed = (
             "import os, signal, sys\n"
-            "from mdx_progressive.cli import main\n"
-            "from mdx_progressive.parts import Parts\n"
-            "put = Parts.put\n"
+            "from mdx_progressive.cli.main import main\n"
+            "from mdx_progressive.output import BlockStore\n"
+            "put = BlockStore.put\n"
             "def killing(self, number, part):\n"
             "    put(self, number, part)\n"
             "    if number == 1:\n"
             "        os.kill(os.getpid(), signal.SIGKILL)\n"
-            "Parts.put = killing\n"
+            "BlockStore.put = killing\n"
             "main(sys.argv[1:])\n"
         )
         arguments = ["predict", *HTDEMUCS, *ONE_PASS, *BLOCKS, "--data.input", "song.wav", "--out", "out"]
@@ -187,8 +187,8 @@ class TestPredict:
             soundfile.write("long.wav", clip["mixture"].repeat(1, times).T.numpy(), RATE)
             measured = (
                 "import sys, torch\n"
-                "from mdx_progressive.cli import main\n"
-                "from mdx_progressive.memory import peak_memory\n"
+                "from mdx_progressive.cli.main import main\n"
+                "from mdx_progressive.runtime import peak_memory\n"
                 "assert main(sys.argv[1:]) == 0\n"
                 "print(peak_memory(torch.device('cpu')))\n"
             )
