@@ -23,7 +23,6 @@ from .engine import (
     TensorBoardCurves,
     TensorBoardFacts,
     TensorBoardSound,
-    Tuner,
 )
 from .evaluation import BssEval, LogSpectralDistance, LogWmse, Metric, Sdr, SiSdr
 from .progressive import (
@@ -172,7 +171,6 @@ __all__ = [
     "TensorBoardFacts",
     "TensorBoardSound",
     "TorchaudioSeparator",
-    "Tuner",
     "VariancePreserving",
     "Weighted",
 ]

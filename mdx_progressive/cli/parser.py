@@ -1,15 +1,19 @@
 """How the commands explain themselves, and complain: in one line, to stderr."""
 
+import logging
 import os
 import sys
 from argparse import RawDescriptionHelpFormatter
+from functools import cache
 from textwrap import shorten
 from typing import Any, NoReturn
 
 import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, get_loader, set_loader
 
-from mdx_progressive.runtime import check_extent
+from mdx_progressive.runtime import check_extent, former_names, rename_settings
+
+log = logging.getLogger(__name__)
 
 TRACEBACK = "--traceback"
 """The option that shows where in the code an error was raised."""
@@ -21,7 +25,17 @@ _load = get_loader("yaml")
 
 def _load_checked(text: str) -> Any:
     check_extent(text)
-    return _load(text)
+    renamed: dict[str, str] = {}
+    settings = rename_settings(_load(text), renamed)
+    for former, today in renamed.items():
+        _tell_renamed(former, today)
+    return settings
+
+
+@cache
+def _tell_renamed(former: str, today: str) -> None:
+    """Settings are loaded several times while a command line is parsed; the change is named once."""
+    log.warning("the settings name %s, which is called %s now", former, today)
 
 
 set_loader("yaml", _load_checked, (yaml.YAMLError,))
@@ -52,7 +66,8 @@ class OneLineErrors(ArgumentParser):
         if ex is not None and TRACEBACK in sys.argv:
             raise ex
         # A value that does not fit is quoted whole, which may be a file of thousands of numbers.
-        complain(self._file + shorten(message, _LONGEST, placeholder=" …"))
+        today = "".join(f" ({former} is called {name} now)" for former, name in former_names(message))
+        complain(self._file + shorten(message, _LONGEST, placeholder=" …") + today)
         sys.exit(2)
 
 

@@ -17,7 +17,7 @@ from mdx_progressive.engine.dry_run import plan_predict, plan_test
 from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.engine.resume import decisive_settings, unfinished_version
 from mdx_progressive.engine.trainer import ProgressiveTrainer
-from mdx_progressive.engine.tuning import OfflineSearch, Tuner
+from mdx_progressive.engine.tuning import OfflineSearch
 
 __all__ = [
     "EstimateWriter",
@@ -32,7 +32,6 @@ __all__ = [
     "TensorBoardCurves",
     "TensorBoardFacts",
     "TensorBoardSound",
-    "Tuner",
     "decisive_settings",
     "plan_predict",
     "plan_test",

@@ -5,31 +5,24 @@ ratios are medians of the rounds' ratios. The library runs in a process of its o
 what this package does to the process.
 """
 
-import json
 import statistics
 from collections.abc import Callable, Sequence
 from functools import partial
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
-from rich import box
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchmetrics.functional.audio import signal_noise_ratio
 from tqdm import tqdm
 
 from mdx_progressive.data import ChunkBatch
+from mdx_progressive.engine.library_process import LibraryProcess
+from mdx_progressive.engine.method_runner import MethodRunner
 from mdx_progressive.evaluation import si_sdr
-from mdx_progressive.progressive import Method, Passes, select_sources, tracked_sources
+from mdx_progressive.progressive import Method
 from mdx_progressive.runtime import (
-    MdxError,
     Stopwatch,
-    atomic_write,
     layer_memory_kept,
     peak_memory,
     restart_peak_memory,
@@ -43,14 +36,14 @@ _Forward = tuple[nn.Module, tuple[Any, ...]]
 
 
 class Cost(NamedTuple):
-    """What one contender cost.
+    """The cost of one contender.
 
     Args:
-        run: What was run.
+        run: Name of the contender.
         precision: Precision of the arithmetic.
-        forwards: Forward passes of networks that it made; None where they can't be counted.
+        forwards: Forward passes of networks; None where they can't be counted.
         seconds: Median time.
-        over_floor: Median ratio to the same forward passes alone, at the same precision.
+        over_bare: Median ratio to the same forward passes alone, at the same precision.
         speedup: Median ratio of the library's time for as many passes, in float32, to this.
         memory: Peak memory in bytes: of the accelerator, or of the whole process on the CPU.
         snr: The estimates against those in float32, worst target, in dB.
@@ -61,29 +54,29 @@ class Cost(NamedTuple):
     precision: str
     forwards: int | None
     seconds: float
-    over_floor: float | None = None
+    over_bare: float | None = None
     speedup: float | None = None
     memory: int | None = None
     snr: float | None = None
     change: float | None = None
 
 
-class BareNetwork(NamedTuple):
-    """What the networks alone can do at one precision.
+class NetworkCost(NamedTuple):
+    """What the networks alone reach at one precision.
 
     Args:
         precision: Precision of the arithmetic.
         per_segment: Seconds for each segment, by the number of segments that go through together.
         flops: Floating-point operations of one pass over the chunk.
         rate: Operations per second that the bare forward passes reach.
-        ceiling: Operations per second that one large matrix product reaches, the most that this device gives.
+        peak_rate: Operations per second of one large matrix product, the upper limit of this device.
     """
 
     precision: str
     per_segment: dict[int, float]
     flops: int
     rate: float
-    ceiling: float
+    peak_rate: float
 
 
 class Benchmark:
@@ -107,23 +100,24 @@ class Benchmark:
         device: torch.device,
         rounds: int,
     ) -> None:
-        self.library = _Library(separator, batch.mixture, device)
+        self.library = LibraryProcess(separator, batch.mixture, device)
         self.separator = separator.to(device)
         self.method = method
         self.targets = targets
+        self.runner = MethodRunner(self.separator, targets)
         self.batch = batch.to(device)
         self.device = device
         self.rounds = rounds
         self.passes = 1
-        self.exact: Tensor | None = None
+        self.float32_estimates: Tensor | None = None
 
-    def run(self, precisions: Sequence[Precision]) -> tuple[list[Cost], list[BareNetwork]]:
+    def run(self, precisions: Sequence[Precision]) -> tuple[list[Cost], list[NetworkCost]]:
         """Measure at each precision; float32 always comes first, as the reference of the others.
 
         Args:
             precisions: The precisions.
         """
-        costs, floors = [], []
+        costs, networks = [], []
         wanted: list[Precision] = ["32-true", *(each for each in precisions if each != "32-true")]
         with torch.inference_mode(), tqdm(total=len(wanted) * self.rounds, desc="benchmark", unit="round") as bar:
             for precision in wanted:
@@ -131,9 +125,9 @@ class Benchmark:
                 with self._precision(precision):
                     one, _ = self._forwards(self._one_pass)
                     costs += self._measure(precision, one, bar.update)
-                    floors.append(self._floor(precision, one))
+                    networks.append(self._network_cost(precision, one))
             self.library.close()
-        return costs, floors
+        return costs, networks
 
     def _measure(self, precision: Precision, one: list[_Forward], done: Callable[[int], object]) -> list[Cost]:
         """The library is timed in every precision's rounds, since ratios are taken within a round."""
@@ -149,7 +143,7 @@ class Benchmark:
             restart_peak_memory(self.device)
             times["steps"] = self._seconds(self._steps)
             memory = peak_memory(self.device)
-            if self.library.there:
+            if self.library.available:
                 times["library"], _ = self.library.run(1)
                 times["library steps"], library_memory = self.library.run(self.passes)
             rounds.append(times)
@@ -164,7 +158,7 @@ class Benchmark:
 
         steps = f"{self.method.steps} steps, {len(self.targets)} target{'s' * (len(self.targets) > 1)}"
         costs = []
-        if self.library.there and precision == "32-true":
+        if self.library.available and precision == "32-true":
             costs.append(Cost("library, one pass", precision, None, median("library"), ratio("library", "bare"), 1.0))
             costs.append(
                 Cost(f"library, {self.passes} passes", precision, None, median("library steps"),
@@ -184,11 +178,10 @@ class Benchmark:
         return estimates
 
     def _steps(self) -> Tensor:
-        sources = tracked_sources([self.method], self.separator.sources, self.targets)
-        passes = Passes.of(self.separator, self.batch.mixture, sources)
-        *_, last = self.method.run(passes, self.separator(self.batch.mixture, sources), None)
+        first = self.runner.first_pass(self.batch, [self.method])
+        *_, (last, passes) = self.runner.run(self.method, self.batch, first)
         self.passes = 1 + passes.inputs
-        return select_sources(last.estimates, sources, self.targets)
+        return last.estimates
 
     def _bare(self, forwards: list[_Forward]) -> None:
         with layer_memory_kept(), self.separator.arithmetic(self.device):
@@ -210,19 +203,19 @@ class Benchmark:
 
     def _deviation(self, estimates: Tensor) -> tuple[float | None, float | None]:
         """SNR against the float32 estimates, and change of SI-SDR, each of the worst target."""
-        if self.exact is None:
-            self.exact = estimates
+        if self.float32_estimates is None:
+            self.float32_estimates = estimates
             return None, None
-        snr = signal_noise_ratio(estimates.flatten(2), self.exact.flatten(2)).amin().item()
+        snr = signal_noise_ratio(estimates.flatten(2), self.float32_estimates.flatten(2)).amin().item()
         if self.batch.references is None or self.batch.silent is None:
             return snr, None
         numbers = self.separator.index(self.targets)
-        truth = self.batch.references[:, numbers], self.batch.silent[:, numbers]
-        change = si_sdr(estimates, *truth) - si_sdr(self.exact, *truth)
-        heard = change[change.isfinite()]
-        return snr, heard[heard.abs().argmax()].item() if len(heard) else None
+        references = self.batch.references[:, numbers], self.batch.silent[:, numbers]
+        change = si_sdr(estimates, *references) - si_sdr(self.float32_estimates, *references)
+        finite = change[change.isfinite()]
+        return snr, finite[finite.abs().argmax()].item() if len(finite) else None
 
-    def _floor(self, precision: Precision, forwards: list[_Forward]) -> BareNetwork:
+    def _network_cost(self, precision: Precision, forwards: list[_Forward]) -> NetworkCost:
         with FlopCounterMode(display=False) as counter:
             self._bare(forwards)
         seconds = min(self._seconds(partial(self._bare, forwards)) for _ in range(self.rounds))
@@ -238,9 +231,9 @@ class Benchmark:
             except RuntimeError:  # The memory, or a program that was exported for one segment.
                 break
         flops = counter.get_total_flops()
-        return BareNetwork(precision, per_segment, flops, flops / seconds, self._ceiling(_TYPES[precision]))
+        return NetworkCost(precision, per_segment, flops, flops / seconds, self._peak_rate(_TYPES[precision]))
 
-    def _ceiling(self, kind: torch.dtype | None) -> float:
+    def _peak_rate(self, kind: torch.dtype | None) -> float:
         size = 2048 if self.device.type == "cpu" else 8192
         matrix = torch.randn(size, size, device=self.device, dtype=kind)
         return 2 * size**3 / min(self._seconds(lambda: matrix @ matrix) for _ in range(5))
@@ -256,110 +249,3 @@ class Benchmark:
     def _precision(self, precision: Precision) -> torch.autocast:
         kind = _TYPES[precision]
         return torch.autocast(self.device.type, dtype=kind, enabled=kind is not None)
-
-
-class _Library:
-    """The separator's own library in a process of its own; `there` is False for a family that has none."""
-
-    def __init__(self, separator: Separator, mixture: Tensor, device: torch.device) -> None:
-        self.there = separator.library_pass() is not None
-        if self.there:
-            context = get_context("spawn")
-            self._connection, theirs = context.Pipe()
-            threads = torch.get_num_threads()
-            self._process = context.Process(
-                target=_serve, args=(theirs, separator, mixture, device, threads), daemon=True
-            )
-            self._process.start()
-            theirs.close()
-            self.run(1)
-
-    def run(self, passes: int) -> tuple[float, int | None]:
-        """Seconds and peak memory of so many passes.
-
-        Raises:
-            MdxError: If the process has ended, by an error or for want of memory.
-        """
-        try:
-            self._connection.send(passes)
-            answer: tuple[float, int | None] = self._connection.recv()
-        except (EOFError, OSError):
-            self._process.join()
-            raise MdxError(
-                f"the separator's own library ended with exit code {self._process.exitcode} in its process (its message"
-                " stands above, unless it was killed for want of memory); a shorter --data.chunk needs less"
-            ) from None
-        return answer
-
-    def close(self) -> None:
-        if self.there:
-            self._connection.send(0)
-            self._process.join()
-
-
-def _serve(connection: Connection, separator: Separator, mixture: Tensor, device: torch.device, threads: int) -> None:
-    torch.set_num_threads(threads)
-    run = separator.to(device).library_pass()
-    assert run is not None
-    mixture = mixture.to(device)
-    with torch.inference_mode():
-        while passes := connection.recv():
-            restart_peak_memory(device)
-            watch = Stopwatch(device)
-            with watch.running():
-                for _ in range(passes):
-                    run(mixture)
-            connection.send((watch.seconds, peak_memory(device)))
-
-
-def write_benchmark(costs: list[Cost], floors: list[BareNetwork], title: str, path: Path) -> None:
-    """Print the table of ratios and write everything as JSON.
-
-    Args:
-        costs: What the contenders cost.
-        floors: What the networks alone can do.
-        title: Heading of the table.
-        path: The file to write.
-    """
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("run", no_wrap=True)
-    for name in ("calls", "s", "x bare", "x library", "MiB", "SNR dB", "SI-SDR"):
-        table.add_column(name, justify="right")
-    for precision in dict.fromkeys(cost.precision for cost in costs):
-        table.add_row(f"[bold]{precision}[/bold]")
-        for cost in (cost for cost in costs if cost.precision == precision):
-            table.add_row(
-                cost.run, _text(cost.forwards, "d"), _text(cost.seconds, ".2f"),
-                _text(cost.over_floor, ".3f"), _text(cost.speedup, ".2f"),
-                _text(None if cost.memory is None else cost.memory / 2**20, ".0f"),
-                _text(cost.snr, ".1f"), _text(cost.change, "+.3f"),
-            )  # fmt: skip
-    console = Console()
-    console.print(table)
-    console.print(
-        "calls: of networks. x bare: time over that of the same calls alone, at this precision. x library: how many"
-        " times faster than the separator's own library in float32 for as many passes. MiB: peak memory. SNR, SI-SDR:"
-        " estimates against, and change from, those in float32, in dB, worst target.",
-        highlight=False,
-    )
-    for floor in floors:
-        sizes = ", ".join(f"{size}: {seconds:.3f} s" for size, seconds in floor.per_segment.items())
-        console.print(
-            f"{floor.precision}: a segment takes, by the number that go through together, {sizes};"
-            f" {floor.flops / 1e9:.0f} GFLOP a pass at {floor.rate / 1e12:.3g} TFLOP/s,"
-            f" {floor.rate / floor.ceiling:.0%} of a large matrix product",
-            highlight=False,
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = {
-        "title": title,
-        "costs": [cost._asdict() for cost in costs],
-        "floors": [floor._asdict() for floor in floors],
-    }
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
-    console.print(f"wrote {path}", highlight=False)
-
-
-def _text(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)

@@ -1,11 +1,8 @@
-"""The LightningModule: the frozen separator, the methods, the metrics, wired together."""
+"""The LightningModule: the frozen separator, the methods and the metrics, run by Lightning's Trainer."""
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypedDict
 
 import torch
@@ -14,7 +11,8 @@ from pandas import DataFrame, concat
 from torch import Tensor
 
 from mdx_progressive.data import ChunkBatch, Prediction
-from mdx_progressive.dsp import Block, join_blocks
+from mdx_progressive.engine.lineup import lineup
+from mdx_progressive.engine.method_runner import MethodRunner, PassListener
 from mdx_progressive.evaluation import (
     ONE_PASS,
     BssEval,
@@ -30,30 +28,15 @@ from mdx_progressive.evaluation import (
     song_means,
     title,
 )
-from mdx_progressive.output import BlockStore
-from mdx_progressive.progressive import (
-    Linear,
-    Method,
-    OnePass,
-    Oracle,
-    Passes,
-    Progressive,
-    Step,
-    plain_ensemble,
-    select_sources,
-    tracked_sources,
-    with_every_schedule,
-)
+from mdx_progressive.progressive import Method, Step
 from mdx_progressive.runtime import MdxError, Stopwatch
 from mdx_progressive.separators import Separator
 
 _SPAN = 10.0
-"""Seconds over which the views of an ensemble are shifted where a separator has no segments."""
+"""Seconds over which the shifts of an ensemble are spread where a separator has no segments."""
 
-Watcher = Callable[[str, int], None]
-"""Told (name of the method, how many passes) after each call of the separator."""
-StepWatcher = Callable[[int], None]
-"""Told the number of a step of `predict` that is done."""
+StepListener = Callable[[int], None]
+"""Called with the number of a step of `predict` when it is done."""
 
 
 class Sound(NamedTuple):
@@ -131,9 +114,7 @@ class ProgressiveDemixing(LightningModule):
     ) -> None:
         super().__init__()
         if method.needs_references:
-            raise MdxError(
-                f"model.method can't be {type(method).__name__}, which needs the true sources; `test` runs it"
-            )
+            raise MdxError(f"model.method can't be {type(method).__name__}, which needs the references; `test` runs it")
         if compile:
             _check_compiler()
             separator.compile(dynamic=False)
@@ -141,35 +122,24 @@ class ProgressiveDemixing(LightningModule):
         self.method = method
         self.indices = separator.index(targets)
         self.targets = [separator.sources[index] for index in self.indices]
-        self.oracle: Oracle | None = None
-        if oracle and method.steps:
-            self.oracle = Oracle(method.schedule if isinstance(method, Progressive) else Linear(), method.steps)
-        plain = method if isinstance(method, OnePass) else OnePass()
-        bounds: list[Method] = [plain, self.oracle] if self.oracle else [plain]
-        own = [] if method is plain else [method]
-        others = [each for each in compare or [] if each.name != method.name and not isinstance(each, OnePass)]
-        rivals: list[Method] = []
-        if ensemble:
-            rivals.append(plain_ensemble(method.passes, separator.segment or _SPAN))
-        if schedules:
-            known = {each.name for each in others}
-            rivals += [each for each in with_every_schedule(method) if each.name not in known]
-        self.methods = [*bounds, *own, *rivals, *others]
-        names = [each.name for each in self.methods]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise MdxError(
-                f"two methods have the name {', '.join(twice)}: give one of them another, with init_args.name"
-            )
+        span = (separator.segment or _SPAN) if ensemble else None
+        compared = lineup(method, compare or [], span, schedules, oracle)
+        self.methods, self.oracle = compared.methods, compared.oracle
         self.metrics = metrics or [SiSdr(), Sdr(), BssEval()]
         if not any(isinstance(metric, SiSdr) for metric in self.metrics):
             self.metrics = [SiSdr(), *self.metrics]
         self.comparison: Comparison | None = None
-        self.watchers: list[Watcher] = []
-        self.step_watchers: list[StepWatcher] = []
+        self._runner = MethodRunner(separator, self.targets)
+        self.step_watchers: list[StepListener] = []
+
+    @property
+    def watchers(self) -> list[PassListener]:
+        """Called after each call of the separator."""
+        return self._runner.listeners
 
     @property
     def passes(self) -> int:
-        """Passes that a chunk takes in `test`; the plain one is shared by all methods."""
+        """Passes that a chunk takes in `test`; the first one is shared by all methods."""
         return 1 + sum(method.passes - 1 for method in self.methods)
 
     def predict_step(self, batch: ChunkBatch, batch_idx: int) -> Prediction:
@@ -178,8 +148,8 @@ class ProgressiveDemixing(LightningModule):
             return Prediction([], self.targets, self.separator.sample_rate, batch.mixture.unsqueeze(1), 0.0)
         stopwatch = Stopwatch(self.device)
         with stopwatch.running():
-            first = self._plain_pass(batch, [self.method])
-            for step, _ in self._run(self.method, batch, first):
+            first = self._runner.first_pass(batch, [self.method])
+            for step, _ in self._runner.run(self.method, batch, first):
                 estimates = step.estimates
                 for watch in self.step_watchers:
                     watch(step.step)
@@ -190,25 +160,25 @@ class ProgressiveDemixing(LightningModule):
         self.comparison = None
 
     def test_step(self, batch: ChunkBatch, batch_idx: int) -> TestOutput:
-        """Run every method on the same chunks, from one plain pass, and measure every step."""
+        """Run every method on the same chunks, from one first pass, and measure every step."""
         if not batch.origins:
             return TestOutput(batch=batch, rows=[], seconds={}, sound=None)
         if batch.references is None or batch.silent is None:
             raise MdxError("test needs the true sources: give songs with stems, --data.root FOLDER")
         watches = {method.name: Stopwatch(self.device) for method in self.methods}
         with watches[ONE_PASS].running():
-            parts = [_Part(block, heard, self._plain_pass(heard, self.methods)) for block, heard in batch.parts()]
-        plain = self._joined([part.block.kept(part.first.of(self.targets)) for part in parts])
-        best = _Best(plain)
+            blocks = self._runner.blocks(batch, self.methods)
+        one_pass = self._runner.join_first(blocks)
+        best = _Best(one_pass)
         last: dict[str, Tensor] = {}
-        known = EvaluationContext(
+        context = EvaluationContext(
             batch.mixture, batch.references, batch.silent, self.indices, self.separator.sample_rate
         )
-        measures = [metric.prepare(known) for metric in self.metrics]
+        measures = [metric.prepare(context) for metric in self.metrics]
         rows: list[Row] = []
         for method in self.methods:
-            for step, passes in watches[method.name].over(self._steps(method, parts)):
-                values = {name: found for measure in measures for name, found in measure(step.estimates).items()}
+            for step, passes in watches[method.name].over(self._runner.run_blocks(method, blocks)):
+                values = {name: value for measure in measures for name, value in measure(step.estimates).items()}
                 rows += self._rows(batch, method, step, passes, values)
                 if method is self.method:
                     best.consider(step, values["si_sdr"])
@@ -216,10 +186,14 @@ class ProgressiveDemixing(LightningModule):
                 last[method.name] = step.estimates
         level = _per_source(batch.gain)
         sound = Sound(
-            batch.mixture / level[:, 0], plain / level, best.estimates / level, best.step,
-            last[self.method.name] / level, last[self.oracle.name] / level if self.oracle else None,
-            batch.references[:, self.indices] / level,
-        )  # fmt: skip
+            mixture=batch.mixture / level[:, 0],
+            one_pass=one_pass / level,
+            best=best.estimates / level,
+            best_step=best.step,
+            last=last[self.method.name] / level,
+            oracle=last[self.oracle.name] / level if self.oracle else None,
+            references=batch.references[:, self.indices] / level,
+        )
         seconds = {name: watch.seconds for name, watch in watches.items()}
         return TestOutput(batch=batch, rows=rows, seconds=seconds, sound=sound)
 
@@ -251,59 +225,11 @@ class ProgressiveDemixing(LightningModule):
             between=[method.name for method in others if not method.needs_references],
         )
 
-    def _steps(self, method: Method, parts: Sequence["_Part"]) -> Iterator[tuple[Step, int]]:
-        """Yield the steps of a method as `_run`; those of several blocks are joined, and lie on disk until then."""
-        if len(parts) == 1:
-            (part,) = parts
-            yield from self._run(method, part.batch, part.first, part.batch.references)
-            return
-        with TemporaryDirectory(prefix="mdx_progressive-") as folder:
-            weights: list[list[Tensor]] = [[] for _ in range(method.steps + 1)]
-            counts = [0] * (method.steps + 1)
-            for part in parts:
-                for step, passes in self._run(method, part.batch, part.first, part.batch.references):
-                    BlockStore(Path(folder, str(step.step))).put(part.block.number, part.block.kept(step.estimates))
-                    weights[step.step].append(step.weights)
-                    counts[step.step] = max(counts[step.step], passes)
-            for number, of_blocks in enumerate(weights):
-                stored = BlockStore(Path(folder, str(number)))
-                estimates = torch.cat(list(stored.joined(len(parts), self.separator.crossfade)), dim=-1)
-                stored.remove()
-                agreed = torch.where((torch.stack(of_blocks) == of_blocks[0]).all(dim=0), of_blocks[0], torch.nan)
-                yield Step(number, agreed, estimates.to(self.device)), counts[number]
-
-    def _joined(self, parts: Sequence[Tensor]) -> Tensor:
-        return parts[0] if len(parts) == 1 else torch.cat(list(join_blocks(parts, self.separator.crossfade)), dim=-1)
-
-    def _plain_pass(self, batch: ChunkBatch, methods: Sequence[Method]) -> "_PlainPass":
-        """One pass for all methods, over all sources that one of them has to know."""
-        sources = tracked_sources(methods, self.separator.sources, self.targets)
-        estimates = self.separator(batch.mixture, sources)
-        for watch in self.watchers:
-            watch(ONE_PASS, 1)
-        return _PlainPass(sources, estimates)
-
-    def _run(
-        self, method: Method, batch: ChunkBatch, first: "_PlainPass", references: Tensor | None = None
-    ) -> Iterator[tuple[Step, int]]:
-        """Yield the steps of a method, each with the number of passes that it has taken so far."""
-        sources = tracked_sources([method], self.separator.sources, self.targets)
-        passes = Passes.of(self.separator, batch.mixture, sources)
-        passes.watchers = [partial(watch, method.name) for watch in self.watchers]
-        # Only a bound is told the truth.
-        told = None
-        if method.needs_references and references is not None:
-            told = select_sources(references, self.separator.sources, sources)
-        for step in method.run(passes, first.of(sources), told):
-            of_targets = select_sources(step.estimates, sources, self.targets)
-            weights = step.weights[[sources.index(target) for target in self.targets]]
-            yield step._replace(estimates=of_targets, weights=weights), 1 + passes.count
-
     def _rows(
         self, batch: ChunkBatch, method: Method, step: Step, passes: int, values: dict[str, Tensor]
     ) -> Iterator[Row]:
-        for metric, found in values.items():
-            for origin, of_chunk in zip(batch.origins, found.tolist(), strict=True):
+        for metric, of_batch in values.items():
+            for origin, of_chunk in zip(batch.origins, of_batch.tolist(), strict=True):
                 for source, weight, value in zip(self.targets, step.weights.tolist(), of_chunk, strict=True):
                     yield Row(origin.song, origin.chunk, method.name, step.step, passes, weight, source, metric, value)
 
@@ -314,25 +240,6 @@ def _check_compiler() -> None:
         raise MdxError(
             "model.compile needs a C++ compiler, and there is none: install one (apt-get install g++) or name it in CXX"
         )
-
-
-class _PlainPass(NamedTuple):
-    """The estimates (batch, source, channel, time) of the pass that all methods begin with."""
-
-    sources: list[str]
-    estimates: Tensor
-
-    def of(self, sources: list[str]) -> Tensor:
-        """The estimates of some of its sources."""
-        return select_sources(self.estimates, self.sources, sources)
-
-
-class _Part(NamedTuple):
-    """A block of a batch of chunks, what it hears, and what the plain pass makes of that."""
-
-    block: Block
-    batch: ChunkBatch
-    first: _PlainPass
 
 
 class _Best:

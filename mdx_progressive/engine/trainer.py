@@ -1,4 +1,4 @@
-"""Lightning's Trainer, with two things that it can do beside `test` and `predict`."""
+"""Lightning's Trainer with two further commands: `benchmark` and `tune`."""
 
 import logging
 from pathlib import Path
@@ -6,16 +6,17 @@ from pathlib import Path
 from lightning.pytorch import Trainer
 
 from mdx_progressive.data import SongDataModule
-from mdx_progressive.engine.benchmark import Benchmark, Precision, write_benchmark
+from mdx_progressive.engine.benchmark import Benchmark, Precision
+from mdx_progressive.engine.benchmark_table import write_benchmark
 from mdx_progressive.engine.module import ProgressiveDemixing
-from mdx_progressive.engine.tuning import OfflineSearch, Tuner, Tuning
+from mdx_progressive.engine.tuning import OfflineSearch, Tuning
 from mdx_progressive.runtime import MdxError
 
 log = logging.getLogger(__name__)
 
 
 class ProgressiveTrainer(Trainer):
-    """Lightning's Trainer, which also benchmarks and tunes."""
+    """Lightning's Trainer with `benchmark` and `tune`."""
 
     def benchmark(
         self,
@@ -46,34 +47,33 @@ class ProgressiveTrainer(Trainer):
         batch = next(iter(datamodule.test_dataloader()), None)
         if batch is None or not batch.origins:
             raise MdxError("benchmark needs a chunk of music: give songs with stems, --data.root FOLDER")
-        costs, floors = Benchmark(model.separator, model.method, model.targets, batch, device, rounds).run(precisions)
+        costs, networks = Benchmark(model.separator, model.method, model.targets, batch, device, rounds).run(precisions)
         seconds = batch.mixture.shape[-1] / model.separator.sample_rate
         title = f"{type(model.separator).__name__} on {seconds:.1f} s of {batch.origins[0].song}, {device}"
-        write_benchmark(costs, floors, title, json)
+        write_benchmark(costs, networks, title, json)
 
     def tune(
         self,
         model: ProgressiveDemixing,
         datamodule: SongDataModule,
-        tuner: Tuner | None = None,
+        tuner: OfflineSearch | None = None,
         to: Path = Path("tuned.yaml"),
     ) -> None:
-        """Fit a part of `model.method` on songs with stems, and write it as YAML for a method to use.
+        """Fit the schedule of `model.method` on songs with stems, and write it as YAML for a method to use.
 
         It runs in one process, on the first of the devices.
 
         Args:
             model: The separator and the method.
             datamodule: The songs.
-            tuner: What is fitted; by default the weight of each step and source (OfflineSearch).
-            to: File that it is written to.
+            tuner: The search for the weight of each step and source; by default OfflineSearch over its own candidates.
+            to: File that the schedule is written to.
 
         Raises:
-            MdxError: If the tuner can't be used with the method, or the songs hold no chunk.
+            MdxError: If the method has no schedule that a search could replace, or the songs hold no chunk.
         """
         datamodule.setup("test")
-        tuner = tuner or OfflineSearch()
-        songs = Tuning(model.separator, model.method, model.targets, tuner).write(
+        songs = Tuning(model.separator, model.method, model.targets, tuner or OfflineSearch()).write(
             to, datamodule.test_dataloader(), self.strategy.root_device, self.precision_plugin.forward_context
         )
-        log.info("fitted on %d songs, wrote %s; to use it: %s", len(songs), to, tuner.use.format(to))
+        log.info("fitted on %d songs, wrote %s; to use it: --model.method.schedule %s", len(songs), to, to)

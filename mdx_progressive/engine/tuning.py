@@ -1,11 +1,9 @@
-"""What can be fitted on songs whose stems are known, and is then used without them: a schedule, weights of passes.
+"""Offline search: the blend weights of a schedule, fitted on songs whose stems are known, for use without them.
 
-The separator stays as it is. A tuner goes through the songs, with the true sources at hand, and writes what it found
-as a piece of YAML, to be used in a method like any other.
+The separator is not changed. The search runs over the songs, with the references, and writes a schedule as YAML.
 """
 
 import logging
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -37,11 +35,11 @@ log = logging.getLogger(__name__)
 
 
 class Chunks(NamedTuple):
-    """A batch of chunks as a tuner sees it.
+    """A batch of chunks as the search sees it.
 
     Args:
         passes: The separator and the mixture.
-        first: Estimates of the plain pass.
+        first: Estimates of the first pass.
         references: The true sources.
         silent: Which of their channels count as silent (see `dsp.silent_channels`).
 
@@ -56,39 +54,13 @@ class Chunks(NamedTuple):
     silent: Tensor
 
 
-class Tuner(ABC):
-    """Fits a part of a method on songs whose stems are known."""
-
-    use: str
-    """How a method takes what was fitted, as an argument of `test` and `predict`; `{}` is the file."""
-
-    @abstractmethod
-    def begin(self, method: Method, sources: Sequence[str]) -> int:
-        """Get ready for a method and the sources that it follows; returns how many rounds over the songs it takes.
-
-        Raises:
-            MdxError: If it can't be used with that method.
-        """
-
-    @abstractmethod
-    def see(self, chunks: Chunks) -> None:
-        """Take in a batch."""
-
-    @abstractmethod
-    def end_round(self) -> None:
-        """All songs were seen once more."""
-
-    @abstractmethod
-    def found(self) -> dict[str, Any]:
-        """What was fitted, as the YAML of a class with its settings."""
-
-
-class OfflineSearch(Tuner):
+class OfflineSearch:
     """The best blend weight of each step and source, over all songs: the founding study's offline search.
 
     Step by step the candidates are tried on all songs, and for each source the one is kept whose estimates have the
-    highest mean SI-SDR. The steps, rule, views and combination are those of `model.method`. Each step takes a round,
-    in which a source costs as many passes as there are candidates, after those of the steps that are chosen already.
+    highest mean SI-SDR. The steps, rule, augmentations and combination are those of `model.method`. Each step takes a
+    round over the songs, in which a source costs as many passes as there are candidates, after those of the steps that
+    are chosen already.
 
     Args:
         candidates: The weights to try, each within [0, 1).
@@ -97,12 +69,15 @@ class OfflineSearch(Tuner):
         MdxError: If a candidate is out of its range, or there is none.
     """
 
-    use = "--model.method.schedule {}"
-
     def __init__(self, candidates: Sequence[float] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8)) -> None:
         self.candidates = checked_weights(candidates, "OfflineSearch's candidates")
 
     def begin(self, method: Method, sources: Sequence[str]) -> int:
+        """Start a search for a method and the sources that it tracks; returns the number of rounds over the songs.
+
+        Raises:
+            MdxError: If the method has no schedule that a search could replace.
+        """
         if not isinstance(method, Progressive) or not isinstance(method.sampler, FromMixture) or method.steps < 1:
             raise MdxError(
                 "OfflineSearch needs a Progressive model.method with one step or more, each from the mixture"
@@ -113,40 +88,43 @@ class OfflineSearch(Tuner):
         self._start: list[Tensor] = []
         return method.steps
 
-    def see(self, chunks: Chunks) -> None:
+    def add(self, chunks: Chunks) -> None:
+        """Try the candidates of the current step on a batch."""
         passes = chunks.passes
-        path = self._method.start(passes, chunks.first)
+        trajectory = self._method.start(passes, chunks.first)
         if not self._chosen:
-            self._start.append(si_sdr(path.estimates, chunks.references, chunks.silent))
+            self._start.append(si_sdr(trajectory.estimates, chunks.references, chunks.silent))
         for step, weights in enumerate(self._chosen, start=1):
-            inputs = self._rule(passes.mixture, path.estimates, weights.to(path.estimates), passes.sources)
-            path.add(passes.separate(inputs, self._method.augmentations.at(step)))
+            inputs = self._rule(passes.mixture, trajectory.estimates, weights.to(trajectory.estimates), passes.sources)
+            trajectory.add(passes.separate(inputs, self._method.augmentations.at(step)))
         inputs = torch.cat(
-            [self._rule(passes.mixture, path.estimates, weight, passes.sources) for weight in self.candidates]
+            [self._rule(passes.mixture, trajectory.estimates, weight, passes.sources) for weight in self.candidates]
         )
-        tried = passes.separate(inputs, self._method.augmentations.at(len(self._chosen) + 1))
-        of_candidates = tried.unflatten(1, (len(self.candidates), -1)).unbind(dim=1)
+        estimates = passes.separate(inputs, self._method.augmentations.at(len(self._chosen) + 1))
+        by_candidate = estimates.unflatten(1, (len(self.candidates), -1)).unbind(dim=1)
         self._values.append(
-            torch.stack([si_sdr(path.preview(each), chunks.references, chunks.silent) for each in of_candidates])
+            torch.stack([si_sdr(trajectory.preview(each), chunks.references, chunks.silent) for each in by_candidate])
         )
 
     def end_round(self) -> None:
+        """Choose the weights of the current step; the next one follows."""
         means = torch.cat(self._values, dim=1).nanmean(dim=1)  # (candidate, source)
         if not self._chosen:
-            log.info("step 0: %s", self._shown(torch.cat(self._start).nanmean(dim=0)))
+            log.info("step 0: %s", self._describe(torch.cat(self._start).nanmean(dim=0)))
         best = means.nan_to_num(nan=-torch.inf).max(dim=0)
         self._chosen.append(torch.tensor(self.candidates)[best.indices.cpu()][:, None, None])
-        log.info("step %d: %s", len(self._chosen), self._shown(best.values, self._chosen[-1].flatten()))
+        log.info("step %d: %s", len(self._chosen), self._describe(best.values, self._chosen[-1].flatten()))
         self._values = []
 
-    def found(self) -> dict[str, Any]:
+    def schedule(self) -> dict[str, Any]:
+        """The chosen weights as the YAML of a schedule."""
         weights = torch.stack(self._chosen).flatten(1).T.double().round(decimals=6).tolist()
-        of_sources = {
+        by_source = {
             source: _preset(Explicit, values=values) for source, values in zip(self._sources, weights, strict=True)
         }
-        return _preset(PerSource, schedules=of_sources)
+        return _preset(PerSource, schedules=by_source)
 
-    def _shown(self, values: Tensor, weights: Tensor | None = None) -> str:
+    def _describe(self, values: Tensor, weights: Tensor | None = None) -> str:
         at = [""] * len(values) if weights is None else [f" at {weight:.2g}" for weight in weights.tolist()]
         return ", ".join(
             f"{source} {value:.2f} dB{where}"
@@ -155,22 +133,22 @@ class OfflineSearch(Tuner):
 
 
 class Tuning:
-    """Shows a tuner the songs.
+    """Runs an offline search over songs.
 
     Args:
         separator: The separator.
-        method: The method of which a part is fitted.
-        targets: The sources that are wanted.
-        tuner: What fits.
+        method: The method whose schedule is fitted.
+        targets: The wanted sources.
+        search: The search.
 
     Raises:
-        MdxError: If the tuner can't be used with the method.
+        MdxError: If the method has no schedule that a search could replace.
     """
 
-    def __init__(self, separator: Separator, method: Method, targets: list[str], tuner: Tuner) -> None:
-        self.separator, self.tuner = separator, tuner
+    def __init__(self, separator: Separator, method: Method, targets: list[str], search: OfflineSearch) -> None:
+        self.separator, self.search = separator, search
         self.sources = tracked_sources([method], separator.sources, targets)
-        self.rounds = tuner.begin(method, self.sources)
+        self.rounds = search.begin(method, self.sources)
 
     def write(
         self,
@@ -179,13 +157,13 @@ class Tuning:
         device: torch.device,
         precision: Callable[[], AbstractContextManager[object]],
     ) -> list[str]:
-        """Fit, and write what was found as YAML; returns the names of the songs.
+        """Search, and write the schedule as YAML; returns the names of the songs.
 
         Args:
-            path: The file; it appears when all is done.
+            path: The file; it appears when it is complete.
             loader: Batches of chunks with references.
             device: Where to run.
-            precision: Makes the context that sets the precision of a pass.
+            precision: Returns the context that sets the precision of a pass.
 
         Raises:
             MdxError: If there are no chunks with references.
@@ -203,20 +181,20 @@ class Tuning:
                     names = [origin.song for origin in batch.origins]
                     bar.set_postfix_str(", ".join(dict.fromkeys(names)))
                     with precision():
-                        self.tuner.see(self._chunks(batch.to(device)))
+                        self.search.add(self._chunks(batch.to(device)))
                     songs = list(dict.fromkeys(songs + names))
                     bar.update()
                 if songs:
-                    self.tuner.end_round()
+                    self.search.end_round()
         if not songs:
             raise MdxError("tune needs a chunk of music: give songs with stems, --data.root FOLDER")
-        what = f"{type(self.tuner).__name__} with {type(self.separator).__name__}"
+        what = f"{type(self.search).__name__} with {type(self.separator).__name__}"
         # A name may hold a line break, and the comment must not end there.
         listed = ", ".join(" ".join(song.split()) for song in songs)
         heading = f"# Fitted by `mdx-progressive tune`: {what}, on {len(songs)} songs: {listed}\n"
         with atomic_write(path) as temporary:
-            found = yaml.safe_dump(self.tuner.found(), sort_keys=False, default_flow_style=None, width=120)
-            temporary.write_text(heading + found, encoding="utf-8")
+            schedule = yaml.safe_dump(self.search.schedule(), sort_keys=False, default_flow_style=None, width=120)
+            temporary.write_text(heading + schedule, encoding="utf-8")
         return songs
 
     def _chunks(self, batch: ChunkBatch) -> Chunks:
@@ -229,4 +207,4 @@ class Tuning:
 
 
 def _preset(kind: type, **settings: object) -> dict[str, Any]:
-    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": settings}
+    return {"class_path": f"mdx_progressive.{kind.__name__}", "init_args": settings}

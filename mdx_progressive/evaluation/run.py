@@ -13,7 +13,7 @@ from mdx_progressive.evaluation.measurements import run_progress
 from mdx_progressive.evaluation.metrics.scale import Scale
 from mdx_progressive.evaluation.results import read_metric
 from mdx_progressive.evaluation.timings import read_timings
-from mdx_progressive.runtime import MdxError
+from mdx_progressive.runtime import MdxError, rename_settings
 
 RUN_HELP = "Folder of a run of `test`, logs/<name>/version_<N>, or its results.csv."
 METRIC_HELP = "Name of the metric: si_sdr (default), sdr, bsseval_sdr, and what else `test` has measured."
@@ -81,12 +81,12 @@ def read_run(place: Path, metric: str, command: str = "report") -> Run:
 
 
 def settings_of(folder: Path) -> dict[str, Any]:
-    """The settings of a run, as its config.yaml has them; none where that can't be read."""
+    """The settings of a run from its config.yaml, under the names of today; empty if it can't be read."""
     try:
         found = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return rename_settings(found, {}) if isinstance(found, dict) else {}
 
 
 def _why_there_is_none(place: Path, command: str) -> str:

@@ -19,6 +19,7 @@ from mdx_progressive.runtime.memory import (
 )
 from mdx_progressive.runtime.names import safe_names
 from mdx_progressive.runtime.package_data import package_file
+from mdx_progressive.runtime.renamed_settings import former_names, rename_settings
 from mdx_progressive.runtime.safe_yaml import check_extent
 from mdx_progressive.runtime.threads import BackgroundThread, ThreadRound, prefetch
 from mdx_progressive.runtime.timing import Stopwatch, device_name
@@ -38,6 +39,7 @@ __all__ = [
     "checksum",
     "device_name",
     "error_text",
+    "former_names",
     "import_torchaudio",
     "is_out_of_memory",
     "keep_freed_memory",
@@ -48,6 +50,7 @@ __all__ = [
     "prefetch",
     "release_freed_memory",
     "release_layer_memory",
+    "rename_settings",
     "restart_peak_memory",
     "safe_names",
     "warn_once",

@@ -299,7 +299,7 @@ class TestPredict:
 
         if "oracle" in path.stem:
             assert code == 1
-            assert "needs the true sources; `test` runs it" in capsys.readouterr().err
+            assert "needs the references; `test` runs it" in capsys.readouterr().err
             return
         assert code == 0
         estimates = [soundfile.read(found)[0] for found in sorted((tmp_path / "separated" / "a").iterdir())]

@@ -340,7 +340,7 @@ class TestPredict:
         torch.testing.assert_close(prediction.estimates, torch.full((2, 1, 2, 8), 0.1))
 
     def test_the_oracle_can_not_be_its_method(self) -> None:
-        with pytest.raises(MdxError, match=r"Oracle.*needs the true sources"):
+        with pytest.raises(MdxError, match=r"Oracle.*needs the references"):
             ProgressiveDemixing(Halver(), Oracle(Linear()))
 
     def test_an_oracle_to_compare_with_does_not_run(self) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mdx_progressive.cli.main import main
 from mdx_progressive.dsp.silence import silent_channels
-from mdx_progressive.engine.tuning import Chunks, OfflineSearch, Tuner
+from mdx_progressive.engine.tuning import Chunks, OfflineSearch
 from mdx_progressive.evaluation.metrics.ratios import si_sdr
 from mdx_progressive.progressive.augmentations import AugmentationCycle
 from mdx_progressive.progressive.combine import Last, Mean
@@ -39,14 +39,14 @@ def songs(count: int = 3, length: int = TIME) -> list[Tensor]:
     return [0.2 * torch.randn(1, len(SOURCES), 2, length, generator=generator) for _ in range(count)]
 
 
-def tuned(tuner: Tuner, method: Progressive, separate: Any, references: list[Tensor]) -> dict[str, Any]:
+def tuned(tuner: OfflineSearch, method: Progressive, separate: Any, references: list[Tensor]) -> dict[str, Any]:
     for _ in range(tuner.begin(method, SOURCES)):
         for truth in references:
             mixture = truth.sum(dim=1)
             passes = passes_of(separate, mixture)
-            tuner.see(Chunks(passes, separate(mixture.unsqueeze(1)), truth, silent_channels(truth, mixture)))
+            tuner.add(Chunks(passes, separate(mixture.unsqueeze(1)), truth, silent_channels(truth, mixture)))
         tuner.end_round()
-    return tuner.found()["init_args"]
+    return tuner.schedule()["init_args"]
 
 
 def mean_si_sdr(method: Progressive, separate: Any, references: list[Tensor]) -> Tensor:
@@ -130,7 +130,7 @@ class TestCommand:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.chdir(tmp_path)
-        demo, schedule, stacking = str(CONFIGS / "demo.yaml"), tmp_path / "new" / "s.yaml", tmp_path / "stacking.yaml"
+        demo, schedule = str(CONFIGS / "demo.yaml"), tmp_path / "new" / "s.yaml"
         common = ("-c", demo, "--model.compare", "null", "--model.method.steps", "1", "--data.chunk", "2")
 
         def run(*arguments: str) -> int:
@@ -139,30 +139,25 @@ class TestCommand:
         searched = ("--tuner", "OfflineSearch", "--tuner.candidates", "[0, 0.5]", "--to", str(schedule))
         assert run("tune", *common, *searched) == 0
         assert f"to use it: --model.method.schedule {schedule}\n" in capsys.readouterr().err
-        assert run("tune", *common, "--tuner", "StackingFit", "--tuner.bands", "4", "--to", str(stacking)) == 0
-        assert f"to use it: --model.method.corrections [{stacking}]\n" in capsys.readouterr().err
-
         assert "The Easton Ellises - Falcon 69" in schedule.read_text().splitlines()[0]
         assert list(yaml.safe_load(schedule.read_text())["init_args"]["schedules"]) == ["vocals", "accompaniment"]
-        # The linear method hands on its last step alone.
-        assert len(yaml.safe_load(stacking.read_text())["init_args"]["weights"]["vocals"][0]) == 1
-        use = ("--model.method.schedule", str(schedule), "--model.method.corrections", f"[{stacking}]")
+        use = ("--model.method.schedule", str(schedule))
         assert run("predict", *common, *use, "--trainer.logger", "false", "--out", "stems") == 0
         assert sorted(path.name for path in tmp_path.glob("stems/*/*")) == ["accompaniment.wav", "vocals.wav"]
 
     def test_a_file_that_does_not_fit_where_it_is_put_is_not_quoted_whole(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        stacking = tmp_path / "stacking.yaml"
-        weights = {source: [[0.5] * 10] * 20 for source in SOURCES}
+        schedule = tmp_path / "schedule.yaml"
+        explicit = {"class_path": "mdx_progressive.Explicit", "init_args": {"values": [0.5] * 400}}
         preset = {
-            "class_path": "mdx_progressive.progressive.corrections.stacking.Stacking",
-            "init_args": {"bands": 20, "weights": weights},
+            "class_path": "mdx_progressive.PerSource",
+            "init_args": {"schedules": dict.fromkeys("abcd", explicit)},
         }
-        stacking.write_text(yaml.safe_dump(preset))
+        schedule.write_text(yaml.safe_dump(preset))
 
         with pytest.raises(SystemExit):
-            main(("predict", "-c", str(CONFIGS / "demo.yaml"), "--model.method.corrections", str(stacking)))
+            main(("predict", "-c", str(CONFIGS / "demo.yaml"), "--model.method.corrections", str(schedule)))
 
         said = capsys.readouterr().err
         assert 'Parser key "corrections"' in said

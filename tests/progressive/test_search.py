@@ -182,7 +182,7 @@ def test_the_truth_is_refused_in_predict() -> None:
     method = Search(Weighted([MissedTarget(), OracleScore()]))
 
     assert method.needs_references
-    with pytest.raises(MdxError, match=r"Search.*needs the true sources; `test` runs it"):
+    with pytest.raises(MdxError, match=r"Search.*needs the references; `test` runs it"):
         ProgressiveDemixing(None, method)  # type: ignore[arg-type]
     with pytest.raises(MdxError, match=r"OracleScore needs the references.*predict"):
         run(method, LinearSeparator(0.5, 0.9), mixture())
