@@ -1,4 +1,4 @@
-"""What there is to choose from: the tables of `mdx-progressive separators` and `mdx-progressive schedules`."""
+"""The tables of `mdx-progressive separators` and `mdx-progressive schedules`."""
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence

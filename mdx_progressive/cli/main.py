@@ -1,4 +1,4 @@
-"""The command line: which command is asked for, and how its errors are told."""
+"""The entry of the command line: dispatch to a command, and errors in one line."""
 
 import logging
 import sys
@@ -9,12 +9,12 @@ from textwrap import shorten
 from mdx_progressive.cli.compare import compare
 from mdx_progressive.cli.lightning import run
 from mdx_progressive.cli.listing import list_schedules, list_separators
-from mdx_progressive.cli.parser import TRACEBACK, complain
+from mdx_progressive.cli.parser import TRACEBACK, print_error
 from mdx_progressive.cli.prepare import prepare
 from mdx_progressive.cli.report import report
 from mdx_progressive.runtime import RESUME_HINT, MdxError, error_text, is_out_of_memory
 
-# The commands that need no network: all others are LightningCLI's.
+# Commands without LightningCLI; it has all others.
 _COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "separators": list_separators,
     "schedules": list_schedules,
@@ -39,33 +39,33 @@ def main(args: Sequence[str] | None = None) -> int:
         else:
             command(given[1:])
     except Exception as error:
-        line = _line_of(error)
+        line = _message(error)
         if line is None or TRACEBACK in given:
             raise
-        complain(line)
+        print_error(line)
         return 1
     except KeyboardInterrupt:
         if TRACEBACK in given:
             raise
-        complain("stopped by a signal")
+        print_error("stopped by a signal")
         return 130  # As a shell has it for Ctrl-C.
     return 0
 
 
-def _line_of(error: Exception) -> str | None:
-    """What a user is told of an error; None for a defect of the package."""
+def _message(error: Exception) -> str | None:
+    """The message of an error in one line; None for a defect of the package."""
     if isinstance(error, MdxError):
         return str(error)
     if is_out_of_memory(error):
-        said = shorten(error_text(error), 90, placeholder=" …")
+        reason = shorten(error_text(error), 90, placeholder=" …")
         return (
-            f"out of memory ({said}): set data.block (data.chunk in `test`), the separator's segment or the number of"
+            f"out of memory ({reason}): set data.block (data.chunk in `test`), the separator's segment or the number of"
             f" the method's views lower; {RESUME_HINT}"
         )
     if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
         return (
-            "a process that reads ahead was ended from outside, for want of memory perhaps: run the command again, with"
-            " fewer data.num_workers; it goes on where it stopped"
+            "a process that reads ahead was ended from outside, perhaps because it was out of memory: run the command"
+            " again with fewer data.num_workers; it resumes where it stopped"
         )
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
@@ -73,15 +73,15 @@ def _line_of(error: Exception) -> str | None:
 
 
 def _quieten() -> None:
-    """Show our own messages, and of the libraries' only what a user can act on."""
+    """Show our own messages, and of the libraries' messages only those that a user can act on."""
     log = logging.getLogger("mdx_progressive")
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
-    log.handlers[:] = [handler]  # Whoever calls `main` again may have put another stream in stderr's place.
+    log.handlers[:] = [handler]  # stderr may be another stream when `main` is called again
     log.setLevel(logging.INFO)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     # A chunk takes seconds to minutes to separate and milliseconds to read.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    # All songs are separated already: the writer says so.
+    # All songs are separated already, which the writer reports.
     warnings.filterwarnings("ignore", message="Total length of .* across ranks is zero")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning with torch 2.13

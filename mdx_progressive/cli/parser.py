@@ -1,4 +1,4 @@
-"""How the commands explain themselves, and complain: in one line, to stderr."""
+"""Parsers of the commands: help texts as written, YAML with limits, errors in one line to stderr."""
 
 import logging
 import os
@@ -42,16 +42,16 @@ set_loader("yaml", _load_checked, (yaml.YAMLError,))
 
 
 class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """jsonargparse's, which leaves the lines of the description as they are."""
+    """jsonargparse's formatter, which keeps the lines of the description."""
 
 
 class OneLineErrors(ArgumentParser):
-    """A parser that complains in one line, with exit code 2."""
+    """A parser whose errors are one line, with exit code 2."""
 
     _file = ""
 
     def parse_path(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Namespace:
-        """Read a file of settings, and name it in complaints about it."""
+        """Read a file of settings; errors name it."""
         self._file = f"{path}: "
         try:
             settings: Namespace = super().parse_path(path, *args, **kwargs)
@@ -62,15 +62,15 @@ class OneLineErrors(ArgumentParser):
             self._file = ""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Complain and leave, or raise the error itself where it is wanted whole."""
+        """Print the message and exit, or raise the error itself if a traceback was asked for."""
         if ex is not None and TRACEBACK in sys.argv:
             raise ex
-        # A value that does not fit is quoted whole, which may be a file of thousands of numbers.
+        # jsonargparse quotes the whole value, which may be a file of thousands of numbers.
         today = "".join(f" ({former} is called {name} now)" for former, name in former_names(message))
-        complain(self._file + shorten(message, _LONGEST, placeholder=" …") + today)
+        print_error(self._file + shorten(message, _LONGEST, placeholder=" …") + today)
         sys.exit(2)
 
 
-def complain(message: str) -> None:
-    """Print what is wrong."""
+def print_error(message: str) -> None:
+    """Print an error message."""
     print(f"mdx-progressive: error: {message}", file=sys.stderr)

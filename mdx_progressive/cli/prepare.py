@@ -1,4 +1,4 @@
-"""`mdx-progressive prepare`: the chunks of songs, written once for runs of `test` to come."""
+"""`mdx-progressive prepare`: the chunks of songs, written once for later runs of `test`."""
 
 import logging
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ Trim and cut songs with stems once, and write the chunks, so that runs of `test`
 A chunk is <to>/<song>/<number>/ with mixture, uniform (the sum of the stems) and each stem, at the song's own sample
 rate, as flac of 16 or 24 bits, or as a float32 wav where they would lose something or clip. <to>/index.json lists
 them with start, length, silent stems and checksums. Without a data set it takes the built-in clip. The same command
-goes on where a run was broken off.
+resumes an interrupted run.
 """
 
 
@@ -44,9 +44,11 @@ def parser() -> ArgumentParser:
         default=60.0,
         help="Decibels below its loudest frame at which a stem does not sound yet; null starts at the very beginning.",
     )
-    made.add_argument("--all-chunks", action="store_true", help="Go on after the first chunk to the end of the song.")
+    made.add_argument(
+        "--all-chunks", action="store_true", help="Continue after the first chunk to the end of the song."
+    )
     made.add_argument("--workers", type=int, default=1, help="Processes; each holds one decoded song.")
-    made.add_argument("--overwrite", action="store_true", help="Delete what an earlier run wrote there; begin anew.")
+    made.add_argument("--overwrite", action="store_true", help="Delete what an earlier run wrote there; start again.")
     made.add_argument(
         "--prune",
         action="store_true",
@@ -63,19 +65,19 @@ def prepare(args: Sequence[str]) -> None:
         MdxError: If songs could not be prepared; the others are.
         SystemExit: If an option is wrong, or the command is interrupted.
     """
-    made = parser()
-    given = made.instantiate_classes(made.parse_args(list(args)))
-    cutting = CutSettings(given.chunk, given.trim, given.all_chunks, given.format)
-    songs = dataset_of(given.data.get("dataset"), given.data.root)
+    options_parser = parser()
+    options = options_parser.instantiate_classes(options_parser.parse_args(list(args)))
+    cutting = CutSettings(options.chunk, options.trim, options.all_chunks, options.format)
+    songs = dataset_of(options.data.get("dataset"), options.data.root)
     try:
-        index = PreparedWriter(songs, given.to, cutting, given.workers, given.overwrite, given.prune).run()
+        index = PreparedWriter(songs, options.to, cutting, options.workers, options.overwrite, options.prune).run()
     except KeyboardInterrupt as error:
-        log.warning("stopped; the same command goes on where it was")
+        log.warning("stopped; the same command resumes")
         raise SystemExit(130) from error  # As a shell has it for Ctrl-C.
-    _tell(index, given.to)
+    _report(index, options.to)
 
 
-def _tell(index: PreparedIndex, to: Path) -> None:
+def _report(index: PreparedIndex, to: Path) -> None:
     for song, differing in index.differences.items():
         log.warning("%s: %s", song, "; ".join(differing))
     for song, silent in ((f"{chunk.song}, chunk {chunk.chunk}", chunk.silent) for chunk in index.chunks):

@@ -1,4 +1,4 @@
-"""The processes of a run on several devices: when one of them ends, the others end too, and one line says so."""
+"""The processes of a run on several devices: if one ends early, the others end too, and one line says why."""
 
 import os
 import signal
@@ -12,30 +12,30 @@ from subprocess import Popen
 from lightning.pytorch import Trainer
 from lightning.pytorch.trainer.states import TrainerStatus
 
-from mdx_progressive.cli.parser import complain
+from mdx_progressive.cli.parser import print_error
 from mdx_progressive.runtime import RESUME_HINT, MdxError
 
 _FIRST = "MDX_PROGRESSIVE_FIRST"
-"""By it the processes that the first one starts know which one that is."""
+"""Environment variable with the process id of the first process, for the processes that it starts."""
 _GRACE = 2.0
-"""Seconds until it is known that a process has ended, after its connection to the others has broken."""
+"""Seconds to wait for news of an ended process after the connection to it was lost."""
 _PAUSE = 0.1
 
 
 @contextmanager
 def watch_processes(trainer: Trainer) -> Iterator[None]:
-    """While processes run together, see that none goes on without the others.
+    """Make sure that no process of a run continues without the others.
 
-    Left alone, one that remains would wait for the one that is missing, or be killed by Lightning without a word.
-    Processes that something else starts (torchrun, SLURM) are left to that.
+    Otherwise the remaining processes would wait for the missing one, or be killed by Lightning silently. Processes
+    started by torchrun or SLURM are left to their launcher.
 
     Args:
-        trainer: What runs within, and starts the processes.
+        trainer: The trainer that runs inside, and starts the processes.
 
     Raises:
-        MdxError: If the run has failed since another process has ended.
+        MdxError: If the run failed because another process ended.
     """
-    others: _Others | None = None
+    others: _Peers | None = None
     if hasattr(trainer.strategy.launcher, "procs"):
         if trainer.local_rank == 0:
             os.environ[_FIRST] = str(os.getpid())
@@ -58,33 +58,33 @@ def watch_processes(trainer: Trainer) -> Iterator[None]:
     others.wait()
 
 
-class _Others(ABC):
-    """The other processes, watched until one has ended before its time.
+class _Peers(ABC):
+    """The other processes of a run, watched until one ends early.
 
     Args:
-        trainer: What runs here.
+        trainer: The trainer of this process.
     """
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
         self.missing = threading.Event()
-        """Whether one has."""
+        """Set when a process has ended early."""
         self.line = ""
-        """What is to be said of it."""
+        """The message about it."""
         self.over = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
     @abstractmethod
     def _watch(self) -> None:
-        """Wait for the end of the others."""
+        """Wait until one of the others ends."""
 
     @abstractmethod
     def end(self) -> None:
-        """End those that this one has started."""
+        """End the processes that this one has started."""
 
     @abstractmethod
     def wait(self) -> None:
-        """Let those that this one has started come to their end."""
+        """Wait for the processes that this one has started."""
 
     def _miss(self, line: str) -> None:
         if self.over.is_set():
@@ -92,15 +92,15 @@ class _Others(ABC):
         self.line = line
         self.missing.set()
         if self.trainer.state.status == TrainerStatus.INTERRUPTED:
-            return  # The main thread has broken off, for this reason or another one, and says so.
-        sys.stderr.write("\n")  # A bar of progress has ended none.
-        complain(line)
+            return  # the main thread was interrupted, and reports it
+        sys.stderr.write("\n")  # after a progress bar
+        print_error(line)
         self.end()
-        # Within a library that waits for the other, the main thread heeds no exception.
+        # The main thread may wait inside a library, where no exception reaches it.
         os._exit(1)
 
 
-class _Started(_Others):
+class _Started(_Peers):
     """The processes that this one, the first, has started."""
 
     @property
@@ -117,7 +117,7 @@ class _Started(_Others):
     def _wait_for(self, number: int, process: "Popen[bytes]") -> None:
         code = process.wait()
         if code:
-            reason = f"was ended from outside ({signal.Signals(-code).name})" if code < 0 else "has failed, as it says"
+            reason = f"was ended from outside ({signal.Signals(-code).name})" if code < 0 else "failed, see its message"
             self._miss(f"process {number} of {self.trainer.world_size} {reason}: {RESUME_HINT}")
 
     def end(self) -> None:
@@ -131,7 +131,7 @@ class _Started(_Others):
         self.over.set()
 
 
-class _First(_Others):
+class _First(_Peers):
     """The process that has started this one."""
 
     def _watch(self) -> None:

@@ -1,4 +1,4 @@
-"""What a run is going to take, told before it starts: songs, chunks, passes, time, disk."""
+"""The cost of a run before it starts: songs, chunks, passes, time and disk space."""
 
 import shutil
 import time
@@ -17,104 +17,104 @@ from mdx_progressive.progressive import Method, tracked_sources
 from mdx_progressive.runtime import MdxError
 
 _TIMED = 10.0
-"""Seconds of music that are separated to see how fast the machine is, at most; less where the chunks are shorter in the
-mean: a network with long segments takes as long for less."""
+"""Seconds of audio that are separated to measure the speed of the machine, at most; the mean length of the chunks if
+that is shorter, since a network with long segments takes as long for a short chunk."""
 _ROW = 100
-"""Bytes of a row of results.csv, roughly."""
+"""Approximate bytes of a row of results.csv."""
 _PICTURE = 60_000
-"""Bytes of a chart, roughly."""
+"""Approximate bytes of a chart."""
 
 Sounds = Callable[[ProgressiveDemixing, Sequence[ChunkLength]], int]
 
 
 class Plan(NamedTuple):
-    """What a run is going to take.
+    """The cost of a run.
 
     Args:
         songs: Number of songs.
         chunks: Number of chunks.
-        music: Seconds of music in all chunks.
-        passes: Passes that each chunk takes at most, each input counted as one.
-        pace: Seconds that a pass takes for a second of music, in one process.
-        processes: Processes among which the chunks are dealt out.
-        disk: Bytes that are written, roughly.
+        audio_seconds: Length of all chunks in seconds.
+        passes: Upper limit of the passes for each chunk, every input counted as one.
+        seconds_per_second: Seconds that one process takes for a pass over one second of audio.
+        processes: Number of processes that share the chunks.
+        disk: Approximate bytes that are written.
     """
 
     songs: int
     chunks: int
-    music: float
+    audio_seconds: float
     passes: int
-    pace: float
+    seconds_per_second: float
     processes: int
     disk: int
 
     @property
     def seconds(self) -> float:
-        """How long the passes take: all but what is done between them, the metrics and the files."""
-        return self.music * self.passes * self.pace / min(self.processes, max(1, self.chunks))
+        """Seconds for the passes; metrics and files are not included."""
+        return self.audio_seconds * self.passes * self.seconds_per_second / min(self.processes, max(1, self.chunks))
 
-    def tell(self, place: Path) -> None:
-        """Print it.
+    def print(self, folder: Path) -> None:
+        """Print the plan.
 
         Args:
-            place: Where the run is going to write to.
+            folder: The folder that the run will write to.
         """
-        there = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
-        free = shutil.disk_usage(there).free
+        existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        free = shutil.disk_usage(existing).free
         console = Console(highlight=False, markup=False)
-        console.print(f"songs   {self.songs}: {self.chunks} chunks, {duration(self.music)} of music")
+        console.print(f"songs   {self.songs}: {self.chunks} chunks, {duration(self.audio_seconds)} of music")
         console.print(f"passes  {self.passes} a chunk at most, {self.passes * self.chunks} in all")
-        one = f"{self.pace:.2f} s for a second of music in a pass, processes: {self.processes}"
+        one = f"{self.seconds_per_second:.2f} s for a second of music in a pass, processes: {self.processes}"
         console.print(f"time    about {duration(self.seconds)} for the passes ({one})")
-        console.print(f"disk    about {_size(self.disk)} in {place}, where {_size(free)} are free")
+        console.print(f"disk    about {_size(self.disk)} in {folder}, where {_size(free)} are free")
         console.print("Nothing was written. What is done already is not taken off.")
 
 
 def plan_test(
     trainer: Trainer, model: ProgressiveDemixing, datamodule: SongDataModule, sounds: Sequence[Sounds] = ()
 ) -> Plan:
-    """What `test` is going to take.
+    """The cost of `test`.
 
     Args:
         trainer: The trainer.
         model: The separator and the methods.
         datamodule: The songs.
-        sounds: Tell the bytes of the sound that is kept of some songs.
+        sounds: Each returns the bytes of audio that are kept of some songs.
 
     Raises:
         MdxError: If there is no song that can be read.
     """
     datamodule.setup("test")
-    extents = datamodule.extents()
+    lengths = datamodule.extents()
     rows = sum(method.steps + 1 for method in model.methods) * len(model.targets)
     metrics = sum(len(metric.scales) for metric in model.metrics)
-    pictures = 2 + 2 * metrics  # The curves as a file; the schedules, curves and songs in TensorBoard.
-    # The rows are in the journal too, until the run ends.
-    disk = 2 * _ROW * rows * metrics * len(extents) + _PICTURE * pictures
-    return _plan(trainer, model, extents, model.methods, disk + sum(sound(model, extents) for sound in sounds))
+    pictures = 2 + 2 * metrics  # the curves as a file; schedules, curves and songs in TensorBoard
+    # Until the run ends, the rows are in the journal too.
+    disk = 2 * _ROW * rows * metrics * len(lengths) + _PICTURE * pictures
+    return _plan(trainer, model, lengths, model.methods, disk + sum(sound(model, lengths) for sound in sounds))
 
 
 def plan_predict(
     trainer: Trainer,
     model: ProgressiveDemixing,
     datamodule: SongDataModule,
-    sift: Callable[[SongDataModule, ProgressiveDemixing], None],
+    skip_estimates: Callable[[SongDataModule, ProgressiveDemixing], None],
     bytes_per_sample: int,
 ) -> Plan:
-    """What `predict` is going to take.
+    """The cost of `predict`.
 
     Args:
         trainer: The trainer.
         model: The separator and the method.
         datamodule: The songs.
-        sift: Leaves out what are no songs.
-        bytes_per_sample: Of the files that are written.
+        skip_estimates: Leaves out files that are estimates of an earlier run.
+        bytes_per_sample: Bytes of a sample in the files that are written.
 
     Raises:
         MdxError: If there is no song that can be read.
     """
     datamodule.setup("predict")
-    sift(datamodule, model)
+    skip_estimates(datamodule, model)
     songs = {origin.song: origin for origin in datamodule.plan()}
     samples = sum(origin.length * origin.pairs.channels for origin in songs.values())
     disk = samples * bytes_per_sample * len(model.targets)
@@ -122,36 +122,36 @@ def plan_predict(
 
 
 def _plan(
-    trainer: Trainer, model: ProgressiveDemixing, extents: Sequence[ChunkLength], methods: Sequence[Method], disk: int
+    trainer: Trainer, model: ProgressiveDemixing, lengths: Sequence[ChunkLength], methods: Sequence[Method], disk: int
 ) -> Plan:
-    if not extents:
+    if not lengths:
         raise MdxError("there is no song that could be read")
     separator = model.separator
-    music = sum(extent.seconds for extent in extents)
+    audio_seconds = sum(length.seconds for length in lengths)
     inputs = [method.inputs(len(tracked_sources([method], separator.sources, model.targets))) - 1 for method in methods]
     return Plan(
-        songs=len({extent.song for extent in extents}),
-        chunks=len(extents),
-        music=music,
+        songs=len({length.song for length in lengths}),
+        chunks=len(lengths),
+        audio_seconds=audio_seconds,
         passes=1 + sum(inputs),
-        pace=_pace(trainer, model, min(_TIMED, music / len(extents))),
+        seconds_per_second=_time_a_pass(trainer, model, min(_TIMED, audio_seconds / len(lengths))),
         processes=trainer.world_size,
         disk=disk,
     )
 
 
-def _pace(trainer: Trainer, model: ProgressiveDemixing, seconds: float) -> float:
-    """Seconds for a second of music, of a pass over noise: what it hears does not change the time that it takes."""
+def _time_a_pass(trainer: Trainer, model: ProgressiveDemixing, seconds: float) -> float:
+    """Seconds that a pass takes for one second of audio; of noise, since the content does not change the time."""
     device = trainer.strategy.root_device
     separator = model.separator.to(device)
     noise = 0.1 * torch.randn(1, separator.channels, max(1, int(seconds * separator.sample_rate)), device=device)
-    taken = 0.0
+    elapsed = 0.0
     with torch.inference_mode(), trainer.precision_plugin.forward_context():
-        for _ in range(2):  # The first one makes ready.
+        for _ in range(2):  # the first one warms up
             start = time.perf_counter()
             separator(noise, model.targets).cpu()
-            taken = time.perf_counter() - start
-    return taken / seconds
+            elapsed = time.perf_counter() - start
+    return elapsed / seconds
 
 
 def _size(count: float) -> str:

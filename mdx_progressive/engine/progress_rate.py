@@ -1,4 +1,4 @@
-"""How far `predict` is, how fast, and how long it goes on."""
+"""Progress of `predict`: how much is done, how fast, and the time left."""
 
 import time
 from collections.abc import Sequence
@@ -7,61 +7,61 @@ from mdx_progressive.data import Origin
 
 
 class ProgressRate:
-    """The blocks that a process separates, and how many of them are done.
+    """The progress of a process through its blocks.
 
     Args:
-        origins: Its blocks.
+        origins: The blocks of this process.
         sample_rate: The separator's sample rate in Hz.
-        crossfade: Samples over which blocks crossfade into each other.
+        crossfade: Length of the crossfade between blocks in samples.
     """
 
     def __init__(self, origins: Sequence[Origin], sample_rate: int, crossfade: int) -> None:
         self.sample_rate = sample_rate
         self.crossfade = crossfade
-        self.total = sum(self.music(origin) for origin in origins)
-        """Seconds of music in all of them."""
+        self.total = sum(self.audio_seconds(origin) for origin in origins)
+        """Seconds of audio in all blocks."""
         self.done = 0.0
-        """Seconds of music in those that are done."""
-        self._ahead = sum(self._work(origin) for origin in origins)
-        self._behind = 0.0
+        """Seconds of audio in the blocks that are done."""
+        self._work_total = sum(self._work(origin) for origin in origins)
+        self._work_done = 0.0
         self._begin = time.perf_counter()
 
     @property
     def elapsed(self) -> float:
-        """Seconds since it was made."""
+        """Seconds since the start."""
         return time.perf_counter() - self._begin
 
     @property
     def real_time_factor(self) -> float:
-        """Seconds of music that are done in a second."""
+        """Seconds of audio that are done per second."""
         return self.done / self.elapsed
 
-    def music(self, origin: Origin) -> float:
-        """The seconds that a block adds to its song; all blocks of a song are as long as the song together."""
+    def audio_seconds(self, origin: Origin) -> float:
+        """The seconds that a block adds to its song: those of all blocks add up to the length of the song."""
         if origin.block is None:
             return origin.length / origin.sample_rate
         crossfade = self.crossfade if origin.chunk + 1 < origin.blocks else 0
         return (origin.block.end - origin.block.begin - crossfade) / self.sample_rate
 
     def add(self, origin: Origin) -> None:
-        """Note that a block is done."""
-        self.done += self.music(origin)
-        self._behind += self._work(origin)
+        """Count a block as done."""
+        self.done += self.audio_seconds(origin)
+        self._work_done += self._work(origin)
 
     def time_left(self, origin: Origin | None = None, part: float = 0.0) -> float | None:
-        """How many seconds it goes on, if it does not become faster or slower; None before it can be told.
+        """Estimated seconds left at the current speed; None before anything is done.
 
         Args:
             origin: The block that is being separated.
-            part: How much of it is done, from 0 to 1.
+            part: The part of it that is done, from 0 to 1.
         """
-        behind = self._behind + (part * self._work(origin) if origin else 0.0)
-        return self.elapsed * (self._ahead - behind) / behind if behind else None
+        done = self._work_done + (part * self._work(origin) if origin else 0.0)
+        return self.elapsed * (self._work_total - done) / done if done else None
 
     def _work(self, origin: Origin) -> float:
-        """Seconds that go through the network: what is only heard too, and each pair of channels for itself."""
+        """Seconds that go through the network: with the context of the block, for each pair of channels."""
         if origin.block is None:
-            return self.music(origin)
+            return self.audio_seconds(origin)
         return len(origin.pairs.groups) * (origin.block.stop - origin.block.start) / self.sample_rate
 
 

@@ -1,4 +1,4 @@
-"""Which run of `test` the same command has begun before, and not ended."""
+"""Which interrupted run of `test` the same command resumes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +12,13 @@ _VERSION = "version_"
 
 
 def unfinished_version(settings: Mapping[str, Any]) -> int | None:
-    """Number of the last run that broke off, among those of the same separator, methods, data and precision.
+    """Number of the last interrupted run with the same separator, methods, data and precision.
 
     Args:
-        settings: The settings of the run that is to begin, as they are saved in its config.yaml.
+        settings: The settings of the new run, as they are saved in its config.yaml.
 
     Returns:
-        The version of the TensorBoardLogger that it was; None where there is none, or another logger is used.
+        The version of its TensorBoardLogger; None if there is no such run, or another logger is used.
     """
     logger = settings["trainer"]["logger"]
     if not isinstance(logger, dict) or not str(logger.get("class_path")).endswith(".TensorBoardLogger"):
@@ -36,7 +36,7 @@ def unfinished_version(settings: Mapping[str, Any]) -> int | None:
 
 
 def decisive_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides on the numbers; not the number of processes, for instance.
+    """The settings that decide on the results; the number of processes, for instance, does not.
 
     Args:
         settings: The settings of a run, as they are saved in its config.yaml.

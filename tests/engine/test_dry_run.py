@@ -80,7 +80,7 @@ def test_the_pace_is_that_of_chunks_of_the_mean_length(monkeypatch: pytest.Monke
     planned = plan_test(trainer, module, data)
 
     assert planned.chunks == 2
-    assert set(heard) == {int(planned.music / 2 * RATE)}
+    assert set(heard) == {int(planned.audio_seconds / 2 * RATE)}
     assert max(heard) < 4 * RATE
 
 

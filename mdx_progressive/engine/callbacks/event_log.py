@@ -165,7 +165,7 @@ class EventLog(Callback):
             block=origin.chunk + 1,
             blocks=origin.blocks,
             passes=self._passes,
-            seconds=round(pace.music(origin), 3),
+            seconds=round(pace.audio_seconds(origin), 3),
             real_time_factor=round(pace.real_time_factor, 3),
             time_left=None if left is None else round(left, 3),
         )
