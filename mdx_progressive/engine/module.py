@@ -40,15 +40,15 @@ StepListener = Callable[[int], None]
 
 
 class Sound(NamedTuple):
-    """What there is to hear of a batch in `test`, at the mixture's original level.
+    """The audio of a batch in `test`, at the mixture's original level.
 
     Args:
         mixture: The mixture.
-        one_pass: Estimates of the plain pass.
+        one_pass: Estimates of the first pass.
         best: For each target the estimate of the method's step with the highest SI-SDR.
         best_step: The number of that step, (batch, target).
         last: Estimates of the method's last step.
-        oracle: Those of the oracle's last step; None where it was not run.
+        oracle: Estimates of the oracle's last step; None if it was not run.
         references: The true targets.
 
     Shape:
@@ -66,7 +66,7 @@ class Sound(NamedTuple):
 
 
 class TestOutput(TypedDict):
-    """What `test_step` returns to the callbacks; `seconds` are those of `Timing`, of the whole batch."""
+    """The result of `test_step` for the callbacks; `seconds` are those of `Timing`, of the whole batch."""
 
     batch: ChunkBatch
     rows: list[Row]
@@ -79,25 +79,22 @@ class ProgressiveDemixing(LightningModule):
 
     Args:
         separator: The pretrained separator.
-        method: What `predict` runs, and `test` measures first.
-        compare: Further methods for `test`, on the same chunks and from the same plain pass. One that has the name of
-            `method` is left out: a preset that was among them has become the method itself; so is one pass, which
-            always runs.
+        method: The method that `predict` runs, and `test` measures first.
+        compare: Further methods for `test`, on the same chunks and from the same first pass (see `lineup`).
         targets: Sources to estimate; all of the separator's by default.
-        ensemble: Whether `test` also runs what `method` has to beat: the plain mean over views of the mixture, as many
-            as it takes passes.
-        schedules: Whether `test` also runs `method` over every other schedule, to the same maximum in as many steps;
-            a schedule whose name is that of a method in `compare` is left to that.
+        ensemble: Whether `test` also runs what `method` has to beat: the mean over augmentations of the mixture, with
+            as many passes.
+        schedules: Whether `test` also runs `method` with every other schedule, with the same maximum and steps.
         oracle: Whether `test` runs the upper bound: with the schedule of `method`, or where that has none a linear one,
             in as many steps. A method without steps has no such bound.
-        metrics: What `test` measures; by default SiSdr, Sdr and BssEval without its components. There are
-            LogSpectralDistance and LogWmse too. SiSdr is always among them: the tables and charts are of it.
+        metrics: The metrics of `test`; by default SiSdr, Sdr and BssEval without its components; there are also
+            LogSpectralDistance and LogWmse. SiSdr is always included: the tables and charts show it.
         compile: Whether the networks are compiled with `torch.compile`: minutes at the first pass, then cached on
-            disk. It pays on a GPU and in long runs; needs a C++ compiler.
+            disk. Worth it on a GPU and in long runs; needs a C++ compiler.
 
     Raises:
-        MdxError: If a target is no source of the separator, two methods have one name, `method` needs the true
-            sources or has no schedule that could be another, or there is no compiler for `compile`.
+        MdxError: If a target is no source of the separator, two methods have one name, `method` needs the references
+            or has no schedule that could be replaced, or there is no compiler for `compile`.
     """
 
     def __init__(
@@ -201,7 +198,7 @@ class ProgressiveDemixing(LightningModule):
         """Compare the methods, for the callbacks.
 
         Args:
-            songs: All rows of each song (see `results.Row`); one song at a time is enough to be in memory.
+            songs: All rows of each song (see `results.Row`), one song at a time.
         """
         baseline, *others = self.methods
         scales = {name: scale for metric in self.metrics for name, scale in metric.scales.items()}
@@ -235,7 +232,7 @@ class ProgressiveDemixing(LightningModule):
 
 
 def _check_compiler() -> None:
-    """`torch.compile` would notice at the first pass, and say so over many lines."""
+    """`torch.compile` would fail at the first pass only, with an error of many lines."""
     if not any(shutil.which(name) for name in (os.environ.get("CXX") or "c++", "g++", "clang++", "cl")):
         raise MdxError(
             "model.compile needs a C++ compiler, and there is none: install one (apt-get install g++) or name it in CXX"

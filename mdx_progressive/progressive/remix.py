@@ -1,4 +1,4 @@
-"""How the input of the next pass is built from the mixture and what is known of the sources: one operator.
+"""How the input of the next pass is built from the mixture and the estimates: one operator.
 
 Let `y` be the mixture, `x_t` the estimate of the target, `x_j` those of the other sources, `b` the blend weight
 and `r = y - x_t - sum_{j != t} x_j` the residual, which is in no estimate. Every rule is
@@ -26,14 +26,14 @@ class Remix(ABC):
     """A rule for the input of the next pass."""
 
     needs_all_sources = True
-    """Whether it needs the estimates of all sources, or each target only its own."""
+    """Whether it needs the estimates of all sources; otherwise each target only needs its own."""
 
     @abstractmethod
     def rho(self, weight: Weight) -> Weight:
-        """Gain of the residual beyond its part in the mixture."""
+        """Gain of the residual beyond its gain in the mixture."""
 
     def shares(self, sources: Sequence[str]) -> Sequence[float]:
-        """What part of each source's estimate is taken for known where another one is the target."""
+        """The share of each source's estimate that is subtracted where another source is the target."""
         return [1.0] * len(sources)
 
     def __call__(self, mixture: Tensor, estimates: Tensor, weight: Weight, sources: Sequence[str]) -> Tensor:
@@ -51,15 +51,15 @@ class Remix(ABC):
             - weight: (source, 1, 1), where there is one for each
 
         Raises:
-            MdxError: If the rule names a source that there is not.
+            MdxError: If the rule names a source that does not exist.
         """
         mixture = mixture.unsqueeze(1)
         blended = torch.lerp(mixture.expand_as(estimates), estimates, weight)
         if not self.needs_all_sources:
             return blended
         shares = torch.tensor(self.shares(sources), dtype=estimates.dtype, device=estimates.device)
-        known = shares[:, None, None] * estimates
-        residual = mixture - estimates - (known.sum(dim=1, keepdim=True) - known)
+        weighted = shares[:, None, None] * estimates
+        residual = mixture - estimates - (weighted.sum(dim=1, keepdim=True) - weighted)
         return blended + self.rho(weight) * residual
 
 
@@ -83,8 +83,8 @@ class SubtractOthers(Remix):
     """The other sources are turned down: `y - b sum_{j != t} c_j x_j`. The residual stays as it is.
 
     Args:
-        shares: `c_j` for some sources, each within [0, 1]; 1 for those that are not named. With 1 for the sources
-            that are separated reliably and 0 for the others it peels the reliable ones off.
+        shares: `c_j` for some sources, each within [0, 1]; 1 for the others. With 1 for the sources that are separated
+            reliably and 0 for the rest it peels the reliable ones off.
 
     Raises:
         MdxError: If a share is out of its range.
@@ -126,18 +126,18 @@ class RemixStems(Remix):
 
 
 def limit_peak(blended: Tensor, mixture: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale down each blend that is above full scale; the estimate is to be divided by the returned gain.
+    """Scale down each input that is above full scale; its estimates must be divided by the returned gain.
 
     Separators are trained on signals within full scale, and not all of them are scale-free. A mixture that is
-    itself above full scale (the sum of stems often is) goes to the plain pass as it is, so it sets the limit
-    for its blends too: at weight 0 they are the very same input.
+    itself above full scale (the sum of stems often is) goes to the plain pass as it is, so it also sets the limit
+    for its blends: at weight 0 they are the same input.
 
     Args:
         blended: Inputs of the next pass.
         mixture: The mixture that they were made from.
 
     Returns:
-        The blends with no peak above `max(1, peak of the mixture)`, and the gain that was applied, at most 1.
+        The inputs with no peak above `max(1, peak of the mixture)`, and the applied gain, at most 1.
 
     Shape:
         - blended: (batch, target, channel, time)

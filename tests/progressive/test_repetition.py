@@ -139,7 +139,7 @@ def test_the_level_does_not_matter(level: float) -> None:
 def test_lags_shorter_than_the_shortest_are_not_looked_at() -> None:
     estimates = looped_and_free()[0]
 
-    found = Repetition(shortest=1.5 * LOOP / RATE, similarity=0.15).lags_of(estimates, RATE)
+    found = Repetition(shortest=1.5 * LOOP / RATE, similarity=0.15).find_lags(estimates, RATE)
 
     assert found == [2 * LOOP]
 

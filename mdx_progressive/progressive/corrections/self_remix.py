@@ -1,9 +1,9 @@
-"""What the separator gets wrong on this music, found out on a mixture whose sources are known.
+"""Measures the separator's errors on a remix of its own estimates, whose sources are known.
 
-The estimates, moved against each other in time, add up to a mixture of the same voices and instruments, in other
-company. Its sources are the estimates themselves: so what the separator makes of it tells how much of each source it
-takes for another, in which band. Tzinis et al. (RemixIT, 2022) train a network on such mixtures; here nothing is
-trained, and what is learned is one small matrix for each band.
+The estimates, shifted against each other in time, add up to a new mixture of the same voices and instruments. Its
+sources are the estimates themselves, so that its separation shows how much of each source is confused with another,
+in each band. Tzinis et al. (RemixIT, 2022) train a network on such mixtures; here nothing is trained, and one small
+matrix is fitted for each band.
 """
 
 import torch
@@ -20,21 +20,21 @@ _SMALL = 1e-10
 
 
 class SelfRemix(Correction):
-    """Undoes, in each band, what the separator does to a mixture of the estimates: `x + strength (A - 1) x`.
+    """Inverts, in each band, the confusion of sources that a remix of the estimates shows: `x + strength (A - 1) x`.
 
-    Let `z_j` be the estimates `x_j`, each turned round the chunk by another part of its length, and `z'` what the
-    separator makes of their sum. Over all frames of a band,
+    Let `z_j` be the estimates `x_j`, each rotated within the chunk by another part of its length, and `z'` the
+    estimates of their sum. Over all frames of a band,
 
         A = (sum z z'* + D) (sum z' z'* + D)^-1        D = ridge diag(sum z' z'*)
 
-    is the matrix that brings `z'` nearest to `z`, by least squares; `j` counts the channels of all sources.
-    It needs music to learn from: three seconds tell nothing, six something.
+    is the matrix that maps `z'` to `z` by least squares; `j` counts the channels of all sources. It needs enough music
+    to fit: three seconds are too short, six help.
 
     Args:
-        mixtures: How many mixtures are made, one pass each for all sources.
-        strength: 0 leaves the estimates, 1 takes back all that was found: an estimate is easier to separate than
-            the source was, and what it lacks or has of others passes for right.
-        ridge: How much is added to the energies, so that bands with little in them stay as they are.
+        mixtures: Number of remixes, one pass each for all sources.
+        strength: 0 keeps the estimates, 1 applies the whole matrix. An estimate is easier to separate than the true
+            source, and its own errors count as correct.
+        ridge: Relative amount that is added to the energies, so that bands with little energy stay as they are.
         bands: Number of bands, equally wide in octaves where a bin is narrower than that.
 
     Raises:
@@ -51,22 +51,22 @@ class SelfRemix(Correction):
     def __call__(self, passes: Passes, trajectory: Trajectory, estimates: Tensor) -> Tensor:
         band = band_of_bin(self.bands).to(estimates.device)
         stretch = STRETCH * HOP
-        found, right = torch.zeros((), device=estimates.device), torch.zeros((), device=estimates.device)
+        gram, right = torch.zeros((), device=estimates.device), torch.zeros((), device=estimates.device)
         for number in range(1, self.passes + 1):
-            known = _turned(estimates, number)
-            heard = passes.separate(known.sum(dim=1, keepdim=True))[0]
-            for of_heard, of_known in zip(heard.split(stretch, -1), known.split(stretch, -1), strict=True):
-                spectra = channels_as_sources(to_spectra(of_heard))
-                found = found + band_products(spectra, spectra, band)
-                right = right + band_products(channels_as_sources(to_spectra(of_known)), spectra, band)
-        ridge = torch.diag_embed(self.ridge * found.diagonal(dim1=-2, dim2=-1) + _SMALL)
-        matrix = torch.linalg.solve(found + ridge, right + ridge, left=False)
+            remix = _rotate(estimates, number)
+            separated = passes.separate(remix.sum(dim=1, keepdim=True))[0]
+            for part, reference in zip(separated.split(stretch, -1), remix.split(stretch, -1), strict=True):
+                spectra = channels_as_sources(to_spectra(part))
+                gram = gram + band_products(spectra, spectra, band)
+                right = right + band_products(channels_as_sources(to_spectra(reference)), spectra, band)
+        ridge = torch.diag_embed(self.ridge * gram.diagonal(dim1=-2, dim2=-1) + _SMALL)
+        matrix = torch.linalg.solve(gram + ridge, right + ridge, left=False)
         change = self.strength * (matrix - torch.eye(matrix.shape[-1], device=matrix.device))
         return apply_mixing(estimates, channels_as_sources(to_spectra(estimates)), change, band)
 
 
-def _turned(estimates: Tensor, number: int) -> Tensor:
-    """Each source turned round the chunk by golden ratios of its length, so that all of them lie far apart."""
+def _rotate(estimates: Tensor, number: int) -> Tensor:
+    """Each source rotated within the chunk by golden ratios of its length, so that all are far apart."""
     length = estimates.shape[-1]
-    turns = [int(length * golden_ratio_fraction(number * source)) for source in range(estimates.shape[1])]
-    return torch.stack([estimates[:, source].roll(turn, -1) for source, turn in enumerate(turns)], dim=1)
+    shifts = [int(length * golden_ratio_fraction(number * source)) for source in range(estimates.shape[1])]
+    return torch.stack([estimates[:, source].roll(shift, -1) for source, shift in enumerate(shifts)], dim=1)

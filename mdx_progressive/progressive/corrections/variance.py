@@ -1,4 +1,4 @@
-"""What the passes of a step disagree on is error, and shows where estimates may move."""
+"""The variance between the passes of a step: it is error, and shows where estimates are unsure."""
 
 import torch
 from torch import Tensor
@@ -20,17 +20,17 @@ _SMALL = 1e-10
 
 
 class CovarianceShrinkage(Correction):
-    """What the passes disagree on is taken back, across sources: a Wiener filter over the estimates, in each band.
+    """Shrinks what varies between passes, across sources: a Wiener filter over the estimates, in each band.
 
     `x' = M (M + strength V)^-1 x` with the energies `M_jk = sum x_j x_k*` of the estimates and the covariance `V` of
     the passes around the mean of their step, over all frames of a band; `j` and `k` are the channels of all sources.
-    On its diagonal `V` turns a source down that the passes disagree on; off it, it moves what one source gains
-    wherever another one loses it, which is how a leak between two sources shows, and it keeps a source where it is in
-    the stereo image. Needs a step with more than one view.
+    The diagonal of `V` attenuates a source that varies between passes; off the diagonal, what one source gains where
+    another one loses it (a leak between two sources) is moved back, and a source keeps its place in the stereo image.
+    Needs a step with more than one pass.
 
     Args:
-        strength: Weight of the covariance, 0 or more. The mean of `K` passes has `1 / K` of it left by chance; but
-            what varies between passes also hints at what all of them get wrong, so that more pays.
+        strength: Weight of the covariance, 0 or more. The mean of `K` passes keeps `1 / K` of it by chance; but it is
+            also a hint at the errors that all passes share, so that a larger weight pays.
         bands: Number of bands, equally wide in octaves where a bin is narrower than that.
 
     Raises:
