@@ -42,7 +42,8 @@ def test_every_class_that_settings_can_name_is_found_in_the_package() -> None:
     ]  # fmt: skip
 
     def concrete(base: type) -> set[type]:
-        below = {kind for each in base.__subclasses__() for kind in concrete(each)}
+        subclasses: list[type] = base.__subclasses__()
+        below = {kind for subclass in subclasses for kind in concrete(subclass)}
         own = not getattr(base, "__abstractmethods__", None) and base.__module__.startswith("mdx_progressive.")
         return below | ({base} if own else set())
 
