@@ -500,7 +500,7 @@ class TestErrors:
         assert done.stderr.strip().splitlines()[-1].endswith("gone.mp3: no such file or folder")
 
 
-class TestConfigsAndReadme:
+class TestConfigs:
     @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
     @pytest.mark.parametrize("command", ["test", "predict"])
     def test_every_config_is_valid(self, path: Path, command: str) -> None:
@@ -570,25 +570,3 @@ class TestConfigsAndReadme:
         assert examples
         for example in examples:
             assert run(*shlex.split(example), "--print_config") == 0, example
-
-    def test_every_command_of_the_readme_is_valid(self, tmp_path: Path) -> None:
-        readme = (CONFIGS.parent / "README.md").read_text()
-        commands = re.findall(
-            r"^ *(?:.*&& )?(?:\.venv/bin/)?mdx-progressive ((?:test|predict|benchmark|tune|prepare) .*)$",
-            readme,
-            re.MULTILINE,
-        )
-        assert len(commands) >= 4
-        os.symlink(CONFIGS, tmp_path / "configs")
-
-        for command in commands:
-            assert run(*shlex.split(command, comments=True), "--print_config") == 0, command
-
-        song_file(tmp_path / "song.mp3", seconds=2)
-        for stem in SOURCES:
-            song_file(tmp_path / "songs" / "a song" / f"{stem}.wav", seconds=2)
-        of_the_demo = [
-            each for each in commands if each.startswith(("test -c configs/demo", "predict -c configs/demo"))
-        ]
-        for command in (each for each in of_the_demo if "separator" not in each and "dataset" not in each):
-            assert run(*shlex.split(command, comments=True), "--dry-run") == 0, command
