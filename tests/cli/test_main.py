@@ -554,7 +554,7 @@ class TestConfigs:
         for words in (
             "mdx_progressive.SpleeterSeparator",
             "Folder that `predict` writes to",
-            "What `predict` runs",
+            "The method that `predict` runs",
         ):
             assert words in text
 
