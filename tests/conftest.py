@@ -19,7 +19,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mdx_progressive.audio.decode import Signal
+from mdx_progressive.audio.signals import Signal
 from mdx_progressive.cli.main import main
 from mdx_progressive.data.song import builtin_clip
 

@@ -1,17 +1,16 @@
-"""The kinds of files that estimates are written to, and what each of them can hold."""
+"""Encoding: the kinds of files that estimates are written to, and what each of them can hold."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import soundfile
 from torch import Tensor
 
-from mdx_progressive.audio.channel_masks import FLAC_ROOM, finish_flac, finish_wav
+from mdx_progressive.audio.channel_masks import MASK_COMMENT, finish_wav
 from mdx_progressive.audio.decode import soundfile_name
 from mdx_progressive.audio.lossless import exact_integers
-from mdx_progressive.audio.tags import finish_mp3, reserve_space, write_tags
+from mdx_progressive.audio.tags import write_flac_comment, write_id3_tags
 from mdx_progressive.runtime import MdxError
 
 Encoding = Literal["float32", "int24", "int16"]
@@ -19,11 +18,11 @@ Encoding = Literal["float32", "int24", "int16"]
 _SUBTYPES: dict[Encoding, str] = {"float32": "FLOAT", "int24": "PCM_24", "int16": "PCM_16"}
 _LARGEST_WAV = 2**32 - 2**16
 """Bytes of samples that a plain wav holds; RF64 is the wav for more."""
-_AT_ONCE = 1 << 16
-"""Samples that an encoder is given at a time: Vorbis keeps what it is given on the stack."""
+_SAMPLES_PER_WRITE = 1 << 16
+"""What an encoder gets at a time: Vorbis keeps it on the stack."""
 
 
-class FileFormat(ABC):
+class FileFormat:
     """A kind of file.
 
     Args:
@@ -35,8 +34,13 @@ class FileFormat(ABC):
 
     suffix: ClassVar[str]
     encodings: ClassVar[tuple[Encoding, ...]] = ()
-    """What samples can be stored as; empty for a format that codes them with a loss."""
+    """What samples can be stored as; empty for a lossy format."""
+    codec: ClassVar[str] = ""
+    """libsndfile's name of the encoding of a lossy format."""
+    codec_options: ClassVar[Mapping[str, object]] = {}
     most_channels: ClassVar[int]
+    rates: ClassVar[Container[int]] = range(1, 2**31)
+    """Sample rates in Hz that it can have."""
 
     def __init__(self, encoding: Encoding | None) -> None:
         if encoding is not None and encoding not in self.encodings:
@@ -47,21 +51,21 @@ class FileFormat(ABC):
 
     @property
     def bits(self) -> int | None:
-        """Bits of an integer sample; None where samples are floats or coded."""
+        """Bits of an integer sample; None where samples are floats or lossy."""
         return None if self.encoding in (None, "float32") else int(self.encoding[-2:])
 
     @property
     def bytes_per_sample(self) -> int:
-        """Bytes that a sample takes, before flac makes them smaller; of coded ones at most."""
+        """Bytes of a sample before flac compresses them; at most, where it is lossy."""
         return 1 if self.encoding is None else int(self.encoding[-2:]) // 8
 
     def check(self, song: str, sample_rate: int, channels: int) -> None:
         """See that it can hold the estimates of a song.
 
         Raises:
-            MdxError: If its sample rate or its number of channels is none that the format knows.
+            MdxError: If it can't have this sample rate or number of channels.
         """
-        if not self._knows(sample_rate):
+        if sample_rate not in self.rates:
             raise MdxError(f"{song}: {self.suffix} does not know {sample_rate} Hz: set writer.format to flac or wav")
         if channels > self.most_channels:
             raise MdxError(
@@ -69,34 +73,29 @@ class FileFormat(ABC):
                 " set writer.format to flac or wav"
             )
 
-    def _knows(self, sample_rate: int) -> bool:
-        return True
-
-    @abstractmethod
     def open(self, path: Path, sample_rate: int, channels: int, length: int, mask: int) -> soundfile.SoundFile:
         """A file to write `length` samples of each channel to; `mask` as for `close`."""
+        subtype = _SUBTYPES[self.encoding] if self.encoding else self.codec
+        kind = self._container(length * channels * self.bytes_per_sample, mask)
+        options = {"format": kind, **self.codec_options}
+        return soundfile.SoundFile(soundfile_name(path), "w", sample_rate, channels, subtype, **options)
+
+    def _container(self, size: int, mask: int) -> str:
+        """The format, by libsndfile's name, of a file with `size` bytes of samples."""
+        return self.suffix.upper()
 
     def write(self, file: soundfile.SoundFile, piece: Tensor) -> None:
         """Add a piece (channel, time) to a file; for integers it lies on their steps already."""
-        for part in piece.split(_AT_ONCE, dim=-1):
-            if self.bits is None:
-                file.write(part.T.numpy())
-            else:
-                file.write(exact_integers(part))
+        for part in piece.split(_SAMPLES_PER_WRITE, dim=-1):
+            file.write(part.T.numpy() if self.bits is None else exact_integers(part))
 
     def tag(self, file: soundfile.SoundFile, tags: Mapping[str, str]) -> None:
-        """Put tags into a file, before its first sample."""
-        write_tags(file, tags)
+        """Set the tags of a file, by libsndfile's names, before its first sample."""
+        for name, value in tags.items():
+            setattr(file, name, value)
 
     def close(self, file: soundfile.SoundFile, path: Path, mask: int, tags: Mapping[str, str]) -> None:
-        """End a file that lies at a path.
-
-        Args:
-            file: The file.
-            path: Where it lies.
-            mask: Which speakers more than two channels are for; 0 tells nothing.
-            tags: As they were given to `tag`.
-        """
+        """Finish a file; `mask` is the channel mask (0 where it is unknown), `tags` are the same as for `tag`."""
         file.close()
 
 
@@ -107,16 +106,11 @@ class Wav(FileFormat):
     encodings = ("float32", "int24", "int16")
     most_channels = 1024
 
-    def open(self, path: Path, sample_rate: int, channels: int, length: int, mask: int) -> soundfile.SoundFile:
-        assert self.encoding is not None
-        too_large = length * channels * self.bytes_per_sample > _LARGEST_WAV
-        kind = "RF64" if too_large else "WAVEX" if mask else "WAV"
-        return soundfile.SoundFile(
-            soundfile_name(path), "w", sample_rate, channels, _SUBTYPES[self.encoding], format=kind
-        )
+    def _container(self, size: int, mask: int) -> str:
+        return "RF64" if size > _LARGEST_WAV else "WAVEX" if mask else "WAV"
 
     def close(self, file: soundfile.SoundFile, path: Path, mask: int, tags: Mapping[str, str]) -> None:
-        many = file.channels > 2  # libsndfile takes six channels for 5.1 if it is told nothing.
+        many = file.channels > 2  # By default libsndfile takes six channels for 5.1.
         super().close(file, path, mask, tags)
         finish_wav(path, mask if many else None)
 
@@ -128,58 +122,38 @@ class Flac(FileFormat):
     encodings = ("int24", "int16")
     most_channels = 8
 
-    def open(self, path: Path, sample_rate: int, channels: int, length: int, mask: int) -> soundfile.SoundFile:
-        assert self.encoding is not None
-        file = soundfile.SoundFile(
-            soundfile_name(path), "w", sample_rate, channels, _SUBTYPES[self.encoding], format="FLAC"
-        )
-        if mask:
-            file.license = FLAC_ROOM
-        return file
-
     def close(self, file: soundfile.SoundFile, path: Path, mask: int, tags: Mapping[str, str]) -> None:
         super().close(file, path, mask, tags)
         if mask:
-            finish_flac(path, mask)
+            write_flac_comment(path, MASK_COMMENT, f"0x{mask:04x}")
 
 
 class Mp3(FileFormat):
     """MP3 at LAME's V0, about 245 kb/s for music in stereo."""
 
     suffix = "mp3"
+    codec = "MPEG_LAYER_III"
+    codec_options: ClassVar = {"bitrate_mode": "VARIABLE", "compression_level": 0.0}
     most_channels = 2
-    rates: ClassVar = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
-
-    def open(self, path: Path, sample_rate: int, channels: int, length: int, mask: int) -> soundfile.SoundFile:
-        return soundfile.SoundFile(
-            soundfile_name(path), "w", sample_rate, channels, "MPEG_LAYER_III", format="MP3",
-            bitrate_mode="VARIABLE", compression_level=0.0,
-        )  # fmt: skip
+    rates = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
 
     def tag(self, file: soundfile.SoundFile, tags: Mapping[str, str]) -> None:
-        reserve_space(file, tags)
+        """Nothing yet: `close` sets them."""
 
     def close(self, file: soundfile.SoundFile, path: Path, mask: int, tags: Mapping[str, str]) -> None:
         super().close(file, path, mask, tags)
-        finish_mp3(path, tags)
-
-    def _knows(self, sample_rate: int) -> bool:
-        return sample_rate in self.rates
+        if tags:
+            write_id3_tags(path, tags)
 
 
 class Ogg(FileFormat):
     """Ogg Vorbis at a quality of 8, about 256 kb/s for music in stereo; libsndfile numbers its streams at random."""
 
     suffix = "ogg"
+    codec = "VORBIS"
+    codec_options: ClassVar = {"compression_level": 0.2}
     most_channels = 2
-
-    def open(self, path: Path, sample_rate: int, channels: int, length: int, mask: int) -> soundfile.SoundFile:
-        return soundfile.SoundFile(
-            soundfile_name(path), "w", sample_rate, channels, "VORBIS", format="OGG", compression_level=0.2
-        )
-
-    def _knows(self, sample_rate: int) -> bool:
-        return sample_rate <= 200_000  # libsndfile crashes above it.
+    rates = range(1, 200_001)  # Above it libsndfile crashes.
 
 
 Format = Literal["wav", "flac", "mp3", "ogg"]

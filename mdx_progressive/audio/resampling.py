@@ -1,4 +1,4 @@
-"""Sample rates, lengths and sums: of whole waveforms, and of those that come piece by piece to bound the memory."""
+"""Resampling, summing and padding: of whole waveforms, and of streams of pieces, which bound the memory."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -15,7 +15,7 @@ from mdx_progressive.runtime import MdxError
 def resample_stream(pieces: Iterable[Tensor], before: int, after: int) -> Iterator[Tensor]:
     """Change the sample rate with soxr's very-high-quality filter.
 
-    However a signal is cut into pieces, it comes out the same to the last bit.
+    The result is the same to the last bit, however the signal is cut into pieces.
 
     Args:
         pieces: Consecutive pieces of a waveform, on the CPU, float32.
@@ -28,22 +28,22 @@ def resample_stream(pieces: Iterable[Tensor], before: int, after: int) -> Iterat
     if before == after:
         yield from pieces
         return
-    stream, channels, taken, given = None, 0, 0, 0
+    stream, channels, consumed, produced = None, 0, 0, 0
     for piece in pieces:
         if stream is None:
             channels = len(piece)
             stream = soxr.ResampleStream(before, after, channels, dtype="float32", quality="VHQ")
-        made = _of_frames(stream.resample_chunk(np.ascontiguousarray(piece.T.numpy())))
-        taken, given = taken + piece.shape[-1], given + made.shape[-1]
-        yield made
+        resampled = _channels_first(stream.resample_chunk(np.ascontiguousarray(piece.T.numpy())))
+        consumed, produced = consumed + piece.shape[-1], produced + resampled.shape[-1]
+        yield resampled
     if stream is not None:
-        made = _of_frames(stream.resample_chunk(np.zeros((0, channels), np.float32), last=True))
+        rest = _channels_first(stream.resample_chunk(np.zeros((0, channels), np.float32), last=True))
         # Where the length ends in half a sample, soxr rounds it now up, now down.
-        yield functional.pad(made, (0, resampled_length(taken, before, after) - given - made.shape[-1]))
+        yield functional.pad(rest, (0, resampled_length(consumed, before, after) - produced - rest.shape[-1]))
 
 
 def resampled_length(length: int, before: int, after: int) -> int:
-    """Samples of a signal whose sample rate was changed.
+    """Samples of a signal after resampling, to the nearest.
 
     Example:
         >>> resampled_length(5, before=2, after=1)
@@ -52,16 +52,16 @@ def resampled_length(length: int, before: int, after: int) -> int:
     return (2 * length * after + before) // (2 * before)
 
 
-def _of_frames(samples: NDArray[np.float32]) -> Tensor:
+def _channels_first(samples: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(samples.T))
 
 
 def sum_streams(signals: Sequence[Iterable[Tensor]], channels: int) -> Iterator[Tensor]:
-    """The sum of several signals, which may be cut into different pieces; the shorter ones end in silence.
+    """The sum of several signals, each cut into pieces of its own; the shorter ones are padded with silence.
 
     Args:
-        signals: For each of them consecutive pieces of its waveform.
-        channels: Channels of the sum. A mono signal goes to all of them.
+        signals: Consecutive pieces of each signal; a mono signal goes to all channels.
+        channels: Channels of the sum.
 
     Shape:
         - pieces: (1 or channel, time)
@@ -83,17 +83,17 @@ def sum_streams(signals: Sequence[Iterable[Tensor]], channels: int) -> Iterator[
                 if len(piece) not in (1, channels):
                     raise MdxError(f"stems of {len(piece)} and of {channels} channels can't be summed")
                 heads[number] = piece.expand(channels, -1)
-        there = [head.shape[-1] for head in heads if head.shape[-1]]
-        if not there:
+        lengths = [head.shape[-1] for head in heads if head.shape[-1]]
+        if not lengths:
             return
-        length = min(there)
+        length = min(lengths)
         parts = [functional.pad(head[:, :length], (0, length - min(length, head.shape[-1]))) for head in heads]
         yield torch.stack(parts).sum(dim=0)
         heads = [head[:, length:] for head in heads]
 
 
 def zero_pad_together(signals: Sequence[Tensor]) -> list[Tensor]:
-    """Signals of equal length and number of channels: filled up with silence at the end, mono on both sides.
+    """Signals of equal length and number of channels: padded with silence at the end, mono in all channels.
 
     Shape:
         - signals: each (channel, time)
@@ -105,15 +105,5 @@ def zero_pad_together(signals: Sequence[Tensor]) -> list[Tensor]:
 
 
 def resample(waveform: Tensor, before: int, after: int) -> Tensor:
-    """Change the sample rate of a whole waveform, as `resample_stream` does.
-
-    Args:
-        waveform: Waveform, on the CPU.
-        before: Its sample rate in Hz.
-        after: The wanted sample rate in Hz.
-
-    Shape:
-        - waveform: (channel, time)
-        - result: (channel, resampled_length(time, before, after))
-    """
+    """Change the sample rate in Hz of a whole waveform (channel, time) on the CPU, as `resample_stream` does."""
     return waveform if before == after else torch.cat(list(resample_stream([waveform], before, after)), dim=-1)

@@ -1,75 +1,60 @@
-"""Title, artist and the like, taken from a song's file to those of its estimates."""
+"""Title, artist and other tags, copied from a song's file to those of its estimates."""
 
-import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import av
-import soundfile
+from mutagen import MutagenError, id3
+from mutagen.flac import FLAC
 
 from mdx_progressive.audio.decode import open_with_ffmpeg
 
-_TAGS = {
+_FFMPEG_NAMES = {
     "title": "title", "artist": "artist", "album": "album", "tracknumber": "track", "date": "date", "genre": "genre",
     "comment": "comment", "copyright": "copyright",
 }  # fmt: skip
-"""libsndfile's names, and FFmpeg's."""
-_ID3 = {
-    "title": b"TIT2", "artist": b"TPE1", "album": b"TALB", "tracknumber": b"TRCK", "date": b"TDRC", "genre": b"TCON",
-    "comment": b"COMM", "copyright": b"TCOP",
+"""FFmpeg's names of tags by libsndfile's."""
+_ID3_FRAMES: dict[str, Callable[..., id3.Frame]] = {
+    "title": id3.TIT2, "artist": id3.TPE1, "album": id3.TALB, "tracknumber": id3.TRCK, "date": id3.TDRC,
+    "genre": id3.TCON, "comment": id3.COMM, "copyright": id3.TCOP,
 }  # fmt: skip
-_SEVENS = (21, 14, 7, 0)
-_ID3V1 = 128
-"""Bytes that it has, at the end of a file."""
 
 
 def read_tags(path: Path) -> dict[str, str]:
-    """The tags of a file, by libsndfile's names; none if it has none."""
-    found: dict[str, str] = {}
+    """The tags of a file, by libsndfile's names; FFmpeg reads those of all formats, even of a wav's INFO."""
+    tags: dict[str, str] = {}
     with suppress(av.FFmpegError), open_with_ffmpeg(path) as container:
         # Ogg has them with the stream, the others with the file.
-        streams = [stream.metadata for stream in container.streams.audio[:1]]
-        for metadata in [*streams, container.metadata]:
-            found |= {name.lower(): value for name, value in metadata.items()}
-    return {name: found[other] for name, other in _TAGS.items() if found.get(other)}
+        for metadata in [*(stream.metadata for stream in container.streams.audio[:1]), container.metadata]:
+            tags |= {name.lower(): value for name, value in metadata.items()}
+    return {name: tags[other] for name, other in _FFMPEG_NAMES.items() if tags.get(other)}
 
 
-def write_tags(file: soundfile.SoundFile, tags: Mapping[str, str]) -> None:
-    """Put tags into a file, before its first sample."""
-    for name, value in tags.items():
-        setattr(file, name, value)
-
-
-def reserve_space(file: soundfile.SoundFile, tags: Mapping[str, str]) -> None:
-    """Have an MP3 begin with a tag that is large enough for these; libsndfile would write them as Latin-1."""
-    if tags:
-        file.comment = "?" * len(_frames(tags))
-
-
-def finish_mp3(path: Path, tags: Mapping[str, str]) -> None:
-    """Put tags where there is room for them, as ID3v2.4 in UTF-8, and take off what ID3v1 has of that room."""
-    if not tags:
-        return
-    with path.open("r+b") as file:
-        size = sum(byte << shift for byte, shift in zip(file.read(10)[6:], _SEVENS, strict=True))
-        file.seek(3)
-        file.write(b"\4\0\0" + _sevens(size) + _frames(tags).ljust(size, b"\0"))
-        end = file.seek(-_ID3V1, os.SEEK_END)
-        if file.read(3) == b"TAG":
-            file.truncate(end)
-
-
-def _frames(tags: Mapping[str, str]) -> bytes:
-    """The frames of ID3v2.4 (section 4)."""
-    frames = []
+def write_id3_tags(path: Path, tags: Mapping[str, str]) -> None:
+    """Set the tags of a finished MP3, as ID3v2.4 in UTF-8; libsndfile would write them as Latin-1."""
+    frames = id3.ID3()
     for name, text in tags.items():
-        # A comment has a language, here an unknown one, and a description.
-        body = b"\3" + (b"XXX\0" if name == "comment" else b"") + text.encode()
-        frames.append(_ID3[name] + _sevens(len(body)) + b"\0\0" + body)
-    return b"".join(frames)
+        frame = _ID3_FRAMES[name](encoding=id3.Encoding.UTF8, text=text)
+        if name == "date" and not (str(frame) and text.replace("T", " ").startswith(str(frame))):
+            # "3.5.1999" is no time stamp of ID3, which would make it the year 3.
+            frame = id3.TXXX(encoding=id3.Encoding.UTF8, desc=name, text=text)
+        frames.add(frame)
+    with _disk_errors():
+        frames.save(path)
 
 
-def _sevens(number: int) -> bytes:
-    """A number in four bytes, of which each has seven bits of it."""
-    return bytes(number >> shift & 0x7F for shift in _SEVENS)
+def write_flac_comment(path: Path, name: str, value: str) -> None:
+    """Add a comment to a finished flac."""
+    with _disk_errors():
+        file = FLAC(path)
+        file[name] = value
+        file.save(padding=lambda info: 0)
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except MutagenError as error:  # It stands for any OSError, as that of a full disk.
+        raise OSError(str(error)) from error

@@ -1,20 +1,17 @@
-"""What tells that a file breaks off before its end, where its reader takes what is there for all of it."""
+"""Signs that a file is truncated, where decoders take what is there for all of it."""
 
 import re
 from pathlib import Path
 
 _SIZES = re.compile(r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _STREAMED = 0x7FFF_0000
-"""What writes to a pipe can't go back to note the size, and notes the largest that there is, or nearly."""
-_PAGE = 1 << 17
-"""A page of Ogg has 65307 bytes at most, so the last one begins within these."""
+"""A program that writes to a pipe can't go back to note the size, and notes the largest possible one, or nearly."""
+_OGG_TAIL = 1 << 17
+"""The last page of Ogg, of 65307 bytes at most, begins within these last bytes."""
 
 
 def missing_bytes(log: str) -> int:
-    r"""How many bytes a header of WAV, W64, RF64, AIFF or AU promises beyond the end of the file.
-
-    Args:
-        log: What libsndfile noted of the file (`SoundFile.extra_info`).
+    r"""Bytes that a header of WAV, W64, RF64, AIFF or AU promises beyond the end of the file, by libsndfile's log.
 
     Example:
         >>> missing_bytes("RIFF : 2036 (should be 1036)\ndata : 2000 (should be 1000)")
@@ -22,16 +19,17 @@ def missing_bytes(log: str) -> int:
         >>> missing_bytes("data : 4294967295 (should be 1000)")
         0
     """
-    return max((int(told) - int(there) for told, there in _SIZES.findall(log) if int(told) < _STREAMED), default=0)
+    sizes = [(int(promised), int(actual)) for promised, actual in _SIZES.findall(log)]
+    return max((promised - actual for promised, actual in sizes if promised < _STREAMED), default=0)
 
 
-def torn_page(path: Path) -> bool:
+def ends_within_ogg_page(path: Path) -> bool:
     """Whether a file of Ogg ends within a page."""
     with path.open("rb") as file:
         if file.read(4) != b"OggS":
             return False
         size = file.seek(0, 2)
-        file.seek(max(0, size - _PAGE))
+        file.seek(max(0, size - _OGG_TAIL))
         tail = file.read()
     start = tail.rfind(b"OggS")
     page = tail[start:] if start >= 0 else b""

@@ -194,7 +194,7 @@ class ProgressiveCLI(LightningCLI):
         Args:
             out: The output folder, which other runs may share.
         """
-        failures, elsewhere = self.datamodule.failures, self.datamodule.elsewhere
+        failures, elsewhere = self.datamodule.failures, self.datamodule.claimed_elsewhere
         lines = []
         if failures:
             reasons = "\n  ".join(failure.line for failure in failures)

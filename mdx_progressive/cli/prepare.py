@@ -8,7 +8,7 @@ from typing import Literal
 from jsonargparse import ArgumentParser
 
 from mdx_progressive.cli.parser import TRACEBACK, HelpFormatter, OneLineErrors
-from mdx_progressive.data import CutSettings, PreparedIndex, PreparedWriter, SongDataset, dataset_of
+from mdx_progressive.data import CutSettings, PreparedIndex, PreparedWriter, SongDataset, choose_dataset
 from mdx_progressive.runtime import MdxError
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def prepare(args: Sequence[str]) -> None:
     options_parser = parser()
     options = options_parser.instantiate_classes(options_parser.parse_args(list(args)))
     cutting = CutSettings(options.chunk, options.trim, options.all_chunks, options.format)
-    songs = dataset_of(options.data.get("dataset"), options.data.root)
+    songs = choose_dataset(options.data.get("dataset"), options.data.root)
     try:
         index = PreparedWriter(songs, options.to, cutting, options.workers, options.overwrite, options.prune).run()
     except KeyboardInterrupt as error:

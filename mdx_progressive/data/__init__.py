@@ -6,12 +6,13 @@ It imports `audio`, `dsp` and `runtime`; only `datamodule` knows Lightning.
 from mdx_progressive.data.batch import ChunkBatch, Failure, Origin, Prediction
 from mdx_progressive.data.datamodule import ChunkLength, SongDataModule
 from mdx_progressive.data.datasets.base import BuiltinClip, SongDataset
-from mdx_progressive.data.datasets.folders import SongFolders, dataset_of
+from mdx_progressive.data.datasets.folders import SongFolders, choose_dataset
 from mdx_progressive.data.datasets.musdb18 import Musdb18
 from mdx_progressive.data.normalisation import Loudness, Normalisation, Peak, Rms
 from mdx_progressive.data.prepared.dataset import PreparedSet
 from mdx_progressive.data.prepared.index import PreparedIndex
-from mdx_progressive.data.prepared.writer import CutSettings, PreparedWriter
+from mdx_progressive.data.prepared.song_task import CutSettings
+from mdx_progressive.data.prepared.writer import PreparedWriter
 from mdx_progressive.data.song import Song
 from mdx_progressive.data.song_reader import MixtureChoice
 from mdx_progressive.data.song_stream import SongStream
@@ -38,5 +39,5 @@ __all__ = [
     "SongDataset",
     "SongFolders",
     "SongStream",
-    "dataset_of",
+    "choose_dataset",
 ]

@@ -1,4 +1,4 @@
-"""What travels from the data through the module to the callbacks."""
+"""Batches of chunks, predictions and failures: what travels from the data module through the model to the callbacks."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Failure(NamedTuple):
 
     @property
     def line(self) -> str:
-        """The reason in one line of what can be printed."""
+        """The reason in one printable line."""
         return one_line(self.reason)
 
 
@@ -33,8 +33,8 @@ class Origin:
         chunk: Number of the chunk within the song, from 0.
         sample_rate: The song's own sample rate in Hz.
         length: Length of the chunk in samples at that rate; in `predict` that of the whole song.
-        block: In `predict`, what is separated of the song at once; the chunk has its number.
-        blocks: How many of these there are.
+        block: In `predict`, the block of the song that is separated at once; `chunk` is its number.
+        blocks: How many blocks the song has.
         pairs: In `predict`, the channels that are separated together, each an item of the batch with this origin.
         layout: In `predict`, FFmpeg's names of more than two channels, in their order, if the song tells them.
     """
@@ -50,10 +50,10 @@ class Origin:
 
 
 class ChunkBatch:
-    """Chunks of one length, at the separator's sample rate; or none, where there was nothing to do or to read.
+    """Chunks of one length, at the separator's sample rate; empty where there was nothing to do or to read.
 
-    No dataclass, on purpose: a Trainer of half precision casts every tensor in the collections that it is
-    handed, and the music itself has to stay in float32.
+    No dataclass, on purpose: a Trainer of half precision casts every tensor in the collections that it gets, and the
+    audio has to stay in float32.
 
     Args:
         origins: Where each chunk comes from.
@@ -62,7 +62,7 @@ class ChunkBatch:
         references: The true sources, in the order of the separator's, normalised alike; None in `predict`.
         silent: Which channels of the references count as silent (see `dsp.silent_channels`).
         failures: Songs that should have been in it.
-        blocks: How it is cut where it is too long to be separated at once; by default it is not.
+        blocks: The blocks of chunks that are too long to be separated at once; by default the whole chunk.
 
     Shape:
         - mixture: (batch, channel, time)
@@ -91,43 +91,38 @@ class ChunkBatch:
         self.blocks = list(blocks or [Block(0, 0, time, 0, time)])
 
     @classmethod
-    def join(cls, parts: Sequence["ChunkBatch"], failures: Sequence[Failure] = ()) -> "ChunkBatch":
-        """One batch of several, which all have references or all have none.
-
-        Args:
-            parts: The batches.
-            failures: Songs that should have been among them.
-        """
-        if not parts:
+    def join(cls, batches: Sequence["ChunkBatch"], failures: Sequence[Failure] = ()) -> "ChunkBatch":
+        """One batch of several, which all have references or all have none; `failures` should have been among them."""
+        if not batches:
             return cls([], torch.zeros(0, 1, 1), torch.zeros(0), failures=failures)
-        references = [part.references for part in parts if part.references is not None]
-        silent = [part.silent for part in parts if part.silent is not None]
+        references = [batch.references for batch in batches if batch.references is not None]
+        silent = [batch.silent for batch in batches if batch.silent is not None]
         return cls(
-            [origin for part in parts for origin in part.origins],
-            torch.cat([part.mixture for part in parts]),
-            torch.cat([part.gain for part in parts]),
+            [origin for batch in batches for origin in batch.origins],
+            torch.cat([batch.mixture for batch in batches]),
+            torch.cat([batch.gain for batch in batches]),
             torch.cat(references) if references else None,
             torch.cat(silent) if silent else None,
             failures,
-            parts[0].blocks,
+            batches[0].blocks,
         )
 
-    def parts(self) -> Iterator[tuple[Block, "ChunkBatch"]]:
-        """The blocks that it is cut into, each with what it hears."""
+    def split(self) -> Iterator[tuple[Block, "ChunkBatch"]]:
+        """The blocks, each with its context."""
         for block in self.blocks:
-            heard = slice(block.start, block.stop)
-            references = None if self.references is None else self.references[..., heard]
-            yield block, ChunkBatch(self.origins, self.mixture[..., heard], self.gain, references, self.silent)
+            context = slice(block.start, block.stop)
+            references = None if self.references is None else self.references[..., context]
+            yield block, ChunkBatch(self.origins, self.mixture[..., context], self.gain, references, self.silent)
 
     def to(self, device: torch.device) -> "ChunkBatch":
         """The same batch on another device."""
-        return self._each(lambda tensor: tensor.to(device))
+        return self._map_tensors(lambda tensor: tensor.to(device))
 
     def pin_memory(self) -> "ChunkBatch":
         """The same batch in page-locked memory, from which accelerators copy faster."""
-        return self._each(torch.Tensor.pin_memory)
+        return self._map_tensors(torch.Tensor.pin_memory)
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> "ChunkBatch":
+    def _map_tensors(self, change: Callable[[Tensor], Tensor]) -> "ChunkBatch":
         references = None if self.references is None else change(self.references)
         silent = None if self.silent is None else change(self.silent)
         mixture, gain = change(self.mixture), change(self.gain)
@@ -153,5 +148,5 @@ class Prediction(NamedTuple):
         while first < len(self.origins):
             origin = self.origins[first]
             items = self.estimates[first : first + len(origin.pairs.groups)]
-            yield origin, origin.pairs.together(items)
+            yield origin, origin.pairs.merge(items)
             first += len(items)

@@ -1,26 +1,20 @@
-"""A block of a song, for `predict`: as much of the song is in memory as one block needs."""
+"""Blocks of songs for `predict`: no more of a song is in memory than one block needs."""
 
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 
 from mdx_progressive.data.batch import ChunkBatch, Origin
 from mdx_progressive.data.channel_pairs import ChannelPairs
-from mdx_progressive.data.normalisation import Normalisation
 from mdx_progressive.data.song import Song
-from mdx_progressive.data.song_reader import MixtureChoice
+from mdx_progressive.data.song_reader import ReadingOptions
 from mdx_progressive.data.song_stream import SongStream
-from mdx_progressive.dsp import BlockPlanner
 from mdx_progressive.runtime import MdxError
 
 
 class SongBlock(NamedTuple):
-    """A block within a song.
-
-    Args:
-        song: The song.
-        origin: Where the block was taken from.
-    """
+    """A block within a song."""
 
     song: Song
     origin: Origin
@@ -31,29 +25,17 @@ class SongBlock(NamedTuple):
         return self.origin.chunk
 
 
+@dataclass
 class BlockReader:
-    """Plans and reads the blocks of songs; those of a song come one after the other.
+    """Plans and reads the blocks of songs; those of a song are read one after the other.
 
     Args:
-        sample_rate: The separator's sample rate in Hz.
-        mixture: As `reading.load` has it.
-        normalisation: The level of the blocks; None keeps it.
-        cut: How a song is cut into blocks.
+        options: How they are read.
     """
 
-    def __init__(
-        self,
-        sample_rate: int,
-        mixture: MixtureChoice,
-        normalisation: Normalisation | None,
-        cut: BlockPlanner,
-    ) -> None:
-        self.sample_rate = sample_rate
-        self.mixture: MixtureChoice = mixture
-        self.normalisation = normalisation
-        self.cut = cut
-        self._stream: SongStream | None = None
-        self._faults: dict[str, str] = {}
+    options: ReadingOptions
+    _stream: SongStream | None = field(default=None, init=False)
+    _errors: dict[str, str] = field(default_factory=dict, init=False)
 
     def plan(self, song: Song) -> list[SongBlock]:
         """The blocks of a song.
@@ -61,40 +43,38 @@ class BlockReader:
         Raises:
             MdxError: If it can't be read.
         """
-        stream = SongStream(song, self.sample_rate, self.mixture)
-        planned = self.cut(stream.length)
-        own, layout = stream.own, stream.layout()
-        pairs, blocks = ChannelPairs.of(stream.channels, layout), len(planned)
+        stream = SongStream(song, self.options.sample_rate, self.options.mixture)
+        blocks = self.options.blocks(stream.length)
+        (rate, length), layout = stream.native_size, stream.layout()
+        pairs = ChannelPairs.for_layout(stream.channels, layout)
         return [
-            SongBlock(song, Origin(song.name, block.number, own.sample_rate, own.length, block, blocks, pairs, layout))
-            for block in planned
+            SongBlock(song, Origin(song.name, block.number, rate, length, block, len(blocks), pairs, layout))
+            for block in blocks
         ]
 
-    def __call__(self, place: SongBlock) -> ChunkBatch:
+    def __call__(self, span: SongBlock) -> ChunkBatch:
         """A batch of one block, with an item for each of its pairs of channels.
 
         Raises:
             MdxError: If the song can't be read up to there.
         """
-        song, block = place.song, place.origin.block
+        song, block = span.song, span.origin.block
         assert block is not None
         try:
             # What could not be read once would only be read again in vain, for each of the blocks that follow.
-            if song.name in self._faults:
-                raise MdxError(self._faults[song.name])
+            if song.name in self._errors:
+                raise MdxError(self._errors[song.name])
             if self._stream is None or self._stream.song is not song:
                 self._stream = None  # Two songs at once would take twice the memory.
-                self._stream = SongStream(song, self.sample_rate, self.mixture)
-            mixture = self._stream.stretch(block.start, block.stop)
+                self._stream = SongStream(song, self.options.sample_rate, self.options.mixture)
+            mixture = self._stream.read(block.start, block.stop)
             song.check()
         except (MdxError, OSError) as error:
-            self._faults[song.name] = str(error)
+            self._errors[song.name] = str(error)
             raise
-        items = place.origin.pairs.split(mixture)
-        gain = torch.ones(len(items))
-        if self.normalisation:
-            gain = torch.tensor([self.normalisation.gain(item, self.sample_rate) for item in items])
-        return ChunkBatch([place.origin] * len(items), gain[:, None, None] * items, gain)
+        items = span.origin.pairs.split(mixture)
+        gain = torch.tensor([self.options.gain(item) for item in items])
+        return ChunkBatch([span.origin] * len(items), gain[:, None, None] * items, gain)
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_stream": None}  # What is half read is not sent to the worker processes.
+        return {**self.__dict__, "_stream": None}  # A half-read song is not sent to the worker processes.

@@ -1,4 +1,4 @@
-"""Songs of more than two channels, in pairs that a stereo network can hear."""
+"""Channel pairs: songs of more than two channels, as items that a stereo network can separate."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ class ChannelPairs:
     groups: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def of(cls, channels: int, layout: Sequence[str] | None = None) -> "ChannelPairs":
+    def for_layout(cls, channels: int, layout: Sequence[str] | None = None) -> "ChannelPairs":
         """The pairs of a song.
 
         Left and right of each kind are a pair; a channel without a counterpart, as the centre or the low-frequency
-        effects, is alone. Where the layout is not known, channels that follow each other are a pair, and a last one
+        effects, is alone. Where the layout is unknown, channels that follow each other are a pair, and a last one
         is alone.
 
         Args:
@@ -32,9 +32,9 @@ class ChannelPairs:
             layout: FFmpeg's names of them (FL, FR, FC, LFE, ...), if there is one for each.
 
         Example:
-            >>> ChannelPairs.of(6, ["FL", "FR", "FC", "LFE", "BL", "BR"]).groups
+            >>> ChannelPairs.for_layout(6, ["FL", "FR", "FC", "LFE", "BL", "BR"]).groups
             ((0, 1), (2,), (3,), (4, 5))
-            >>> ChannelPairs.of(5).groups
+            >>> ChannelPairs.for_layout(5).groups
             ((0, 1), (2, 3), (4,))
         """
         if layout is None or len(layout) != channels or channels <= 2:
@@ -59,16 +59,16 @@ class ChannelPairs:
         most = max(map(len, self.groups))
         return torch.stack([waveform[list(group)].expand(most, -1) for group in self.groups])
 
-    def together(self, items: Tensor) -> Tensor:
-        """What was made of the groups, with the channels in their order; what is on both sides becomes their mean.
+    def merge(self, items: Tensor) -> Tensor:
+        """All channels in their order, from estimates of the groups; a single channel is the mean of both sides.
 
         Shape:
             - items: (group, ..., 1 or 2, time)
             - result: (..., channel, time)
 
         Example:
-            >>> song = torch.randn(3, 4)
-            >>> torch.equal(ChannelPairs.of(3).together(ChannelPairs.of(3).split(song)), song)
+            >>> song, pairs = torch.randn(3, 4), ChannelPairs.for_layout(3)
+            >>> torch.equal(pairs.merge(pairs.split(song)), song)
             True
         """
         if len(self.groups) == 1:
@@ -79,5 +79,5 @@ class ChannelPairs:
         return result
 
 
-STEREO = ChannelPairs.of(2)
-"""What mono and stereo are: one item of a batch."""
+STEREO = ChannelPairs.for_layout(2)
+"""Mono and stereo: one item of a batch."""

@@ -1,61 +1,55 @@
-"""A place within a song made into a chunk: cut, normalised, with the references that the separator needs."""
+"""Chunks of songs for `test`: cut, normalised, with the references of the separator's sources."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 
 from mdx_progressive.data.batch import ChunkBatch, Origin
 from mdx_progressive.data.chunk_plan import ChunkSpan
-from mdx_progressive.data.normalisation import Normalisation
-from mdx_progressive.data.song_reader import SongReader
+from mdx_progressive.data.song import Song
+from mdx_progressive.data.song_reader import LoadedSong, ReadingOptions, load_song
 from mdx_progressive.data.stem_grouping import group_stems
-from mdx_progressive.dsp import BlockPlanner, silent_channels
+from mdx_progressive.dsp import silent_channels
 
 
-class Chunker:
-    """Makes the chunk of a place.
+@dataclass
+class ChunkReader:
+    """Reads chunks, and keeps the last song: its chunks are read one after the other.
 
     Args:
-        reader: Reads the song.
+        options: How they are read.
         sources: The separator's sources.
-        normalisation: The level of the chunks; None keeps it.
-        cut: How a long chunk is cut into blocks.
     """
 
-    def __init__(
-        self,
-        reader: SongReader,
-        sources: Sequence[str],
-        normalisation: Normalisation | None,
-        cut: BlockPlanner,
-    ) -> None:
-        self.reader = reader
-        self.sources = sources
-        self.normalisation = normalisation
-        self.cut = cut
+    options: ReadingOptions
+    sources: Sequence[str]
+    _last: tuple[Song, LoadedSong] | None = field(default=None, init=False)
 
-    def __call__(self, place: ChunkSpan) -> ChunkBatch:
+    def __call__(self, span: ChunkSpan) -> ChunkBatch:
         """A batch of one chunk.
 
         Raises:
             MdxError: If the song can't be read or lacks a stem.
         """
-        song = self.reader.load(place.song)
-        rate, end = self.reader.sample_rate, place.start + place.length
-        mixture = song.mixture[:, place.start : end]
-        gain = self.normalisation.gain(mixture, rate) if self.normalisation else 1.0
-        origin = Origin(
-            place.song.name, place.chunk, song.sample_rate, round(mixture.shape[-1] * song.sample_rate / rate)
-        )
-        grouped = group_stems(song.stems, self.sources, place.song)
-        stems = [[song.stems[stem][:, place.start : end] for stem in grouped[source]] for source in self.sources]
-        references = gain * torch.stack([torch.stack(parts).sum(dim=0) for parts in stems]).unsqueeze(0)
-        heard = gain * mixture.unsqueeze(0)
-        return ChunkBatch(
-            [origin],
-            heard,
-            torch.tensor([gain]),
-            references,
-            silent_channels(references, heard),
-            blocks=self.cut(heard.shape[-1]),
-        )
+        song, rate = self._load(span.song), self.options.sample_rate
+        part = slice(span.start, span.start + span.length)
+        mixture = song.mixture[:, part]
+        length = mixture.shape[-1]
+        gain = self.options.gain(mixture)
+        groups = group_stems(song.stems, self.sources, span.song)
+        stems = [[song.stems[stem][:, part] for stem in groups[source]] for source in self.sources]
+        references = gain * torch.stack([torch.stack(group).sum(dim=0) for group in stems]).unsqueeze(0)
+        mixture = gain * mixture.unsqueeze(0)
+        silent, blocks = silent_channels(references, mixture), self.options.blocks(length)
+        origin = Origin(span.song.name, span.chunk, song.sample_rate, round(length * song.sample_rate / rate))
+        return ChunkBatch([origin], mixture, torch.tensor([gain]), references, silent, blocks=blocks)
+
+    def _load(self, song: Song) -> LoadedSong:
+        if self._last is None or self._last[0] is not song:
+            self._last = None  # Two decoded songs at once would take twice the memory.
+            self._last = song, load_song(song, self.options.sample_rate, self.options.mixture)
+        return self._last[1]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_last": None}  # A decoded song is not sent to the worker processes.

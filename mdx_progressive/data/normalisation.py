@@ -1,4 +1,4 @@
-"""Level of a chunk: one gain for mixture and references alike, undone on the estimates."""
+"""Normalisation of a chunk's level: one gain for mixture and references alike, undone on the estimates."""
 
 import math
 from abc import ABC, abstractmethod
@@ -17,23 +17,25 @@ class Normalisation(ABC):
         self.level = level
 
     def gain(self, mixture: Tensor, sample_rate: int) -> float:
-        """The factor for mixture and references; 1 for a mixture whose level can't be told, as silence.
+        """The factor for mixture and references; 1 for a mixture that has no level, as silence.
 
         Shape:
             - mixture: (channel, time)
         """
         measured = self.measure(mixture, sample_rate)
-        if not math.isfinite(measured):
-            return 1.0
-        return float(10 ** ((self.level - measured) / 20))
+        return float(10 ** ((self.level - measured) / 20)) if math.isfinite(measured) else 1.0
 
     @abstractmethod
     def measure(self, mixture: Tensor, sample_rate: int) -> float:
-        """Level of a mixture (channel, time) in dB; minus infinity for silence."""
+        """Level of a mixture in dB; minus infinity for silence.
+
+        Shape:
+            - mixture: (channel, time)
+        """
 
 
 class Peak(Normalisation):
-    """The highest absolute sample is brought to a level.
+    """Brings the highest absolute sample to a level.
 
     Args:
         level: Peak level in dB of full scale.
@@ -52,15 +54,10 @@ class Peak(Normalisation):
 
 
 class Rms(Normalisation):
-    """The root mean square over all channels is brought to a level.
+    """Brings the root mean square over all channels to a level.
 
     Args:
         level: RMS level in dB of full scale.
-
-    Example:
-        >>> import torch
-        >>> round(Rms(-20.0).gain(torch.ones(2, 8), 44100), 4)
-        0.1
     """
 
     def __init__(self, level: float = -20.0) -> None:
@@ -71,7 +68,7 @@ class Rms(Normalisation):
 
 
 class Loudness(Normalisation):
-    """The integrated loudness, ITU-R BS.1770-4 as pyloudnorm measures it, is brought to a level.
+    """Brings the integrated loudness, ITU-R BS.1770-4 as pyloudnorm measures it, to a level.
 
     A chunk shorter than one block of 0.4 s has no loudness and keeps its level.
 

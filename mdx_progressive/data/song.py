@@ -1,4 +1,4 @@
-"""Songs on disk: the built-in clip, plain audio files. Nothing is decoded here."""
+"""Songs on disk: names, files and fingerprints; the built-in clip, plain audio files. Nothing is decoded here."""
 
 import os
 from collections.abc import Iterable
@@ -10,37 +10,19 @@ from importlib.resources import as_file
 from pathlib import Path
 
 from mdx_progressive.audio import AUDIO_SUFFIXES, AudioStream, Signal
+from mdx_progressive.data.prepared.index import StoredChunk
 from mdx_progressive.runtime import ChangedError, MdxError, package_file
 
 
 @dataclass(frozen=True)
-class PreparedCut:
-    """The place within the whole song that a song which is cut already was taken from.
-
-    Args:
-        chunk: Number of the chunk within the whole song.
-        length: Its length in samples.
-        sample_rate: Its sample rate in Hz.
-        channels: Number of channels.
-    """
-
-    chunk: int
-    length: int
-    sample_rate: int
-    channels: int
-
-
-@dataclass(frozen=True)
 class Song:
-    """A song on disk.
-
-    One whose name leads out of the output folder can't be used.
+    """A song on disk; one whose name leads out of the output folder can't be used.
 
     Args:
         name: Name in tables and of its output folder; may hold slashes where it lies in a sub-folder.
         mixture: The mixture as shipped, if there is one.
         stems: Its stems by name; none for a plain audio file.
-        cut: What it is a chunk of, if it was cut before.
+        prepared: Which chunk of a song it is, if it was prepared.
         error: Why it can't be used, if that is known before anything is read.
         hint: What a user can do about it where it lacks a stem.
     """
@@ -48,62 +30,62 @@ class Song:
     name: str
     mixture: Signal | None
     stems: dict[str, Signal] = field(default_factory=dict)
-    cut: PreparedCut | None = None
+    prepared: StoredChunk | None = None
     error: str | None = None
     hint: str = ""
 
     def __post_init__(self) -> None:
         folder = Path(self.name)
         if self.error is None and (folder.anchor or not folder.parts or ".." in folder.parts or "\0" in self.name):
-            reason = f"{self.place}: its name, {self.name!r}, leads out of the output folder; rename it"
+            reason = f"{self.path}: its name, {self.name!r}, leads out of the output folder; rename it"
             object.__setattr__(self, "error", reason)
 
     @property
     def streams(self) -> list[AudioStream]:
-        """All that belongs to it, the mixture first."""
+        """All streams of its files, the mixture first."""
         signals = [*([self.mixture] if self.mixture else []), *self.stems.values()]
         return [stream for signal in signals for stream in signal.streams]
 
     @property
-    def stamp(self) -> str:
-        """Another one when a file of the song has been changed before the run, as its size and date tell."""
-        facts = [(path.name, *known) for path, known in self._first_seen.items()]
-        return sha256(repr(facts).encode()).hexdigest()[:16]
-
-    @cached_property
-    def _first_seen(self) -> dict[Path, tuple[int, int]]:
-        return self._seen()
-
-    def _seen(self) -> dict[Path, tuple[int, int]]:
-        """Size and date of its files."""
-        facts = {}
-        for path in dict.fromkeys(stream.path for stream in self.streams):
-            with suppress(OSError):  # It is read soon, and that tells more.
-                known = path.stat()
-                facts[path] = known.st_size, known.st_mtime_ns
-        return facts
-
-    @property
-    def place(self) -> Path:
-        """File or folder to name in a message."""
+    def path(self) -> Path:
+        """File or folder to name in messages."""
         paths = [stream.path for stream in self.streams]
         return Path(os.path.commonpath(paths)) if paths else Path(self.name)
 
-    def as_separate_song(self) -> "Song":
-        """Itself, a chunk with its number in its name: several chunks of a song have the name of the song."""
-        return replace(self, name=f"{self.name}/{self.cut.chunk}") if self.cut else self
+    @property
+    def fingerprint(self) -> str:
+        """Changes when a file of the song was changed before the run, as its size and date tell."""
+        stats = [(path.name, *stat) for path, stat in self._first_stats.items()]
+        return sha256(repr(stats).encode()).hexdigest()[:16]
+
+    @cached_property
+    def _first_stats(self) -> dict[Path, tuple[int, int]]:
+        return self._stats()
+
+    def _stats(self) -> dict[Path, tuple[int, int]]:
+        """Size and date of its files."""
+        stats = {}
+        for path in dict.fromkeys(stream.path for stream in self.streams):
+            with suppress(OSError):  # It is read soon, and that tells more.
+                stat = path.stat()
+                stats[path] = stat.st_size, stat.st_mtime_ns
+        return stats
+
+    def with_chunk_in_name(self) -> "Song":
+        """The same song, a prepared one with its chunk's number in its name, which several chunks share otherwise."""
+        return replace(self, name=f"{self.name}/{self.prepared.chunk}") if self.prepared else self
 
     def check(self) -> None:
-        """See that nothing is known against it, before and after it is read.
+        """See that it can be used and its files are unchanged; to be called before and after it is read.
 
         Raises:
-            MdxError: If something is, or one of its files is another one than at the first time.
+            MdxError: If it can't, or a file has changed since the first call.
         """
         if self.error is not None:
             raise MdxError(self.error)
-        for path, facts in self._seen().items():
-            if self._first_seen.get(path, facts) != facts:
-                raise ChangedError(f"{path}: was changed while it was in use; what was made of it so far is not kept")
+        for path, stat in self._stats().items():
+            if self._first_stats.get(path, stat) != stat:
+                raise ChangedError(f"{path}: was changed while it was in use; its results so far are discarded")
 
 
 def builtin_clip() -> Song:
@@ -122,44 +104,44 @@ def builtin_clip() -> Song:
 
 
 def audio_files(inputs: Iterable[Path]) -> list[Song]:
-    """The given files, and all audio files below the given folders; what can't be used is a song with a fault.
+    """The given files, and all audio files below the given folders; one that can't be used is a song with an error.
 
     A song is called as its file without the suffix, within a folder by its path from there. Of several files with one
-    name none is used: whose estimates would be found there could not be told.
+    name none is used: whose estimates an output folder holds could not be told.
     """
-    found = [song for given in inputs for song in (_below(given) if os.path.isdir(given) else [_plain(given)])]
+    songs = [song for path in inputs for song in (_folder_songs(path) if os.path.isdir(path) else [_file_song(path)])]
     namesakes: dict[str, list[Song]] = {}
-    for song in found:
+    for song in songs:
         namesakes.setdefault(song.name, []).append(song)
-    return [_only(songs) for songs in namesakes.values()]
+    return [_only(same_name) for same_name in namesakes.values()]
 
 
-def _plain(path: Path, folder: Path | None = None) -> Song:
+def _file_song(path: Path, folder: Path | None = None) -> Song:
     if not os.path.lexists(path):
         return Song(str(path), None, error=f"{path}: no such file or folder")
     return Song(path.relative_to(folder or path.parent).with_suffix("").as_posix(), AudioStream(path))
 
 
 def _only(namesakes: list[Song]) -> Song:
-    song, places = namesakes[0], sorted({str(song.place) for song in namesakes})
-    if len({os.path.realpath(place) for place in places}) == 1:
+    song, paths = namesakes[0], sorted({str(song.path) for song in namesakes})
+    if len({os.path.realpath(path) for path in paths}) == 1:
         return song
-    return replace(song, error=f"{' and '.join(places)}: would be written to one folder, {song.name}; rename one")
+    return replace(song, error=f"{' and '.join(paths)}: would be written to one folder, {song.name}; rename one")
 
 
-def _below(folder: Path) -> list[Song]:
-    """The audio files below a folder, and what keeps it, or one in it, from being searched."""
+def _folder_songs(folder: Path) -> list[Song]:
+    """The audio files below a folder, and what keeps it, or a folder in it, from being searched."""
     unreadable: list[OSError] = []
-    found: list[Song] = []
-    for place, folders, files in os.walk(folder, onerror=unreadable.append):
+    songs: list[Song] = []
+    for parent, folders, files in os.walk(folder, onerror=unreadable.append):
         folders.sort()
-        found += [_plain(path, folder) for path in (Path(place, file) for file in sorted(files)) if is_audio(path)]
-    faults = {str(error.filename): f"can't be read ({error.strerror})" for error in unreadable}
-    if not found and not faults:
-        faults[str(folder)] = "holds no audio file that is called like one; what is given itself may be called anything"
-    return [*found, *(Song(place, None, error=f"{place}: {reason}") for place, reason in faults.items())]
+        songs += [_file_song(path, folder) for path in (Path(parent, file) for file in sorted(files)) if is_audio(path)]
+    errors = {str(error.filename): f"can't be read ({error.strerror})" for error in unreadable}
+    if not songs and not errors:
+        errors[str(folder)] = "holds no file with a suffix of audio; a file that is named itself may have any suffix"
+    return [*songs, *(Song(path, None, error=f"{path}: {reason}") for path, reason in errors.items())]
 
 
 def is_audio(path: Path) -> bool:
-    """Whether a path is a file that a search for audio takes in."""
+    """Whether a search for audio includes this path."""
     return path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and not os.path.isdir(path)

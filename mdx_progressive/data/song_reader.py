@@ -1,5 +1,6 @@
-"""Decoding songs: aligned signals at the separator's sample rate."""
+"""Reading whole songs: their signals decoded, aligned and at one sample rate."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -7,16 +8,60 @@ import torch
 from torch import Tensor
 
 from mdx_progressive.audio import Signal, resample, zero_pad_together
+from mdx_progressive.data.normalisation import Normalisation
 from mdx_progressive.data.song import Song
 from mdx_progressive.data.stem_grouping import elementary_stems
+from mdx_progressive.dsp import Block, ReceptiveField, plan_blocks
 from mdx_progressive.runtime import MdxError
 
 MixtureChoice = Literal["shipped", "sum"]
 
 
 @dataclass(frozen=True)
+class ReadingOptions:
+    """How chunks and blocks of songs are read.
+
+    Args:
+        sample_rate: The separator's sample rate in Hz.
+        mixture: "shipped" takes a song's mixture file where there is one, else the sum of its stems; "sum" always
+            the uniform sum.
+        normalisation: The level of chunks and blocks; None keeps it.
+        block: Seconds that are separated at once; None for whole chunks and songs.
+        receptive_field: The separator's; without it nothing is cut into blocks.
+
+    Raises:
+        MdxError: If a block is not above 0 seconds.
+    """
+
+    sample_rate: int
+    mixture: MixtureChoice
+    normalisation: Normalisation | None
+    block: float | None
+    receptive_field: ReceptiveField | None
+
+    def __post_init__(self) -> None:
+        if self.block is not None and self.block <= 0:
+            raise MdxError(f"data.block must be above 0 seconds, not {self.block}")
+
+    def blocks(self, length: int) -> list[Block]:
+        """The blocks of a chunk or song of a length in samples."""
+        size = None if self.receptive_field is None or self.block is None else int(self.block * self.sample_rate)
+        return plan_blocks(length, size, self.receptive_field or ReceptiveField(1, 0, 0, 0))
+
+    def gain(self, mixture: Tensor) -> float:
+        """The factor for a mixture (channel, time) and its references."""
+        return self.normalisation.gain(mixture, self.sample_rate) if self.normalisation else 1.0
+
+
+@dataclass(frozen=True)
 class LoadedSong:
-    """A decoded song, its signals aligned, with equally many channels and one sample rate.
+    """A decoded song: aligned signals with the same sample rate and number of channels.
+
+    Args:
+        mixture: The mixture.
+        stems: The stems by name.
+        sample_rate: The song's own sample rate in Hz.
+        padded: Whether its files differed in length, and the shorter ones are padded with silence.
 
     Shape:
         - mixture and each stem: (channel, time)
@@ -25,9 +70,7 @@ class LoadedSong:
     mixture: Tensor
     stems: dict[str, Tensor]
     sample_rate: int
-    """The song's own sample rate in Hz."""
-    uneven: bool
-    """Whether its files differed in length, and the shorter ones are filled up with silence."""
+    padded: bool
 
 
 def load_song(song: Song, sample_rate: int | None, mixture: MixtureChoice) -> LoadedSong:
@@ -35,75 +78,40 @@ def load_song(song: Song, sample_rate: int | None, mixture: MixtureChoice) -> Lo
 
     Args:
         song: The song.
-        sample_rate: The wanted sample rate in Hz; None for the song's own, that of its mixture or first stem.
-        mixture: "shipped" takes the mixture file where there is one, else the sum of the stems; "sum" always
-            the uniform sum.
+        sample_rate: The wanted one in Hz; None for the song's own, that of its mixture or first stem.
+        mixture: As for `ReadingOptions`.
 
     Raises:
         MdxError: If a file can't be read, has more than two channels, or there is neither a mixture nor a stem.
     """
-    given, stems = mixture_and_stems(song, mixture)
-    shipped = given.read() if given else None
-    read = {name: stem.read() for name, stem in stems.items()}
+    mixture_file, stems = mixture_and_stems(song, mixture)
+    signals = [*([mixture_file] if mixture_file else []), *stems.values()]
+    decoded = [signal.read() for signal in signals]
     song.check()
-    _, own_rate = shipped or next(iter(read.values()))
-
-    before = [*read.values(), *([shipped] if shipped else [])]
-    if (most := max(len(signal) for signal, _ in before)) > 2:
-        raise MdxError(f"{song.place}: has {most} channels; mono and stereo can be measured, `predict` takes more")
-    resampled = [resample(signal, rate, sample_rate or own_rate) for signal, rate in before]
-    signals = zero_pad_together(resampled)
-    uneven = any(signal.shape[-1] != signals[0].shape[-1] for signal in resampled)
-    aligned = dict(zip(read, signals, strict=False))  # What has no name is the mixture, at the end.
-    return LoadedSong(signals[-1] if shipped else sum_of_stems(aligned), aligned, own_rate, uneven)
+    own_rate = decoded[0][1]
+    if (most := max(len(waveform) for waveform, _ in decoded)) > 2:
+        raise MdxError(f"{song.path}: has {most} channels; mono and stereo can be measured, `predict` takes more")
+    resampled = [resample(waveform, rate, sample_rate or own_rate) for waveform, rate in decoded]
+    aligned = zero_pad_together(resampled)
+    padded = any(waveform.shape[-1] != aligned[0].shape[-1] for waveform in resampled)
+    aligned_stems = dict(zip(stems, aligned[len(aligned) - len(stems) :], strict=True))
+    return LoadedSong(aligned[0] if mixture_file else sum_of_stems(aligned_stems), aligned_stems, own_rate, padded)
 
 
 def mixture_and_stems(song: Song, mixture: MixtureChoice) -> tuple[Signal | None, dict[str, Signal]]:
-    """The mixture file that is to be taken, None where it is the sum of the stems, and the stems.
-
-    Args:
-        song: The song.
-        mixture: As `load_song` has it.
+    """The mixture file to read, None where the mixture is the sum of the stems, and the stems.
 
     Raises:
-        MdxError: If something is known against the song, or it has neither.
+        MdxError: If the song can't be used, or has neither.
     """
     song.check()
     shipped = song.mixture if mixture == "shipped" else None
     stems = {name: song.stems[name] for name in elementary_stems(song.stems)}
     if shipped is None and not stems:
-        raise MdxError(f"{song.place}: has no stems whose sum could be the mixture; set data.mixture to shipped")
+        raise MdxError(f"{song.path}: has no stems whose sum could be the mixture; set data.mixture to shipped")
     return shipped, stems
 
 
-def sum_of_stems(stems: dict[str, Tensor]) -> Tensor:
+def sum_of_stems(stems: Mapping[str, Tensor]) -> Tensor:
     """The sum of the stems, each with weight 1."""
     return torch.stack(list(stems.values())).sum(dim=0)
-
-
-class SongReader:
-    """Reads songs, and keeps the last one: its chunks come one after the other.
-
-    Args:
-        sample_rate: The separator's sample rate in Hz.
-        mixture: As `load_song` has it.
-    """
-
-    def __init__(self, sample_rate: int, mixture: MixtureChoice) -> None:
-        self.sample_rate = sample_rate
-        self.mixture: MixtureChoice = mixture
-        self._last: tuple[Song, LoadedSong] | None = None
-
-    def load(self, song: Song) -> LoadedSong:
-        """The decoded song.
-
-        Raises:
-            MdxError: If it can't be read.
-        """
-        if self._last is None or self._last[0] is not song:
-            self._last = None  # Two decoded songs at once would take twice the memory.
-            self._last = song, load_song(song, self.sample_rate, self.mixture)
-        return self._last[1]
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_last": None}  # A decoded song is not sent to the worker processes.

@@ -1,4 +1,4 @@
-"""Which stems of a song make up which source of a separator."""
+"""Stem grouping: which stems of a song add up to which source of a separator."""
 
 from collections.abc import Collection, Sequence
 
@@ -8,7 +8,7 @@ from mdx_progressive.runtime import MdxError
 COMPOSITES = frozenset({"accompaniment", "instrumental", "no_vocals"})
 """Sources that are everything but the vocals."""
 REST = COMPOSITES | {"other"}
-"""Sources that take in every stem that no other source claims."""
+"""Sources that include every stem that no other source claims."""
 
 
 def group_stems(stems: Collection[str], sources: Sequence[str], song: Song) -> dict[str, list[str]]:
@@ -16,8 +16,8 @@ def group_stems(stems: Collection[str], sources: Sequence[str], song: Song) -> d
 
     A source is the stem of its name. One of the names in `REST` is the sum of all stems that no other source
     claims, its own among them: the accompaniment is drums, bass and other; the other of a song with a guitar
-    stem holds the guitar, unless the separator has a source for it. A composite stem beside the stems that it
-    is made of is left out.
+    stem includes the guitar, unless the separator has a source for it. A composite stem is left out where the song
+    has its parts.
 
     Args:
         stems: Names of the song's stems.
@@ -31,24 +31,23 @@ def group_stems(stems: Collection[str], sources: Sequence[str], song: Song) -> d
         >>> group_stems({"drums": 1, "bass": 1, "other": 1, "vocals": 1}, ["vocals", "accompaniment"], Song("a", None))
         {'vocals': ['vocals'], 'accompaniment': ['drums', 'bass', 'other']}
     """
-    parts = elementary_stems(stems)
-    grouped = {}
+    elementary = elementary_stems(stems)
+    groups = {}
     for source in sources:
         rest = source in REST
-        chosen = [stem for stem in parts if stem == source or (rest and stem not in sources)]
-        if not chosen:
-            found = ", ".join(dict.fromkeys(stream.path.name for stream in song.streams))
+        groups[source] = [stem for stem in elementary if stem == source or (rest and stem not in sources)]
+        if not groups[source]:
+            files = ", ".join(dict.fromkeys(stream.path.name for stream in song.streams))
             raise MdxError(
-                f"{song.place}: no stem for the source {source!r}; the separator's sources are {', '.join(sources)},"
-                f" the song's stems {', '.join(stems) or 'none'} (of the files {found})"
+                f"{song.path}: no stem for the source {source!r}; the separator's sources are {', '.join(sources)},"
+                f" the song's stems {', '.join(stems) or 'none'} (of the files {files})"
                 f"{song.hint and ': '}{song.hint}"
             )
-        grouped[source] = chosen
-    return grouped
+    return groups
 
 
 def elementary_stems(stems: Collection[str]) -> list[str]:
-    """The stems that add up to the mixture: all but a composite that stands beside its parts.
+    """The stems that add up to the mixture: all but a composite beside its parts.
 
     Example:
         >>> elementary_stems(["vocals", "drums", "instrumental"]), elementary_stems(["vocals", "instrumental"])

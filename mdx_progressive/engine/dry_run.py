@@ -85,7 +85,7 @@ def plan_test(
         MdxError: If there is no song that can be read.
     """
     datamodule.setup("test")
-    lengths = datamodule.extents()
+    lengths = datamodule.chunk_lengths()
     rows = sum(method.steps + 1 for method in model.methods) * len(model.targets)
     metrics = sum(len(metric.scales) for metric in model.metrics)
     pictures = 2 + 2 * metrics  # the curves as a file; schedules, curves and songs in TensorBoard
@@ -118,7 +118,7 @@ def plan_predict(
     songs = {origin.song: origin for origin in datamodule.plan()}
     samples = sum(origin.length * origin.pairs.channels for origin in songs.values())
     disk = samples * bytes_per_sample * len(model.targets)
-    return _plan(trainer, model, datamodule.extents(), [model.method], disk)
+    return _plan(trainer, model, datamodule.chunk_lengths(), [model.method], disk)
 
 
 def _plan(

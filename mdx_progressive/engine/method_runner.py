@@ -65,7 +65,7 @@ class MethodRunner:
 
     def blocks(self, batch: ChunkBatch, methods: Sequence[Method]) -> list[BlockInput]:
         """The blocks of a batch, each with its first pass."""
-        return [BlockInput(block, part, self.first_pass(part, methods)) for block, part in batch.parts()]
+        return [BlockInput(block, part, self.first_pass(part, methods)) for block, part in batch.split()]
 
     def run(
         self, method: Method, batch: ChunkBatch, first: FirstPass, references: Tensor | None = None

@@ -21,7 +21,7 @@ Chunk = tuple[str, int]
 Line = tuple[Journal, int]
 """A file, and the place in it where a line begins."""
 Fingerprint = Callable[[str], str]
-"""The name of a song to what changes with its files (see `Song.stamp`) and the separator's."""
+"""The name of a song to what changes with its files (see `Song.fingerprint`) and the separator's."""
 
 
 class Measurements:

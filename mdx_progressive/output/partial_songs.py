@@ -20,7 +20,7 @@ class KeptBlocks:
     Args:
         out: The folder that is written to.
         settings: What decides on the estimates.
-        songs: Each song with what changes with its files (see `Song.stamp`).
+        songs: Each song with what changes with its files (see `Song.fingerprint`).
     """
 
     def __init__(self, out: Path, settings: str | None, songs: Mapping[str, str]) -> None:

@@ -30,7 +30,7 @@ class SongWriter:
         paths: The files of a song, one for each output.
         kept: Where its blocks lie meanwhile.
         songs: The songs by name; of one that is not among them there is no input, and there are no tags.
-        mixture: As `reading.load` has it.
+        mixture: As for `load_song`.
         tags: Whether the files get the tags of the song's file.
         sample_rate: That of the estimates in Hz.
         crossfade: Samples over which the blocks crossfade into each other.
@@ -131,7 +131,7 @@ class SongWriter:
         start = 0
         for estimates in self._estimates(parts, origin):
             stop = start + estimates.shape[-1]
-            yield Piece(estimates, mixture.stretch(start, stop) if mixture else None)
+            yield Piece(estimates, mixture.read(start, stop) if mixture else None)
             start = stop
         if mixture:
             mixture.song.check()

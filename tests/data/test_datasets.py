@@ -16,8 +16,9 @@ import torch
 import yaml
 from torch import Tensor
 
-from mdx_progressive.audio.decode import AudioStream, StreamSum
+from mdx_progressive.audio.decode import AudioStream
 from mdx_progressive.audio.resampling import resample
+from mdx_progressive.audio.signals import StreamSum
 from mdx_progressive.cli.main import main
 from mdx_progressive.data.datamodule import SongDataModule
 from mdx_progressive.data.datasets.base import BuiltinClip
@@ -167,7 +168,7 @@ class TestMusdb18:
 
         module.setup("test")
 
-        assert {extent.song for extent in module.extents()} == {TRAIN, VALID}
+        assert {extent.song for extent in module.chunk_lengths()} == {TRAIN, VALID}
         assert [failure.song for failure in module.failures] == list(contents)
         assert all(f"{failure.song}{'/vocals.wav' if is_wav else '.stem.mp4'}" in failure.reason
                    for failure in module.failures)  # fmt: skip
@@ -228,7 +229,7 @@ class TestSongFolders:
         (song,) = preset("moisesdb", root=tmp_path).songs()
         stems = {name: signal.read()[0] for name, signal in song.stems.items()}
 
-        assert (song.name, song.place, song.mixture) == ("0a1b", tmp_path / "0a1b", None)
+        assert (song.name, song.path, song.mixture) == ("0a1b", tmp_path / "0a1b", None)
         assert list(stems) == ["vocals", "drums", "bowed_strings"]
         torch.testing.assert_close(stems["drums"], parts["kick"] + parts["snare"], rtol=0, atol=0)
         torch.testing.assert_close(stems["bowed_strings"], parts["viola"], rtol=0, atol=0)

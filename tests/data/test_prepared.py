@@ -291,10 +291,10 @@ class TestGoingOn:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr("mdx_progressive.data.prepared.writer.first_sound", interrupt)
+            patch.setattr("mdx_progressive.data.chunk_plan.first_sound", interrupt)
             assert prepare("--data.root", songs, "--to", "to") == 130
 
-        assert "goes on" in capsys.readouterr().err.splitlines()[-1]
+        assert "resumes" in capsys.readouterr().err.splitlines()[-1]
         assert prepare("--data.root", songs, "--to", "to") == 0
 
     def test_a_file_that_is_gone_is_written_again(self, songs: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from torch import Tensor
 from mdx_progressive.data.batch import ChunkBatch
 from mdx_progressive.data.block_reader import BlockReader, SongBlock
 from mdx_progressive.data.chunk_plan import ChunkSpan
-from mdx_progressive.data.chunk_reader import Chunker
+from mdx_progressive.data.chunk_reader import ChunkReader
 from mdx_progressive.data.song_stream import SongStream
 from mdx_progressive.evaluation.results import read_rows
 from mdx_progressive.output import song_writer as song_files
@@ -249,8 +249,8 @@ class TestFiles:
         level = float(np.abs(soundfile.read(other)[0]).max())
 
         class Swapped(SongStream):
-            def stretch(self, start: int, stop: int) -> Tensor:
-                read = super().stretch(start, stop)
+            def read(self, start: int, stop: int) -> Tensor:
+                read = super().read(start, stop)
                 if self.song.name == "song" and inplace:
                     song.write_bytes(other.read_bytes())
                 elif self.song.name == "song":
@@ -285,14 +285,14 @@ class TestFiles:
             write(songs / "silent" / f"{stem}.wav", level=0)
             write(songs / "one" / f"{stem}.wav", 1.5 / RATE)
         (songs / "text" / "mixture.wav").write_text("no audio at all")
-        read = Chunker.__call__
+        read = ChunkReader.__call__
 
-        def swapped(self: Chunker, place: ChunkSpan) -> ChunkBatch:
+        def swapped(self: ChunkReader, place: ChunkSpan) -> ChunkBatch:
             if place.song.name == "swapped":
                 write(songs / "swapped" / "vocals.wav", 0.2)
             return read(self, place)
 
-        monkeypatch.setattr(Chunker, "__call__", swapped)
+        monkeypatch.setattr(ChunkReader, "__call__", swapped)
         metrics = "[SiSdr, Sdr, BssEval, LogSpectralDistance, LogWmse]"
         assert measure("--trainer.logger", "false", "--sound.songs", "0", "--model.metrics", metrics) == 1
 

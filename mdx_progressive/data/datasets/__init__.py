@@ -1,1 +1,1 @@
-"""Where songs with stems come from: one kind of data set a file."""
+"""Data sets: where songs with stems come from, one kind a file."""

@@ -1,4 +1,4 @@
-"""Where songs with stems come from: one class for each kind of data set."""
+"""Data sets: where songs with stems come from, one class for each kind."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -9,19 +9,19 @@ from mdx_progressive.data.song import Song, builtin_clip
 class SongDataset(ABC):
     """Songs with stems.
 
-    What tells one set from another stands in its public attributes, and JSON can hold it.
+    Its public attributes distinguish one set from another; JSON can hold them.
     """
 
     @abstractmethod
     def songs(self) -> list[Song]:
-        """The songs, in the order of their names. A song that can't be used is among them and says why (`error`).
+        """The songs, in the order of their names. One that can't be used is among them, with the reason (`error`).
 
         Raises:
             MdxError: If there are none at all.
         """
 
     def description(self) -> dict[str, object]:
-        """What the set is, to see whether another one is the same; paths are absolute.
+        """Class and public attributes, to see whether another set is the same; paths are absolute.
 
         Example:
             >>> BuiltinClip().description()

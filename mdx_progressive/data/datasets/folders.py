@@ -1,4 +1,4 @@
-"""Folders of songs: one audio file a stem, or any multitrack with patterns that say what belongs to which stem."""
+"""Folders of songs: one audio file per stem, or any multitrack with patterns that sort its files into stems."""
 
 import logging
 import os
@@ -11,11 +11,10 @@ from mdx_progressive.data.song import Song, is_audio
 from mdx_progressive.runtime import MdxError, warn_once
 
 log = logging.getLogger(__name__)
-"""All processes of a run find the same."""
 
 MIXTURE = "mixture"
 MIXTURE_NAMES = (MIXTURE, "mix")
-"""Files of a song folder with these names are its mixture, all others are stems."""
+"""Names of the file that is a song's mixture; all others are stems."""
 _RENAME = (
     "name the file that holds it after the source, or say which files belong to which source with --data.dataset"
     " songs.yaml (`stems:` in it, see configs/dataset/multitrack.yaml)"
@@ -29,7 +28,7 @@ class SongFolders(SongDataset):
     Without `stems` each audio file of a song is the stem of its name (drums.wav, bass.flac, ...), and a file called
     mixture or mix is the mixture. With `stems` the files of a song and of the folders in it are sorted by patterns,
     the first that fits, and those of one stem are summed. A pattern is that of a shell (`*`, `?`, `[ab]`), fits the
-    path below the song's folder without the suffix, and ignores case: `drums/*` is all that lies in a folder drums,
+    path below the song's folder without the suffix, and ignores case: `drums/*` is everything in a folder drums,
     `*kick*` also 01_Kick.wav.
 
     Args:
@@ -52,20 +51,18 @@ class SongFolders(SongDataset):
         root = self.root
         if not root.is_dir():
             raise MdxError(f"{root}: no such folder (a folder of songs, each a folder with one audio file per stem)")
-        folders = [
-            folder for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith((".", "_"))
-        ]
-        found = {folder: self._files(folder) for folder in folders}
-        if not any(found.values()):
-            found = {root: self._files(root)}
-            if not found[root]:
+        folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith((".", "_"))]
+        files = {folder: self._files(folder) for folder in folders}
+        if not any(files.values()):
+            files = {root: self._files(root)}
+            if not files[root]:
                 raise MdxError(
                     f"{root}: holds no song (expected {root / '<song>' / '<stem>'}.wav, .flac, .ogg, .mp3 or .m4a)"
                 )
         songs = []
-        for folder, files in found.items():
-            if files:
-                songs.append(self._song(folder, files))
+        for folder, paths in files.items():
+            if paths:
+                songs.append(self._song(folder, paths))
             elif not os.access(folder, os.R_OK | os.X_OK):
                 songs.append(Song(folder.name, None, error=f"{folder}: can't be read (no permission)"))
             else:
@@ -73,55 +70,54 @@ class SongFolders(SongDataset):
         return songs
 
     def _files(self, folder: Path) -> list[Path]:
-        """The audio files of a song; those in its folders too, where patterns say what they are."""
+        """The audio files of a song; those in its folders too, where patterns sort them."""
         return [path for path in sorted(folder.glob("*" if self.stems is None else "**/*")) if is_audio(path)]
 
     def _song(self, folder: Path, files: list[Path]) -> Song:
-        sorted_in = _by_name(files) if self.stems is None else _by_pattern(folder, files, self.stems)
-        twins = next((paths for paths in sorted_in.values() if len(paths) > 1), None)
-        if twins and self.stems is None:
-            both = " and ".join(path.name for path in twins)
-            return Song(folder.name, None, error=f"{folder}: {both} are the same stem; keep one of them")
-        signals = {stem: _signal(paths) for stem, paths in sorted_in.items()}
+        if self.stems is None:
+            paths, hint = _by_name(files), _RENAME
+            if twins := next((same_name for same_name in paths.values() if len(same_name) > 1), None):
+                both = " and ".join(path.name for path in twins)
+                return Song(folder.name, None, error=f"{folder}: {both} are the same stem; keep one of them")
+        else:
+            paths, hint = _by_pattern(folder, files, self.stems), _ADD_PATTERN
+        streams = {stem: tuple(map(AudioStream, stem_paths)) for stem, stem_paths in paths.items()}
+        signals: dict[str, Signal] = {
+            stem: parts[0] if len(parts) == 1 else StreamSum(parts) for stem, parts in streams.items()
+        }
         mixture = signals.pop(MIXTURE, None)
         if not signals:
             reason = "holds a mixture but no stem" if mixture else "none of its files fits a pattern of dataset.stems"
             return Song(folder.name, mixture, error=f"{folder}: {reason}")
-        return Song(folder.name, mixture, signals, hint=_RENAME if self.stems is None else _ADD_PATTERN)
+        return Song(folder.name, mixture, signals, hint=hint)
 
 
 def _by_name(files: list[Path]) -> dict[str, list[Path]]:
-    """The files of each stem; more than one differ in their suffix, or in upper and lower case."""
-    found: dict[str, list[Path]] = {}
+    """The files of each stem; several of one differ in their suffix, or in upper and lower case."""
+    paths: dict[str, list[Path]] = {}
     for path in files:
         name = path.stem.lower()
-        found.setdefault(MIXTURE if name in MIXTURE_NAMES else name, []).append(path)
-    return found
+        paths.setdefault(MIXTURE if name in MIXTURE_NAMES else name, []).append(path)
+    return paths
 
 
 def _by_pattern(folder: Path, files: list[Path], stems: dict[str, list[str]]) -> dict[str, list[Path]]:
     """The files of each stem that has any, in the order of `stems`."""
     patterns = {MIXTURE: list(MIXTURE_NAMES), **stems}
-    found: dict[str, list[Path]] = {stem: [] for stem in patterns}
-    unknown: list[Path] = []
+    paths: dict[str, list[Path]] = {stem: [] for stem in patterns}
+    unsorted: list[Path] = []
     for path in files:
-        below = path.relative_to(folder)
-        name = below.with_suffix("").as_posix().lower()
-        fitting = (stem for stem, of_stem in patterns.items() if any(fnmatchcase(name, one.lower()) for one in of_stem))
-        found.get(next(fitting, ""), unknown).append(path)
-    if unknown:
-        listed = ", ".join(path.relative_to(folder).as_posix() for path in unknown)
-        warn_once(log, "%s: left out, no pattern of dataset.stems fits: %s", folder, listed)
-    return {stem: paths for stem, paths in found.items() if paths}
+        name = path.relative_to(folder).with_suffix("").as_posix().lower()
+        matches = (stem for stem in patterns if any(fnmatchcase(name, pattern.lower()) for pattern in patterns[stem]))
+        paths.get(next(matches, ""), unsorted).append(path)
+    if unsorted:
+        names = ", ".join(path.relative_to(folder).as_posix() for path in unsorted)
+        warn_once(log, "%s: left out, no pattern of dataset.stems fits: %s", folder, names)
+    return {stem: stem_paths for stem, stem_paths in paths.items() if stem_paths}
 
 
-def _signal(paths: list[Path]) -> Signal:
-    streams = tuple(AudioStream(path) for path in paths)
-    return streams[0] if len(streams) == 1 else StreamSum(streams)
-
-
-def dataset_of(dataset: SongDataset | None, root: Path | None) -> SongDataset:
-    """The set that is meant: `root` is short for `SongFolders` of it; the built-in clip without either.
+def choose_dataset(dataset: SongDataset | None, root: Path | None) -> SongDataset:
+    """The data set of the options: `root` is short for `SongFolders` of it; the built-in clip without either.
 
     Raises:
         MdxError: If both are given.

@@ -1,4 +1,4 @@
-"""Songs that `prepare` has cut already."""
+"""The data set of songs that `prepare` has cut already."""
 
 from pathlib import Path
 
@@ -7,15 +7,15 @@ from tqdm.auto import tqdm
 from mdx_progressive.audio import AudioStream
 from mdx_progressive.data.datasets.base import SongDataset
 from mdx_progressive.data.prepared.index import PreparedIndex, StoredChunk, StoredFile
-from mdx_progressive.data.song import PreparedCut, Song
+from mdx_progressive.data.song import Song
 from mdx_progressive.runtime import MdxError, checksum
 
 
 class PreparedSet(SongDataset):
     """What `mdx-progressive prepare` wrote: chunks that are trimmed and cut, each with its mixtures and stems.
 
-    `data.chunk`, `data.all_chunks` and `data.trim` have no say about them. Songs that could not be prepared can't be
-    read, with the same reasons.
+    `data.chunk`, `data.all_chunks` and `data.trim` don't affect them. A song that could not be prepared can't be used,
+    for the same reason.
 
     Args:
         root: The folder that it was written to.
@@ -29,23 +29,22 @@ class PreparedSet(SongDataset):
     def songs(self) -> list[Song]:
         index = PreparedIndex.read(self.root)
         if not index.finished:
-            raise MdxError(f"{self.root}: is not finished; the same `mdx-progressive prepare` again goes on with it")
+            raise MdxError(f"{self.root}: is not finished; the same `mdx-progressive prepare` again resumes it")
         if not (index.chunks or index.failed):
             raise MdxError(f"{self.root}: holds no chunk, no song was prepared")
         chunks = tqdm(index.chunks, desc="Verifying", unit="chunk", leave=False, disable=not self._verify)
-        found = [self._song(chunk) for chunk in chunks]
-        return [*found, *(Song(name, None, error=f"not prepared: {why}") for name, why in index.failed.items())]
+        songs = [self._song(chunk) for chunk in chunks]
+        return [*songs, *(Song(name, None, error=f"not prepared: {why}") for name, why in index.failed.items())]
 
     def _song(self, stored: StoredChunk) -> Song:
         def stream(file: StoredFile) -> AudioStream:
             return AudioStream(self.root / file.file)
 
-        cut = PreparedCut(stored.chunk, stored.length, stored.sample_rate, stored.channels)
         mixture = stream(stored.mixture) if stored.mixture else None
         stems = {name: stream(file) for name, file in stored.stems.items()}
-        return Song(stored.song, mixture, dict(stems), cut, self._fault(stored) if self._verify else None)
+        return Song(stored.song, mixture, dict(stems), stored, self._error(stored) if self._verify else None)
 
-    def _fault(self, stored: StoredChunk) -> str | None:
+    def _error(self, stored: StoredChunk) -> str | None:
         """What is wrong with the files of a chunk."""
         missing = [file.file for file in stored.files if not (self.root / file.file).is_file()]
         if missing:

@@ -1,4 +1,4 @@
-"""index.json of a prepared set: the settings, the chunks with their files, and which songs are odd or failed."""
+"""The index of a prepared set (index.json): its settings, the chunks with their files, differences and failures."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from mdx_progressive.runtime import MdxError, atomic_write
 
 INDEX_NAME = "index.json"
 VERSION = 1
-"""Of the layout; a set of another version is refused."""
+"""Of the format; a set of another version is refused."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class StoredChunk:
-    """A chunk of a song, as it lies on disk.
+    """A chunk of a song, as stored on disk.
 
     Args:
         song: Name of the song.
@@ -46,9 +46,9 @@ class StoredChunk:
         length_seconds: The same in seconds.
         sample_rate: Sample rate in Hz, the song's own.
         channels: Number of channels.
-        bit_depth: Bits of a sample in the song's files, the most of them; null where an encoder left none (mp3, AAC).
+        bit_depth: Bits of a sample in the song's files, the most of them; null where all are lossy (mp3, AAC).
         silent: Stems that can't be heard: zero, or 60 dB below the mixture.
-        mixture: The mixture as shipped; null if none was: then it is the uniform one.
+        mixture: The mixture as shipped; null if none was, and the uniform one is the mixture.
         uniform: The sum of the stems.
         stems: The stems by name.
     """
@@ -72,12 +72,12 @@ class StoredChunk:
         """All its files."""
         return [*([self.mixture] if self.mixture else []), self.uniform, *self.stems.values()]
 
-    def whole(self, root: Path) -> bool:
+    def is_complete(self, root: Path) -> bool:
         """Whether all its files are there."""
         return all((root / stored.file).is_file() for stored in self.files)
 
     @classmethod
-    def of(cls, row: dict[str, Any]) -> "StoredChunk":
+    def from_json(cls, row: dict[str, Any]) -> "StoredChunk":
         """The chunk of a row of JSON."""
         stems = {name: StoredFile(**stored) for name, stored in row["stems"].items()}
         mixture = StoredFile(**row["mixture"]) if row["mixture"] else None
@@ -86,38 +86,38 @@ class StoredChunk:
 
 @dataclass(frozen=True)
 class PreparedSong:
-    """What became of a song.
+    """The result of a song.
 
     Args:
         song: Its name.
         chunks: Its chunks.
         differences: In what its files differ from each other, one sentence each.
-        stamp: What its files were (see `Song.stamp`).
+        fingerprint: That of its files (see `Song.fingerprint`).
         error: Why it could not be prepared.
     """
 
     song: str
     chunks: list[StoredChunk]
     differences: list[str] = field(default_factory=list)
-    stamp: str = ""
+    fingerprint: str = ""
     error: str | None = None
 
-    def whole(self, root: Path) -> bool:
+    def is_complete(self, root: Path) -> bool:
         """Whether all its files are there."""
-        return all(chunk.whole(root) for chunk in self.chunks)
+        return all(chunk.is_complete(root) for chunk in self.chunks)
 
 
 @dataclass(frozen=True)
 class PreparedIndex:
-    """All of a prepared set.
+    """The index of a prepared set; its attributes are the keys of the file.
 
     Args:
-        settings: What decides about the content: the data set, the cut, the format.
+        settings: What determines the content: the data set, the cut, the format.
         finished: Whether every song was tried.
         chunks: The chunks of the songs that are done, in the order of the data set.
         differences: By the name of the song, in what its files differ from each other, one sentence each.
         failed: By the name of the song, why it could not be prepared.
-        stamps: By the name of the song, what its files were (see `Song.stamp`).
+        stamps: By the name of the song, the fingerprint of its files (see `Song.fingerprint`).
     """
 
     settings: dict[str, Any]
@@ -128,7 +128,7 @@ class PreparedIndex:
     stamps: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, settings: dict[str, Any], songs: Sequence[PreparedSong]) -> "PreparedIndex":
+    def finish(cls, settings: dict[str, Any], songs: Sequence[PreparedSong]) -> "PreparedIndex":
         """The index when every song was tried."""
         return cls(
             settings,
@@ -136,7 +136,7 @@ class PreparedIndex:
             chunks=[chunk for song in songs for chunk in song.chunks],
             differences={song.song: song.differences for song in songs if song.differences},
             failed={song.song: song.error for song in songs if song.error is not None},
-            stamps={song.song: song.stamp for song in songs if song.error is None},
+            stamps={song.song: song.fingerprint for song in songs if song.error is None},
         )
 
     def songs(self) -> dict[str, PreparedSong]:
@@ -145,12 +145,12 @@ class PreparedIndex:
         for chunk in self.chunks:
             chunks.setdefault(chunk.song, []).append(chunk)
         return {
-            name: PreparedSong(name, of_song, self.differences.get(name, []), self.stamps.get(name, ""))
-            for name, of_song in chunks.items()
+            name: PreparedSong(name, song_chunks, self.differences.get(name, []), self.stamps.get(name, ""))
+            for name, song_chunks in chunks.items()
         }
 
     def write(self, root: Path) -> None:
-        """Write it into the set's folder, at one stroke."""
+        """Write it into the set's folder, atomically."""
         with atomic_write(root / INDEX_NAME) as temporary:
             text = json.dumps({"version": VERSION, **asdict(self)}, indent=1, ensure_ascii=False)
             temporary.write_text(text + "\n", encoding="utf-8")
@@ -168,7 +168,7 @@ class PreparedIndex:
             version = content.pop("version")
             if version == VERSION:
                 rows = content.pop("chunks")
-                return cls(**content, chunks=[StoredChunk.of(row) for row in rows])
+                return cls(**content, chunks=[StoredChunk.from_json(row) for row in rows])
         except FileNotFoundError as error:
             raise MdxError(
                 f"{root}: holds no {INDEX_NAME}; `mdx-progressive prepare --to {root}` makes a prepared set"

@@ -1,4 +1,4 @@
-"""What is done of a song while `prepare` works on it: a line for each chunk, so that a killed run can go on."""
+"""The journal of a song while `prepare` works on it: a line for each chunk, so that a killed run can be resumed."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -15,8 +15,8 @@ class SongJournal:
     Args:
         path: The file.
         song: Name of the song.
-        stamp: What the song's files are (see `Song.stamp`): lines that were written of others don't count; None for
-            all lines.
+        stamp: The fingerprint of the song's files (see `Song.fingerprint`): lines with another one don't count;
+            None for all lines.
     """
 
     def __init__(self, path: Path, song: str, stamp: str | None = None) -> None:
@@ -32,7 +32,7 @@ class SongJournal:
 
     def chunks(self) -> dict[int, StoredChunk]:
         """The chunks that are written, by number."""
-        chunks = [StoredChunk.of(row["stored"]) for row in self._rows() if "stored" in row]
+        chunks = [StoredChunk.from_json(row["stored"]) for row in self._rows() if "stored" in row]
         return {chunk.chunk: chunk for chunk in chunks}
 
     def ended(self) -> PreparedSong | None:

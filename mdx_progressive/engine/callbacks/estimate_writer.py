@@ -101,11 +101,11 @@ class EstimateWriter(Callback):
             log.info("%d of %d songs are separated already in %s; --writer.overwrite true does them again",
                      len(done), len(names), self.out)  # fmt: skip
         not_ours = done | taken
-        datamodule.keep(lambda song: song not in not_ours)
-        datamodule.elsewhere = [song for song in names if song in taken - done]
-        if datamodule.elsewhere and trainer.is_global_zero:
+        datamodule.filter_songs(lambda song: song not in not_ours)
+        datamodule.claimed_elsewhere = [song for song in names if song in taken - done]
+        if datamodule.claimed_elsewhere and trainer.is_global_zero:
             log.info("%d of %d songs are left to another run, which is writing them to %s",
-                     len(datamodule.elsewhere), len(names), self.out)  # fmt: skip
+                     len(datamodule.claimed_elsewhere), len(names), self.out)  # fmt: skip
         songs = self._songs = self._song_files(trainer, pl_module, datamodule)
         origins = datamodule.plan()
         refused = self._refused(datamodule, origins)
@@ -118,7 +118,7 @@ class EstimateWriter(Callback):
         trainer.strategy.barrier()
         left_out = {(origin.song, origin.chunk) for origin in origins if origin.song in refused}
         if there or left_out:
-            remaining = datamodule.leave_out(there | left_out)
+            remaining = datamodule.skip_done(there | left_out)
             if there:
                 log.info("%d blocks are there from a run that broke off, %d are to be separated", len(there), remaining)
         if trainer.is_global_zero:
@@ -157,7 +157,7 @@ class EstimateWriter(Callback):
         out = Path(os.path.realpath(self.out))
         within = any(Path(os.path.realpath(folder)) in out.parents for folder in datamodule.inputs or [])
         given = {os.path.realpath(path) for path in datamodule.inputs or []}
-        files = {song.name: Path(os.path.realpath(song.place)) for song in datamodule.songs if song.error is None}
+        files = {song.name: Path(os.path.realpath(song.path)) for song in datamodule.songs if song.error is None}
         written = {Path(os.path.realpath(path)) for name in files for path in self.paths(name, module)}
         estimates = {
             name
@@ -165,7 +165,7 @@ class EstimateWriter(Callback):
             if str(path) not in given and (path in written or (within and out in path.parents))
         }
         if estimates:
-            datamodule.keep(lambda song: song not in estimates)
+            datamodule.filter_songs(lambda song: song not in estimates)
             log.info("%d files in %s are taken for estimates, not for songs", len(estimates), self.out)
 
     def outputs(self, module: ProgressiveDemixing) -> StemMix:
@@ -189,9 +189,9 @@ class EstimateWriter(Callback):
             files=self.files,
             outputs=self.outputs(module),
             paths=lambda song: self.paths(song, module),
-            kept=KeptBlocks(self.out, self.settings, {name: song.stamp for name, song in songs.items()}),
+            kept=KeptBlocks(self.out, self.settings, {name: song.fingerprint for name, song in songs.items()}),
             songs=songs,
-            mixture=datamodule.mixture,
+            mixture=datamodule.reading.mixture,
             tags=self.tags,
             sample_rate=module.separator.sample_rate,
             crossfade=module.separator.crossfade,

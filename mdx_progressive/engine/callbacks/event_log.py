@@ -64,8 +64,8 @@ class EventLog(Callback):
             )
             for line in early or []:
                 self._write(line)
-            self._left = len(datamodule.elsewhere)
-            for song in datamodule.elsewhere:
+            self._left = len(datamodule.claimed_elsewhere)
+            for song in datamodule.claimed_elsewhere:
                 self._tell("song_left", song=song)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -74,7 +74,7 @@ class EventLog(Callback):
             return
         assert isinstance(pl_module, ProgressiveDemixing)
         self._early = None  # What one process tells before, all know.
-        self._pace = ProgressRate(datamodule.share(), pl_module.separator.sample_rate, pl_module.separator.crossfade)
+        self._pace = ProgressRate(datamodule.own_plan(), pl_module.separator.sample_rate, pl_module.separator.crossfade)
         if self._count not in pl_module.watchers:
             pl_module.watchers.append(self._count)
 

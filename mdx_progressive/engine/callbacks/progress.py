@@ -47,7 +47,7 @@ class StepProgressBar(TQDMProgressBar):
             pl_module.step_watchers.append(self._count_steps)
         if datamodule := datamodule_of(trainer):
             self._pace = ProgressRate(
-                datamodule.share(), pl_module.separator.sample_rate, pl_module.separator.crossfade
+                datamodule.own_plan(), pl_module.separator.sample_rate, pl_module.separator.crossfade
             )
 
     def on_test_batch_start(

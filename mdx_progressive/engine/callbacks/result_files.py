@@ -61,17 +61,17 @@ class ResultFiles(Callback):
             discard_measurements(folder)
         trainer.strategy.barrier()
         journal = self._journal = Measurements(folder, trainer.global_rank)
-        journal.total = len(served.extents()) if served else None
+        journal.total = len(served.chunk_lengths()) if served else None
         self._stamps = {}
         separator = sha256(repr(pl_module.separator.checksums).encode()).hexdigest()[:16]
         for song in datamodule.songs if datamodule else []:
             # The chunks of a prepared song are songs of one name.
-            self._stamps[song.name] = self._stamps.get(song.name, separator) + song.stamp
+            self._stamps[song.name] = self._stamps.get(song.name, separator) + song.fingerprint
         done, outdated = set(journal.chunks(self._stamp)), journal.outdated(self._stamp)
         # Whoever begins first must not be seen by the others, or they would deal out the rest otherwise.
         trainer.strategy.barrier()
         if (done or outdated) and datamodule:
-            remaining = datamodule.leave_out(done)
+            remaining = datamodule.skip_done(done)
             if trainer.is_global_zero:
                 log.info("%s: goes on where it broke off, %d chunks are to be measured", folder, remaining)
         if outdated and trainer.is_global_zero:
