@@ -21,14 +21,13 @@ from mdx_progressive.data import SongDataModule
 from mdx_progressive.engine import (
     EstimateWriter,
     EventLog,
-    Failures,
+    FailureCollector,
     ProgressiveDemixing,
     ProgressiveTrainer,
     ResultFiles,
     SoundFiles,
     StepProgressBar,
-    TensorBoardCurves,
-    TensorBoardFacts,
+    TensorBoardResults,
     TensorBoardSound,
     decisive_settings,
     plan_predict,
@@ -36,7 +35,7 @@ from mdx_progressive.engine import (
     run_folder,
     unfinished_version,
 )
-from mdx_progressive.runtime import RESUME_HINT, MdxError, keep_freed_memory, one_line
+from mdx_progressive.runtime import RESUME_HINT, MdxError, escape_unprintable, keep_freed_memory
 
 _REQUIRED = "arguments are required"
 """The beginning of argparse's message about options that are missing."""
@@ -83,7 +82,7 @@ class ProgressiveCLI(LightningCLI):
         parser.add_lightning_class_args(EventLog, "log")
         parser.add_lightning_class_args(TensorBoardSound, "tensorboard")
         parser.add_lightning_class_args(SoundFiles, "sound")
-        parser.add_lightning_class_args(Failures, "failures")
+        parser.add_lightning_class_args(FailureCollector, "failures")
         parser.add_lightning_class_args(ResultFiles, "results")
         parser.add_argument("--targets", type=str, help="Short for model.targets: vocals,drums.")
         parser.add_argument("--out", type=Path, default=Path("separated"), help="Folder that `predict` writes to.")
@@ -136,8 +135,8 @@ class ProgressiveCLI(LightningCLI):
             self._report_failures()
             return
         events: EventLog = self._options.log
-        writer.watchers.append(events.song_written)
-        self._options.failures.watchers.append(events.song_failed)
+        writer.listeners.append(events.song_written)
+        self._options.failures.listeners.append(events.song_failed)
         settings = {"weights": self.model.separator.checksums, **decisive_settings(self._settings())}
         writer.settings = json.dumps(settings)
         with events.run():
@@ -201,7 +200,7 @@ class ProgressiveCLI(LightningCLI):
             others = "" if self._options.dry_run or elsewhere else ", all others are done"
             lines.append(f"{len(failures)} of the songs could not be done{others}:\n  {reasons}")
         if elsewhere:
-            names = shorten(one_line(", ".join(elsewhere)), 300, placeholder=" …")
+            names = shorten(escape_unprintable(", ".join(elsewhere)), 300, placeholder=" …")
             lines.append(
                 f"{out}: left to another run, which is writing there: {names}; after its end the same command does what"
                 " is missing"
@@ -257,7 +256,7 @@ def _lightning(args: Sequence[str] | None) -> None:
             "default_root_dir": "logs",
             "enable_checkpointing": False,
             "enable_model_summary": False,
-            "callbacks": [StepProgressBar(), TensorBoardCurves(), TensorBoardFacts()],
+            "callbacks": [StepProgressBar(), TensorBoardResults()],
         },
         save_config_kwargs={"overwrite": True},
         seed_everything_default=False,

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, get_loader, set_loader
 
-from mdx_progressive.runtime import check_extent, former_names, rename_settings
+from mdx_progressive.runtime import check_yaml_size, former_names, rename_settings
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _load = get_loader("yaml")
 
 
 def _load_checked(text: str) -> Any:
-    check_extent(text)
+    check_yaml_size(text)
     renamed: dict[str, str] = {}
     settings = rename_settings(_load(text), renamed)
     for former, today in renamed.items():

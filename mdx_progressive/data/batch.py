@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mdx_progressive.data.channel_pairs import STEREO, ChannelPairs
 from mdx_progressive.dsp import Block
-from mdx_progressive.runtime import one_line
+from mdx_progressive.runtime import escape_unprintable
 
 
 class Failure(NamedTuple):
@@ -21,7 +21,7 @@ class Failure(NamedTuple):
     @property
     def line(self) -> str:
         """The reason in one printable line."""
-        return one_line(self.reason)
+        return escape_unprintable(self.reason)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 It knows no file and no separator, and imports `runtime` alone.
 """
 
-from mdx_progressive.dsp.blocks import Block, BlockPlanner, ReceptiveField, join_blocks, plan_blocks
+from mdx_progressive.dsp.blocks import Block, ReceptiveField, join_blocks, plan_blocks
 from mdx_progressive.dsp.concert_pitch import pitch_correction
 from mdx_progressive.dsp.overlap_add import OverlapAdd, padded_slice, segment_spans, stride, triangular_window
 from mdx_progressive.dsp.silence import SILENCE_DB, silent_channels
@@ -26,7 +26,6 @@ __all__ = [
     "SILENCE_DB",
     "STRETCH",
     "Block",
-    "BlockPlanner",
     "OverlapAdd",
     "ReceptiveField",
     "apply_mixing",

@@ -5,13 +5,12 @@ The room that knows Lightning; only `cli` imports it.
 
 from mdx_progressive.engine.callbacks.estimate_writer import EstimateWriter
 from mdx_progressive.engine.callbacks.event_log import EventLog
-from mdx_progressive.engine.callbacks.failures import Failures
+from mdx_progressive.engine.callbacks.failure_collector import FailureCollector
 from mdx_progressive.engine.callbacks.progress import StepProgressBar
 from mdx_progressive.engine.callbacks.result_files import ResultFiles
 from mdx_progressive.engine.callbacks.run_context import run_folder
 from mdx_progressive.engine.callbacks.sound_files import SoundFiles
-from mdx_progressive.engine.callbacks.tensorboard_curves import TensorBoardCurves
-from mdx_progressive.engine.callbacks.tensorboard_facts import TensorBoardFacts
+from mdx_progressive.engine.callbacks.tensorboard_results import TensorBoardResults
 from mdx_progressive.engine.callbacks.tensorboard_sound import TensorBoardSound
 from mdx_progressive.engine.dry_run import plan_predict, plan_test
 from mdx_progressive.engine.module import ProgressiveDemixing
@@ -22,15 +21,14 @@ from mdx_progressive.engine.tuning import OfflineSearch
 __all__ = [
     "EstimateWriter",
     "EventLog",
-    "Failures",
+    "FailureCollector",
     "OfflineSearch",
     "ProgressiveDemixing",
     "ProgressiveTrainer",
     "ResultFiles",
     "SoundFiles",
     "StepProgressBar",
-    "TensorBoardCurves",
-    "TensorBoardFacts",
+    "TensorBoardResults",
     "TensorBoardSound",
     "decisive_settings",
     "plan_predict",

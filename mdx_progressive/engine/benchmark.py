@@ -23,9 +23,9 @@ from mdx_progressive.evaluation import si_sdr
 from mdx_progressive.progressive import Method
 from mdx_progressive.runtime import (
     Stopwatch,
-    layer_memory_kept,
+    keep_layer_memory,
     peak_memory,
-    restart_peak_memory,
+    reset_peak_memory,
 )
 from mdx_progressive.separators import Separator
 
@@ -140,7 +140,7 @@ class Benchmark:
                 "pass": self._seconds(self._one_pass),
                 "bare steps": self._seconds(partial(self._bare, many)),
             }
-            restart_peak_memory(self.device)
+            reset_peak_memory(self.device)
             times["steps"] = self._seconds(self._steps)
             memory = peak_memory(self.device)
             if self.library.available:
@@ -184,7 +184,7 @@ class Benchmark:
         return last.estimates
 
     def _bare(self, forwards: list[_Forward]) -> None:
-        with layer_memory_kept(), self.separator.arithmetic(self.device):
+        with keep_layer_memory(), self.separator.arithmetic(self.device):
             for network, inputs in forwards:
                 network(*inputs)
 
@@ -242,7 +242,7 @@ class Benchmark:
         if warm:
             run()
         watch = Stopwatch(self.device)
-        with watch.running():
+        with watch.measure():
             run()
         return watch.seconds
 

@@ -6,7 +6,7 @@ from multiprocessing.connection import Connection
 import torch
 from torch import Tensor
 
-from mdx_progressive.runtime import MdxError, Stopwatch, peak_memory, restart_peak_memory
+from mdx_progressive.runtime import MdxError, Stopwatch, peak_memory, reset_peak_memory
 from mdx_progressive.separators import Separator
 
 
@@ -63,9 +63,9 @@ def _serve(connection: Connection, separator: Separator, mixture: Tensor, device
     mixture = mixture.to(device)
     with torch.inference_mode():
         while passes := connection.recv():
-            restart_peak_memory(device)
+            reset_peak_memory(device)
             watch = Stopwatch(device)
-            with watch.running():
+            with watch.measure():
                 for _ in range(passes):
                     run(mixture)
             connection.send((watch.seconds, peak_memory(device)))

@@ -144,7 +144,7 @@ class ProgressiveDemixing(LightningModule):
         if not batch.origins:
             return Prediction([], self.targets, self.separator.sample_rate, batch.mixture.unsqueeze(1), 0.0)
         stopwatch = Stopwatch(self.device)
-        with stopwatch.running():
+        with stopwatch.measure():
             first = self._runner.first_pass(batch, [self.method])
             for step, _ in self._runner.run(self.method, batch, first):
                 estimates = step.estimates
@@ -163,7 +163,7 @@ class ProgressiveDemixing(LightningModule):
         if batch.references is None or batch.silent is None:
             raise MdxError("test needs the true sources: give songs with stems, --data.root FOLDER")
         watches = {method.name: Stopwatch(self.device) for method in self.methods}
-        with watches[ONE_PASS].running():
+        with watches[ONE_PASS].measure():
             blocks = self._runner.blocks(batch, self.methods)
         one_pass = self._runner.join_first(blocks)
         best = _Best(one_pass)
@@ -174,7 +174,7 @@ class ProgressiveDemixing(LightningModule):
         measures = [metric.prepare(context) for metric in self.metrics]
         rows: list[Row] = []
         for method in self.methods:
-            for step, passes in watches[method.name].over(self._runner.run_blocks(method, blocks)):
+            for step, passes in watches[method.name].measure_items(self._runner.run_blocks(method, blocks)):
                 values = {name: value for measure in measures for name, value in measure(step.estimates).items()}
                 rows += self._rows(batch, method, step, passes, values)
                 if method is self.method:

@@ -5,19 +5,20 @@ It knows no Lightning, and imports `data`, `audio` and what lies below.
 
 from mdx_progressive.output.block_store import BlockStore
 from mdx_progressive.output.claims import Claims
-from mdx_progressive.output.filename_pattern import FilenamePattern
-from mdx_progressive.output.partial_songs import KeptBlocks
+from mdx_progressive.output.partial_songs import PartialSongs
 from mdx_progressive.output.song_writer import SongWriter
 from mdx_progressive.output.stem_files import Clip, StemFiles
+from mdx_progressive.output.stem_paths import StemPaths, check_pattern
 from mdx_progressive.output.stems import StemMix
 
 __all__ = [
     "BlockStore",
     "Claims",
     "Clip",
-    "FilenamePattern",
-    "KeptBlocks",
+    "PartialSongs",
     "SongWriter",
     "StemFiles",
     "StemMix",
+    "StemPaths",
+    "check_pattern",
 ]

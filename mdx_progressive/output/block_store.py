@@ -1,8 +1,9 @@
-"""Estimates of blocks on disk, until all blocks of a chunk are there to be joined."""
+"""Estimates of blocks on disk, until all blocks of a song or chunk are there to be joined."""
 
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,51 +14,37 @@ from mdx_progressive.dsp import join_blocks
 from mdx_progressive.runtime import atomic_write
 
 
+@dataclass(frozen=True)
 class BlockStore:
-    """What the blocks of one chunk stand for, a file for each.
+    """The estimates of the blocks of one chunk in a folder, each in a file that is written atomically."""
 
-    Args:
-        folder: Where the files lie; need not exist.
-    """
+    folder: Path
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def put(self, number: int, part: Tensor) -> None:
-        """Keep what a block stands for, in float32.
-
-        Args:
-            number: Number of the block.
-            part: Its estimates (..., time), without what it only heard.
-        """
+    def put(self, number: int, estimates: Tensor) -> None:
+        """Store the estimates (..., time) of a block, without its context, in float32."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(self._file(number)) as temporary, temporary.open("wb") as file:
-            np.save(file, part.float().contiguous().cpu().numpy(), allow_pickle=False)
+            np.save(file, estimates.float().contiguous().cpu().numpy(), allow_pickle=False)
 
     def has(self, number: int) -> bool:
         """Whether a block is there."""
         return os.path.exists(self._file(number))
 
     def joined(self, count: int, crossfade: int) -> Iterator[Tensor]:
-        """All blocks made one, piece by piece (..., time); one block at a time is in memory.
-
-        Args:
-            count: How many blocks there are.
-            crossfade: Samples over which they crossfade into each other.
-        """
-        return join_blocks((self._get(number) for number in range(count)), crossfade)
+        """The estimates of all `count` blocks joined, piece by piece (..., time); one block at a time is in memory."""
+        return join_blocks((self._read(number) for number in range(count)), crossfade)
 
     def remove(self) -> None:
-        """Remove the files, and what a process that was killed has left of one."""
+        """Remove the files, and temporary ones of a process that was killed."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _get(self, number: int) -> Tensor:
+    def _read(self, number: int) -> Tensor:
         path = self._file(number)
         try:
             return torch.from_numpy(np.load(path, allow_pickle=False))
         except (ValueError, EOFError) as error:
             path.unlink()
-            raise OSError(f"{path}: was damaged ({error}); the same command makes it again") from error
+            raise OSError(f"{path}: is damaged ({error}); the same command separates it again") from error
 
     def _file(self, number: int) -> Path:
         return self.folder / f"{number:06}.npy"

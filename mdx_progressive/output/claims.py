@@ -1,4 +1,4 @@
-"""Which files are whose, while several runs write to one folder."""
+"""Claims on files, while several runs write to one folder."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -13,16 +13,16 @@ from mdx_progressive.runtime import MdxError, atomic_write
 _RUN = ".run-"
 _LOCK = ".lock"
 _LIST = ".json"
-_BEGINNING = ".beginning.lock"
+_CHOICE = ".beginning.lock"
 _PATIENCE = 60.0
 """Seconds that another run may take to choose its songs."""
 
 
 class Claims:
-    """What a run is going to write, for other runs to leave alone.
+    """The files that a run is going to write, for other runs to leave alone.
 
-    Each of its processes holds a lock, which vanishes with the process however that ends, and has what it claims beside
-    it. On file systems without locks nothing is kept from others.
+    Each of its processes holds a lock, which vanishes with the process however that ends, beside a list of what it
+    claims. On file systems without locks nothing is kept from others.
 
     Args:
         out: The folder that is written to.
@@ -34,57 +34,57 @@ class Claims:
 
     @contextmanager
     def choosing(self) -> Iterator[set[Path]]:
-        """What other runs have claimed; none of them begins within.
+        """The claims of other runs; none of these can claim anything within.
 
         Raises:
             MdxError: If another run does not come to the end of its own choice.
         """
-        beginning = _lock(self.out / _BEGINNING)
+        choice = _lock(self.out / _CHOICE)
         try:
-            beginning.acquire(timeout=_PATIENCE)
+            choice.acquire(timeout=_PATIENCE)
         except Timeout as error:
             raise MdxError(f"{self.out}: another run begins there and does not come to an end with it") from error
         except (NotImplementedError, OSError):
             pass
         try:
-            yield self._of_others() if beginning.is_locked else set()
+            yield self._others() if choice.is_locked else set()
         finally:
-            if beginning.is_locked:
-                _remove(beginning)
+            if choice.is_locked:
+                _remove(choice)
 
-    def claim(self, places: Iterable[Path]) -> None:
+    def claim(self, paths: Iterable[Path]) -> None:
         """Claim files and folders below `out`; to be called within `choosing`.
 
         Raises:
-            OSError: If that can't be written.
+            OSError: If the list can't be written.
         """
         with suppress(NotImplementedError, OSError):
             self._lock.acquire(blocking=False)
         if self._lock.is_locked:
             with atomic_write(_list(self._lock)) as temporary:
-                temporary.write_text(json.dumps([str(place.relative_to(self.out)) for place in places]))
+                temporary.write_text(json.dumps([str(path.relative_to(self.out)) for path in paths]))
 
     def end(self) -> None:
-        """Claim nothing any more."""
+        """Give up all claims."""
         if self._lock.is_locked:
             _remove(self._lock)
 
-    def _of_others(self) -> set[Path]:
+    def _others(self) -> set[Path]:
         claimed: set[Path] = set()
         for path in self.out.glob(f"{_RUN}*{_LOCK}"):
             lock = _lock(path)
             try:
                 lock.acquire(blocking=False)
             except OSError:
-                with suppress(FileNotFoundError):  # It has come to its end meanwhile.
-                    claimed.update(self.out / place for place in json.loads(_list(lock).read_text()))
+                with suppress(FileNotFoundError):  # It has ended meanwhile.
+                    claimed.update(self.out / name for name in json.loads(_list(lock).read_text()))
             else:
                 _remove(lock)
         return claimed
 
 
 def _lock(path: Path) -> FileLock:
-    """A lock for all who may write to its folder, whoever has made it."""
+    """A lock that all who may write to the folder can take, whoever has created its file."""
     return FileLock(path, mode=0o666, fallback_to_soft=False)
 
 
@@ -93,9 +93,9 @@ def _list(lock: FileLock) -> Path:
 
 
 def _remove(lock: FileLock) -> None:
-    """Remove a lock that is held, what was claimed under it, and what a process that was killed has left of that."""
+    """Remove a lock that is held, its list, and temporary lists of a process that was killed."""
     path = Path(lock.lock_file)
-    for left in (*path.parent.glob(f"*{path.stem}*{_LIST}*"), path):
+    for file in (*path.parent.glob(f"*{path.stem}*{_LIST}*"), path):
         with suppress(PermissionError):  # Left by another user in a folder that keeps users apart.
-            left.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
     lock.release()

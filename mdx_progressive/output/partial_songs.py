@@ -1,4 +1,8 @@
-"""Blocks of songs that are not complete yet, in hidden folders beside the stems."""
+"""Blocks of songs that are not complete yet, in hidden folders beside the stems, for an interrupted run to resume.
+
+There is no journal of them: a block is a large file that is written atomically in a folder named by its fingerprint,
+so that its presence says all that an entry would, and nothing can contradict it.
+"""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -10,65 +14,68 @@ from filelock import FileLock
 
 from mdx_progressive.output.block_store import BlockStore
 
-_PARTS = ".blocks-"
+_BLOCKS = ".blocks-"
 _LOCK = ".lock"
 
 
-class KeptBlocks:
-    """What a run that breaks off leaves of its songs for the same command to go on with.
+class PartialSongs:
+    """The blocks of the songs of a run.
 
     Args:
         out: The folder that is written to.
-        settings: What decides on the estimates.
-        songs: Each song with what changes with its files (see `Song.fingerprint`).
+        settings: What decides on the estimates; None where no other run is to use the blocks.
+        fingerprints: By the name of a song, what changes with its files.
+        shared: Whether other processes are working on the same songs.
     """
 
-    def __init__(self, out: Path, settings: str | None, songs: Mapping[str, str]) -> None:
+    def __init__(self, out: Path, settings: str | None, fingerprints: Mapping[str, str], shared: bool) -> None:
         self.out = out
-        self._stamps = {song: sha256(f"{settings} {stamp}".encode()).hexdigest()[:16] for song, stamp in songs.items()}
+        self.resumable = settings is not None
+        self.shared = shared
+        self._folders = {
+            song: f"{_BLOCKS}{sha256(f'{settings} {fingerprint}'.encode()).hexdigest()[:16]}"
+            for song, fingerprint in fingerprints.items()
+        }
 
-    def of(self, song: str) -> BlockStore:
+    def blocks(self, song: str) -> BlockStore:
         """The blocks of a song."""
-        return BlockStore(self.out / song / f"{_PARTS}{self._stamps.get(song, '')}")
+        return BlockStore(self.out / song / self._folders.get(song, _BLOCKS))
 
     def lock(self, song: str) -> AbstractContextManager[object]:
-        """Keeps the other processes of a run from joining the song; the last of its blocks may be done at once."""
-        parts = self.of(song).folder
-        return FileLock(parts.with_name(_LOCK)) if parts.exists() else nullcontext()
+        """Keep other processes from joining the song: its last two blocks may be finished at once."""
+        folder = self.blocks(song).folder
+        return FileLock(folder.with_name(_LOCK)) if self.shared and folder.exists() else nullcontext()
 
     def clear(self, songs: Iterable[str], keep: bool) -> None:
-        """Remove the blocks that other settings have left, or all, and what a process that was killed has left.
+        """Remove the blocks of other settings, or all, and temporary files of a process that was killed.
 
         Args:
-            songs: The songs, those that are finished among them, and none that another run is at.
+            songs: The songs, with those that are finished, without those of another run.
             keep: Whether blocks of these settings stay.
         """
         for song in songs:
-            folder = self.out / song
-            for parts in folder.glob(f"{_PARTS}*"):
-                if not keep or parts != self.of(song).folder:
-                    BlockStore(parts).remove()
-            for part in folder.glob(".*.part"):
-                part.unlink(missing_ok=True)
-        self._unlock(songs)
+            for folder in (self.out / song).glob(f"{_BLOCKS}*"):
+                if not keep or not self.resumable or folder != self.blocks(song).folder:
+                    BlockStore(folder).remove()
+            for temporary in (self.out / song).glob(".*.part"):
+                temporary.unlink(missing_ok=True)
+            self._tidy(song)
 
-    def remove(self, song: str) -> None:
-        """Remove the blocks of a song, if it is one of those that were given."""
-        if song in self._stamps:
-            self.of(song).remove()
+    def remove(self, songs: Iterable[str]) -> None:
+        """Remove the blocks of songs, as far as they are among those of the run."""
+        for song in self._folders.keys() & set(songs):
+            self.blocks(song).remove()
 
     def unlock(self) -> None:
-        """Remove the locks, and with them the folders that hold nothing."""
-        self._unlock(self._stamps)
+        """Remove the locks, and the folders that are empty then."""
+        for song in self._folders:
+            self._tidy(song)
 
-    def _unlock(self, songs: Iterable[str]) -> None:
-        for song in songs:
-            with suppress(NotADirectoryError):  # It is told when the song is to be written.
-                (self.out / song / _LOCK).unlink(missing_ok=True)
-            self._remove_empty(self.out / song)
-
-    def _remove_empty(self, folder: Path) -> None:
-        """With a pattern of its own names, or of a song that could not be read, nothing else was in there."""
+    def _tidy(self, song: str) -> None:
+        """With a pattern of its own names, or of a song that could not be read, nothing else was in its folder."""
+        folder = self.out / song
+        with suppress(NotADirectoryError):  # Writing the song raises it again.
+            (folder / _LOCK).unlink(missing_ok=True)
         with suppress(OSError):
             while folder != self.out:
                 os.rmdir(folder)

@@ -1,8 +1,7 @@
 """The files of a song, written when the last of its blocks is there."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +11,9 @@ from torch import Tensor
 from mdx_progressive.audio import read_tags, resample_stream
 from mdx_progressive.data import MixtureChoice, Origin, Song, SongStream
 from mdx_progressive.output.block_store import BlockStore
-from mdx_progressive.output.partial_songs import KeptBlocks
+from mdx_progressive.output.partial_songs import PartialSongs
 from mdx_progressive.output.stem_files import Piece, StemFiles
+from mdx_progressive.output.stem_paths import StemPaths
 from mdx_progressive.output.stems import StemMix
 from mdx_progressive.runtime import ChangedError
 
@@ -21,129 +21,95 @@ _PIECE = 1 << 18
 """Samples that are written at a time."""
 
 
+@dataclass(frozen=True)
 class SongWriter:
-    """Keeps the blocks of songs, and makes files of them.
+    """Stores the blocks of songs, and writes the files of a song from them.
 
     Args:
-        files: How they are written.
-        outputs: What is made of the estimates.
-        paths: The files of a song, one for each output.
-        kept: Where its blocks lie meanwhile.
-        songs: The songs by name; of one that is not among them there is no input, and there are no tags.
-        mixture: As for `load_song`.
+        files: How files are written.
+        paths: Where.
+        stems: The stems of the estimates.
+        partial_songs: The blocks of songs meanwhile.
+        songs: The songs by name.
+        mixture: Which mixture of a song it is, as in `SongReader`.
         tags: Whether the files get the tags of the song's file.
-        sample_rate: That of the estimates in Hz.
+        sample_rate: The separator's sample rate in Hz.
         crossfade: Samples over which the blocks crossfade into each other.
-        targets: How many estimates there are.
-        overwrite: Whether files that exist are written again.
-        shared: Whether other processes are working on the same songs.
     """
 
-    def __init__(
-        self,
-        files: StemFiles,
-        outputs: StemMix,
-        paths: Callable[[str], Sequence[Path]],
-        kept: KeptBlocks,
-        songs: Mapping[str, Song],
-        mixture: MixtureChoice,
-        tags: bool,
-        sample_rate: int,
-        crossfade: int,
-        targets: int,
-        overwrite: bool,
-        shared: bool,
-    ) -> None:
-        self.files = files
-        self.outputs = outputs
-        self.paths = paths
-        self.kept = kept
-        self.songs = songs
-        self.mixture: MixtureChoice = mixture
-        self.tags = tags
-        self.sample_rate = sample_rate
-        self.crossfade = crossfade
-        self.targets = targets
-        self.overwrite = overwrite
-        self.shared = shared
+    files: StemFiles
+    paths: StemPaths
+    stems: StemMix
+    partial_songs: PartialSongs
+    songs: Mapping[str, Song]
+    mixture: MixtureChoice
+    tags: bool
+    sample_rate: int
+    crossfade: int
 
-    def keep(self, origin: Origin, part: Tensor) -> list[Path]:
-        """Keep a block of a song, and write the files of the song if it was the last one.
+    def add(self, origin: Origin, estimates: Tensor) -> list[Path]:
+        """Store a block of a song, and write the files of the song if it was the last one.
 
         Args:
-            origin: Where it was taken from.
-            part: What it stands for.
+            origin: Where the block was taken from.
+            estimates: Its estimates, without its context.
 
         Shape:
-            - part: (target, channel, time)
+            - estimates: (target, channel, time)
 
         Returns:
-            The files of the song, if all of them are there now.
+            The files of the song, if all of them exist now.
 
         Raises:
             MdxError: If the song can't be read, or a file not be written.
             OSError: If a block can't be written.
         """
-        self.kept.of(origin.song).put(origin.chunk, part)
-        return self.join(origin)
+        self.partial_songs.blocks(origin.song).put(origin.chunk, estimates)
+        return self.finish(origin)
 
-    def join(self, origin: Origin) -> list[Path]:
-        """Write the files of a song if all of its blocks are there.
-
-        Args:
-            origin: Where one of its blocks was taken from.
-
-        Returns:
-            As `keep`.
-
-        Raises:
-            MdxError: As `keep`.
-            OSError: As `keep`.
-        """
-        with self.kept.lock(origin.song) if self.shared else nullcontext():
-            parts = self.kept.of(origin.song)
-            if not all(parts.has(number) for number in range(origin.blocks)):
+    def finish(self, origin: Origin) -> list[Path]:
+        """Write the files of a song if all of its blocks are there; as `add`, given the origin of any block."""
+        with self.partial_songs.lock(origin.song):
+            blocks = self.partial_songs.blocks(origin.song)
+            if not all(blocks.has(number) for number in range(origin.blocks)):
                 return []
-            paths = list(self.paths(origin.song))
-            wanted = {number: path for number, path in enumerate(paths) if self.overwrite or not os.path.isfile(path)}
             try:
-                if wanted:
-                    self._write(origin, wanted)
+                if missing := self.paths.missing(origin.song):
+                    self._write(blocks, origin, missing)
             except ChangedError:
-                parts.remove()
+                blocks.remove()
                 raise
-            parts.remove()
-            return paths
+            blocks.remove()
+            return self.paths.files(origin.song)
 
-    def _write(self, origin: Origin, paths: Mapping[int, Path]) -> None:
-        song = self.songs.get(origin.song)
-        mixture = SongStream(song, origin.sample_rate, self.mixture) if song and self.outputs.need_the_input else None
-        tags = read_tags(song.mixture.path) if song and song.mixture and self.tags else {}
-        pieces = partial(self._pieces, self.kept.of(origin.song), origin, mixture)
-        self.files.write(origin, paths, self.outputs, pieces, tags)
+    def _write(self, blocks: BlockStore, origin: Origin, paths: Mapping[int, Path]) -> None:
+        song = self.songs[origin.song]
+        mixture = SongStream(song, origin.sample_rate, self.mixture) if self.stems.need_mixture else None
+        tags = read_tags(song.mixture.path) if song.mixture and self.tags else {}
+        self.files.write(origin, paths, self.stems, partial(self._pieces, blocks, origin, mixture), tags)
 
-    def _pieces(self, parts: BlockStore, origin: Origin, mixture: SongStream | None) -> Iterator[Piece]:
-        """The estimates piece by piece, each with the same stretch of the input.
+    def _pieces(self, blocks: BlockStore, origin: Origin, mixture: SongStream | None) -> Iterator[Piece]:
+        """The estimates piece by piece, each with the same stretch of the mixture.
 
         Raises:
-            MdxError: If the input can't be read, or has changed by the end.
+            MdxError: If the mixture can't be read, or has changed by the end.
         """
         start = 0
-        for estimates in self._estimates(parts, origin):
+        for estimates in self._estimates(blocks, origin):
             stop = start + estimates.shape[-1]
             yield Piece(estimates, mixture.read(start, stop) if mixture else None)
             start = stop
         if mixture:
             mixture.song.check()
 
-    def _estimates(self, parts: BlockStore, origin: Origin) -> Iterator[Tensor]:
+    def _estimates(self, blocks: BlockStore, origin: Origin) -> Iterator[Tensor]:
         """The estimates of a song (target, channel, time) at its own sample rate, piece by piece."""
-        flat = (piece.flatten(0, 1) for piece in parts.joined(origin.blocks, self.crossfade))
-        missing, signals = origin.length, 0
-        for piece in resample_stream(flat, self.sample_rate, origin.sample_rate):
+        targets, signals, missing = self.stems.targets, 0, origin.length
+        joined = (piece.flatten(0, 1) for piece in blocks.joined(origin.blocks, self.crossfade))
+        for piece in resample_stream(joined, self.sample_rate, origin.sample_rate):
             within = piece[:, :missing]
             signals, missing = len(piece), missing - within.shape[-1]
             if within.shape[-1]:
-                yield from within.unflatten(0, (self.targets, -1)).split(_PIECE, dim=-1)
+                yield from within.unflatten(0, (targets, -1)).split(_PIECE, dim=-1)
         if missing:  # The resampled length may be off by a sample.
-            yield torch.zeros(self.targets, signals // self.targets, missing)
+            yield torch.zeros(targets, signals // targets, missing)

@@ -1,9 +1,8 @@
-"""How the estimates of a song become files: piece by piece, within full scale, on the steps of the encoding."""
+"""Writing the stems of a song: piece by piece, within full scale, on the steps of the encoding."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -13,7 +12,7 @@ from torch import Tensor
 from mdx_progressive.audio import FORMATS, Encoding, Format, channel_mask
 from mdx_progressive.data import Origin
 from mdx_progressive.output.stems import QuantisationSteps, StemMix
-from mdx_progressive.runtime import MdxError, ThreadRound, atomic_write
+from mdx_progressive.runtime import MdxError, atomic_write, thread_pool
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +20,7 @@ Clip = Literal["rescale", "clamp", "keep"]
 
 
 class Piece(NamedTuple):
-    """A piece of a song: estimates (target, channel, time), and where it is needed the input (channel, time)."""
+    """A piece of a song: estimates (target, channel, time), and where it is needed the mixture (channel, time)."""
 
     estimates: Tensor
     mixture: Tensor | None
@@ -32,12 +31,12 @@ Pieces = Callable[[], Iterator[Piece]]
 
 
 class StemFiles:
-    """Writes the outputs of a song piece by piece, each to a file that gets its name when all of them are whole.
+    """Writes the stems of a song piece by piece, each to a file that gets its name when all of them are whole.
 
     Args:
         format: The kind of file.
         encoding: How samples are stored; by default as the format has it.
-        clip: What to do with outputs above full scale, as in `EstimateWriter`.
+        clip: What to do with stems above full scale, as in `EstimateWriter`.
         dither: Whether estimates are dithered; by default where they are stored in 16 bits.
 
     Raises:
@@ -49,35 +48,29 @@ class StemFiles:
         floats = self.format.encoding == "float32"
         self.clip: Clip = clip or ("keep" if floats else "rescale")
         self.dither = self.format.bits == 16 if dither is None else dither
+        stored = self.format.encoding or format
         if self.clip == "keep" and not floats:
-            stored = self.format.encoding or format
             raise MdxError(f"{stored} can't hold samples above full scale: set writer.clip to rescale or clamp")
         if self.dither and self.format.bits is None:
-            stored = self.format.encoding or format
             raise MdxError(f"{stored} is not rounded to steps: writer.dither is for int16 and int24")
 
     def write(
-        self,
-        origin: Origin,
-        paths: Mapping[int, Path],
-        outputs: StemMix,
-        pieces: Pieces,
-        tags: Mapping[str, str],
+        self, origin: Origin, paths: Mapping[int, Path], stems: StemMix, pieces: Pieces, tags: Mapping[str, str]
     ) -> None:
-        """Write some of the outputs of a song; they are encoded beside each other, while the next piece is made.
+        """Write some of the stems of a song; they are encoded in parallel, while the next piece is computed.
 
         Args:
-            origin: One of its blocks, which tells its rate, length and channels.
-            paths: The files, by the number of the output.
-            outputs: What is made of the pieces.
-            pieces: Estimates and input.
-            tags: What the files tell of the song.
+            origin: One of its blocks, which has its rate, length and channels.
+            paths: The files, by the number of the stem.
+            stems: Computes the stems of a piece.
+            pieces: Estimates and mixture.
+            tags: Tags of the files.
 
         Raises:
             MdxError: If a file can't be written.
         """
-        level, peak = 1.0 if self.clip == "keep" else self._level(origin.song, outputs, pieces), 0.0
-        exact = self.format.encoding == "float32" and outputs.need_the_input
+        level, peak = 1.0 if self.clip == "keep" else self._level(origin.song, stems, pieces), 0.0
+        exact = self.format.encoding == "float32" and stems.need_mixture
         steps = QuantisationSteps(self.format.bits, self.dither) if self.format.bits or exact else None
         shape, mask = (origin.sample_rate, origin.pairs.channels, origin.length), channel_mask(origin.layout)
         try:
@@ -90,15 +83,17 @@ class StemFiles:
                     files[number] = stack.enter_context(self.format.open(path, *shape, mask))
                     self.format.tag(files[number], tags)
                 # The last one to be entered, so that no file is closed while it is written to.
-                encoders = stack.enter_context(ThreadRound(len(files)))
+                encoders = stack.enter_context(thread_pool(len(files)))
+                encoded: Iterator[None] = iter(())
                 for estimates, mixture in pieces():
-                    made = outputs.of(estimates / level, None if mixture is None else mixture / level, steps)
+                    samples = stems.mix(estimates / level, None if mixture is None else mixture / level, steps)
                     if self.clip == "keep":
-                        peak = max(peak, float(made.abs().max()))
+                        peak = max(peak, float(samples.abs().max()))
                     else:  # Dither and codes may go a step above the peak.
-                        made = made.clamp(-1, 1)
-                    encoders.begin(partial(self.format.write, file, made[number]) for number, file in files.items())
-                encoders.end()
+                        samples = samples.clamp(-1, 1)
+                    list(encoded)  # Wait for the piece before, and raise what a thread has raised.
+                    encoded = encoders.map(self.format.write, files.values(), [samples[number] for number in files])
+                list(encoded)
                 for number, file in files.items():
                     self.format.close(file, temporary[number], mask, tags)
         except (OSError, soundfile.SoundFileError) as error:
@@ -106,13 +101,13 @@ class StemFiles:
         if peak > 1:
             log.warning("%s: peak %.3f, kept above full scale", origin.song, peak)
 
-    def _level(self, song: str, outputs: StemMix, pieces: Pieces) -> float:
-        """What all outputs are divided by, given all of them."""
+    def _level(self, song: str, stems: StemMix, pieces: Pieces) -> float:
+        """What all stems are divided by, whichever of them are written."""
         peak, above = 0.0, 0
         for estimates, mixture in pieces():
-            made = outputs.of(estimates, mixture).abs()
-            peak = max(peak, float(made.max()))
-            above += int((made > 1).sum())
+            levels = stems.mix(estimates, mixture).abs()
+            peak = max(peak, float(levels.max()))
+            above += int((levels > 1).sum())
         if peak <= 1:
             return 1.0
         if self.clip == "rescale":

@@ -1,4 +1,4 @@
-"""What is written of a song: its estimates, what the input holds beside them, and what they have to add up to."""
+"""The stems that are written of a song: its estimates, their complements, and sums that are exact."""
 
 from collections.abc import Sequence
 
@@ -9,16 +9,16 @@ from torch import Tensor
 from mdx_progressive.runtime import MdxError
 
 _EXACT_BITS = 24
-"""Integers of so many bits are exact in float32, and so are their sums up to twice full scale."""
+"""Integers of 24 bits are exact in float32, and so are their sums up to twice full scale."""
 
 
 class StemMix:
-    """Makes the outputs out of estimates and input.
+    """Computes the stems from estimates and mixture.
 
     Args:
         targets: Names of the estimates.
-        complements: Those of which `no_<target>` is written too: the input minus the estimate as it is written.
-        exact_sum: Whether what is left of the input after all estimates is shared out equally among them.
+        complements: Those of which `no_<target>` is written too: the mixture minus the estimate as it is written.
+        exact_sum: Whether what is left of the mixture after all estimates is shared out equally among them.
 
     Raises:
         MdxError: If a complement is none of the targets.
@@ -27,40 +27,41 @@ class StemMix:
     def __init__(self, targets: Sequence[str], complements: Sequence[str], exact_sum: bool) -> None:
         if unknown := [name for name in complements if name not in targets]:
             raise MdxError(f"writer.complement: {', '.join(unknown)} is not separated, only {', '.join(targets)}")
+        self.targets = len(targets)
         self.names = [*targets, *(f"no_{name}" for name in complements)]
         self.exact_sum = exact_sum
         self._complements = [list(targets).index(name) for name in complements]
 
     @property
-    def need_the_input(self) -> bool:
-        """Whether they can't be told from the estimates alone."""
+    def need_mixture(self) -> bool:
+        """Whether the estimates alone are not enough."""
         return bool(self._complements) or self.exact_sum
 
-    def of(self, estimates: Tensor, mixture: Tensor | None, steps: "QuantisationSteps | None" = None) -> Tensor:
-        """The outputs.
+    def mix(self, estimates: Tensor, mixture: Tensor | None, steps: "QuantisationSteps | None" = None) -> Tensor:
+        """The stems.
 
         Args:
             estimates: The estimates.
-            mixture: The input, where it is needed.
-            steps: What the samples are rounded to.
+            mixture: The mixture, where it is needed.
+            steps: The steps that samples are rounded to.
 
         Shape:
             - estimates: (target, channel, time)
             - mixture: (channel, time)
-            - result: (output, channel, time)
+            - result: (stem, channel, time)
         """
         if mixture is None:
             return steps.dithered(estimates) if steps else estimates
         if self.exact_sum:
             estimates = estimates + (mixture - estimates.sum(dim=0)) / len(estimates)
         if steps:
-            # Differences of what lies on steps are exact, and add up again to what lies on them.
+            # Differences between steps are exact, and add up to steps again.
             estimates = steps.dithered(estimates)
         if self.exact_sum:
             rest = mixture.double() - estimates[:-1].double().sum(dim=0)
             estimates = torch.cat([estimates[:-1], rest.float()[None]])
-        outputs = torch.cat([estimates, mixture - estimates[self._complements]])
-        return steps.rounded(outputs) if steps and steps.stored else outputs
+        stems = torch.cat([estimates, mixture - estimates[self._complements]])
+        return steps.rounded(stems) if steps and steps.stored else stems
 
 
 class QuantisationSteps:
@@ -78,7 +79,7 @@ class QuantisationSteps:
         self._dither = np.random.default_rng(0) if dither else None
 
     def dithered(self, waveforms: Tensor) -> Tensor:
-        """On the steps, with noise where it is wanted; pieces (..., time) have to come one after the other."""
+        """Waveforms (..., time) on the steps, with noise if they are dithered; the pieces of a song come in order."""
         if self._dither is None:
             return self.rounded(waveforms)
         # Time comes first, so that however a song is cut, its noise is the same.
@@ -86,6 +87,6 @@ class QuantisationSteps:
         return self.rounded(waveforms + torch.from_numpy(noise).movedim(0, -1) / self._scale)
 
     def rounded(self, waveforms: Tensor) -> Tensor:
-        """On the steps; integers end a step below full scale."""
+        """Waveforms on the steps; integers end a step below full scale."""
         steps = (waveforms.double() * self._scale).round()
         return ((steps.clamp(-self._scale, self._scale - 1) if self.stored else steps) / self._scale).float()

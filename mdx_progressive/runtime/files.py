@@ -1,9 +1,11 @@
-"""Files that get their name when they are whole."""
+"""Files: written whole or not at all, tables as CSV, checksums."""
 
 import csv
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import file_digest
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 
@@ -37,3 +39,9 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[obje
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)
+
+
+def checksum(path: Traversable) -> str:
+    """SHA-256 of a file in hexadecimal, as `sha256sum` prints it; the file is read piece by piece."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type] # Any open file has `readinto`.

@@ -1,4 +1,4 @@
-"""Memory: keep what was freed for the next layer or give it back, tell the peak, and when there is no more."""
+"""Memory of a process: freed memory that is kept for the next layer, the peak, errors when it runs out."""
 
 import ctypes
 import re
@@ -14,82 +14,63 @@ _DEFAULT, _ALL = 2**17, 2**31 - 1
 _LONG = 2**26
 """Bytes of a tensor that is mapped by itself, to go back whole: four stereo sources of 48 s, no layer of htdemucs."""
 _keeping = Event()
-_SAID = re.compile(
+_OUT_OF_MEMORY = re.compile(
     r"out of memory|allocate memory|bad_alloc|_ALLOC_FAILED|MemoryAllocation|can't start new thread"
     # oneDNN, which refuses what is not possible for another reason before, as a "primitive descriptor".
     r"|could not \w+ a (primitive|memory object)$"
 )
-_CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")  # Linux alone has them
+_CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")  # On Linux alone.
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep freed memory instead of giving it back to the kernel at once, but for that of long tensors.
+    """Have glibc keep freed memory instead of returning it to the kernel at once, except that of long tensors.
 
     By default every large activation is mapped anew, and each of its pages faults when it is first written: a
     quarter of the time of a Demucs pass on the CPU. It holds for the whole process, so the command line calls
-    it, and importing the package does not. Only within `layer_memory_kept` long tensors are kept too.
+    it, and importing the package does not. Only within `keep_layer_memory` long tensors are kept too.
 
     Returns:
-        Whether it could be told; False where the C library is not glibc.
-
-    Example:
-        >>> keep_freed_memory() in (True, False)
-        True
+        Whether it took effect; False where the C library is not glibc.
     """
-    told = _tell_glibc(_LONG, _ALL)
-    if told:
+    if kept := _set_glibc_thresholds(_LONG, _ALL):
         _keeping.set()
-    return told
+    return kept
 
 
-def release_freed_memory() -> bool:
-    """Have glibc give freed memory back to the kernel again, and what it has kept so far, where memory is wanting.
+def release_freed_memory() -> None:
+    """Have glibc return freed memory to the kernel again, with what it has kept so far, where memory runs out.
 
     What is kept lies in pieces between what is used: too small for the next layer, and out of reach of libraries that
     ask the kernel themselves.
-
-    Returns:
-        Whether it could be told; False where the C library is not glibc.
-
-    Example:
-        >>> release_freed_memory() in (True, False)
-        True
     """
     _keeping.clear()
-    told = _tell_glibc(_DEFAULT, _DEFAULT)
-    if told:
+    if _set_glibc_thresholds(_DEFAULT, _DEFAULT):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
-    return told
 
 
 @contextmanager
-def layer_memory_kept() -> Iterator[None]:
-    """While a network computes, long tensors too are kept for its next layer, if `keep_freed_memory` was called.
-
-    Example:
-        >>> with layer_memory_kept():
-        ...     layers = [torch.ones(2**20) for _ in range(2)]
-    """
+def keep_layer_memory() -> Iterator[None]:
+    """While a network computes, long tensors too are kept for its next layer, if `keep_freed_memory` was called."""
     if not _keeping.is_set():
         yield
         return
-    _tell_glibc(2**30, _ALL)
+    _set_glibc_thresholds(2**30, _ALL)
     try:
         yield
     finally:
-        _tell_glibc(_LONG, _ALL)
+        _set_glibc_thresholds(_LONG, _ALL)
 
 
 def release_layer_memory() -> None:
-    """Give back what `layer_memory_kept` has kept, of which the next pass begins anew.
+    """Return to the kernel what `keep_layer_memory` has kept; the next pass begins anew.
 
-    Long tensors would not find room in it, and split it up.
+    Long tensors would find no room in it, and split it up.
     """
     if _keeping.is_set():
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
-def _tell_glibc(mmap_threshold: int, trim_threshold: int) -> bool:
+def _set_glibc_thresholds(mmap_threshold: int, trim_threshold: int) -> bool:
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
@@ -98,7 +79,7 @@ def _tell_glibc(mmap_threshold: int, trim_threshold: int) -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is wanting: PyTorch's own, Python's, or those of the libraries below them.
+    """Whether an error says that memory ran out: PyTorch's own, Python's, or those of the libraries below them.
 
     Example:
         >>> is_out_of_memory(torch.OutOfMemoryError()), is_out_of_memory(RuntimeError("a shape does not fit"))
@@ -106,18 +87,12 @@ def is_out_of_memory(error: BaseException) -> bool:
         >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."))
         True
     """
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    # What stands below raises errors of no kind of its own: TorchScript, MPS, the allocator of the CPU, cuBLAS, ...
-    return bool(_SAID.search(str(error)))
+    # TorchScript, MPS, the allocator of the CPU, cuBLAS and others have no class for it.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))
 
 
-def restart_peak_memory(device: torch.device) -> None:
-    """Forget the peak so far.
-
-    Args:
-        device: Whose memory it is.
-    """
+def reset_peak_memory(device: torch.device) -> None:
+    """Forget the peak so far of the memory of a device."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif device.type == "cpu" and _CLEAR.exists():
@@ -125,7 +100,7 @@ def restart_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Largest use of memory since `restart_peak_memory`, in bytes; None where the system does not tell.
+    """Largest use of memory since `reset_peak_memory`, in bytes; None where the system does not tell.
 
     Args:
         device: An accelerator, for what tensors took on it, or the CPU, for the whole process.

@@ -1,4 +1,4 @@
-"""Names of songs and stems as names of folders and files, safe on every system."""
+"""Safe file names: names of songs and stems as names of folders and files, on every system."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -21,13 +21,11 @@ def safe_names(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str
         >>> safe_names(["Falcon 69", "../AC/DC", "a", "A"])
         {'Falcon 69': 'Falcon 69', '../AC/DC': '_AC_DC-f81f7a96', 'a': 'a-ca978112', 'A': 'A-559aead0'}
     """
-    safe = {name: sanitize_filename(name.lstrip(". "), "_", platform="universal", max_len=120) for name in names}
-    users = Counter(plain.casefold() for plain in [*safe.values(), *taken])
+    sanitised = {name: sanitize_filename(name.lstrip(". "), "_", platform="universal", max_len=120) for name in names}
+    users = Counter(safe.casefold() for safe in [*sanitised.values(), *taken])
     return {
-        name: plain if name and plain == name and users[plain.casefold()] == 1 else f"{plain}-{_digest(name)}"
-        for name, plain in safe.items()
+        name: safe
+        if name and safe == name and users[safe.casefold()] == 1
+        else f"{safe}-{sha256(name.encode()).hexdigest()[:8]}"
+        for name, safe in sanitised.items()
     }
-
-
-def _digest(name: str) -> str:
-    return sha256(name.encode()).hexdigest()[:8]

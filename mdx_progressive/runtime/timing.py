@@ -1,4 +1,4 @@
-"""How long computing takes, on devices that are handed their work before it is done too."""
+"""Computing time, on devices too that are still at work when a call has returned."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -11,14 +11,14 @@ T = TypeVar("T")
 
 
 class Stopwatch:
-    """Adds up the seconds in which it runs; what the device was given before and has yet to do does not count.
+    """Adds up seconds of computing, without what the device was still doing before.
 
     Args:
-        device: What computes.
+        device: The device that computes.
 
     Example:
         >>> watch = Stopwatch(torch.device("cpu"))
-        >>> with watch.running():
+        >>> with watch.measure():
         ...     _ = torch.ones(3).sum()
         >>> watch.seconds > 0
         True
@@ -29,20 +29,20 @@ class Stopwatch:
         self.seconds = 0.0
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """Let it run, until the device has done all that it was given meanwhile."""
+    def measure(self) -> Iterator[None]:
+        """Measure what runs within, until the device has finished it too."""
         self._synchronise()
         begin = time.perf_counter()
         yield
         self._synchronise()
         self.seconds += time.perf_counter() - begin
 
-    def over(self, items: Iterable[T]) -> Iterator[T]:
-        """Hand on items, of which none is None; it runs while they are made, and stands while they are used."""
-        made = iter(items)
+    def measure_items(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield items, of which none is None; the time between one and the call for the next one does not count."""
+        iterator = iter(items)
         while True:
-            with self.running():
-                item = next(made, None)
+            with self.measure():
+                item = next(iterator, None)
             if item is None:
                 return
             yield item
@@ -53,9 +53,5 @@ class Stopwatch:
 
 
 def device_name(device: torch.device) -> str:
-    """What a device is called in tables: by its model, as far as CUDA tells, else by its kind.
-
-    Args:
-        device: The device.
-    """
+    """The name of a device in tables: its model as far as CUDA tells, else its kind."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

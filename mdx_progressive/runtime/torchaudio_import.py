@@ -1,4 +1,4 @@
-"""torchaudio without its compiled part, where that does not fit the torch at hand."""
+"""Import of torchaudio without its compiled part, where that does not fit the installed torch."""
 
 import sys
 from importlib import import_module
@@ -14,8 +14,8 @@ def import_torchaudio() -> ModuleType:
     """`import torchaudio`, which also makes that of `openunmix` possible.
 
     The torchaudio 2.11 of the package index is linked against CUDA, and a plain import raises `OSError` beside a
-    torch for the CPU. Its networks and pipelines are Python alone, and torchaudio goes without the compiled part where
-    it finds no file of it. So that is what it is told to find, once the plain import has failed.
+    torch for the CPU. Its networks and pipelines are Python alone, and torchaudio does without the compiled part where
+    it finds no file of it. So after a failed import it is made to look for the file in a folder that does not exist.
 
     Returns:
         The module. It then is in `sys.modules`, and a plain `import torchaudio` gives the same.
@@ -30,7 +30,7 @@ def import_torchaudio() -> ModuleType:
             raise MdxError("the torchaudio package is missing: pip install torchaudio") from error
         try:
             return _without_compiled_part()
-        except Exception as second:  # Whatever a torchaudio that is built otherwise may raise.
+        except Exception as second:  # A torchaudio of another build may raise anything.
             raise MdxError(
                 f"torchaudio can't be imported ({error}), and not without its compiled part either ({second!r}):"
                 " pip install --force-reinstall --no-deps torchaudio"

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import torch
 
-from mdx_progressive.runtime import is_out_of_memory, layer_memory_kept, release_freed_memory, release_layer_memory
+from mdx_progressive.runtime import is_out_of_memory, keep_layer_memory, release_freed_memory, release_layer_memory
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class BatchFit:
         asked, spared = len(batch), device.type != "cpu"
         while True:
             try:
-                with layer_memory_kept():
+                with keep_layer_memory():
                     made = network(batch)
             except Exception as error:
                 if not is_out_of_memory(error) or (spared and len(batch) == 1):

@@ -419,9 +419,9 @@ class TestCommand:
         assert main(["compare", str(folder)]) == 1
 
         assert "did the run finish?" in capsys.readouterr().err
-        journal = Measurements(folder)  # A run that was killed between its table and its summary has left it.
-        journal.total = 6
-        journal.append("easy", 0, "", rows()[:1], [])
+        # A run that was killed between its table and its summary has left it.
+        journal = Measurements(folder, total=6)
+        journal.append("easy", 0, rows()[:1], [])
         journal.close()
         assert main(["compare", str(folder)]) == 1
         assert f"{folder}: the run has not ended, 1 of 6 chunks are measured; the same" in capsys.readouterr().err

@@ -99,7 +99,7 @@ class TestEvents:
         last = results.query("method == 'linear' and source == 'vocals' and metric == 'lsd' and step == 2")["value"]
         assert "lower is better" in texts["results/lsd/text_summary"]
         assert f"| {last.item():.2f} (2)" in texts["results/lsd/text_summary"]
-        assert "    class_path: mdx_progressive.separators.SpleeterSeparator" in texts["settings/text_summary"]
+        assert "    class_path: mdx_progressive.SpleeterSeparator" in texts["settings/text_summary"]
 
     def test_the_best_step_of_a_distance_is_its_lowest(self, run: Path) -> None:
         results = read_rows(run / "results.csv").query("metric == 'lsd' and method == 'linear'")

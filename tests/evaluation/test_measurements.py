@@ -1,5 +1,6 @@
-"""A run that breaks off leaves what it has measured, and the next one goes on from there."""
+"""An interrupted run leaves what it has measured, and the next one resumes from there."""
 
+import json
 import multiprocessing
 import multiprocessing.synchronize
 import time
@@ -7,16 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mdx_progressive.data.batch import Origin
-from mdx_progressive.evaluation.measurements import Measurements, was_interrupted
+from mdx_progressive.evaluation.measurements import Measurements, run_progress, was_interrupted
 from mdx_progressive.evaluation.results import Row
 from mdx_progressive.evaluation.timings import Timing
 from mdx_progressive.runtime.errors import MdxError
-from mdx_progressive.runtime.journal import Journal
-
-
-def origin(song: str, chunk: int = 0) -> Origin:
-    return Origin(song, chunk, 44100, 44100)
 
 
 def rows(song: str, chunk: int = 0, value: float = 1 / 3) -> list[Row]:
@@ -28,14 +23,13 @@ def timings(song: str, chunk: int = 0, seconds: float = 0.25) -> list[Timing]:
     return [Timing(song, chunk, name, seconds, 1.0, "cpu") for name in ("one-pass", "linear")]
 
 
-def stamp(song: str) -> str:
-    return f"files of {song}"
+FINGERPRINTS = {song: f"files of {song}" for song in "ab"}
 
 
-def filled(folder: Path, *places: tuple[str, int], rank: int = 0) -> Measurements:
-    journal = Measurements(folder, rank)
-    for song, chunk in places:
-        journal.append(song, chunk, stamp(song), rows(song, chunk), timings(song, chunk))
+def filled(folder: Path, *chunks: tuple[str, int], rank: int = 0) -> Measurements:
+    journal = Measurements(folder, rank, FINGERPRINTS)
+    for song, chunk in chunks:
+        journal.append(song, chunk, rows(song, chunk), timings(song, chunk))
     return journal
 
 
@@ -43,11 +37,13 @@ def test_rows_of_all_processes_come_back_exactly_and_in_the_order_of_songs_and_c
     other = filled(tmp_path, ("b", 1), ("a", 0), rank=1)
     journal = filled(tmp_path, ("b", 10), ("b", 2))
 
-    found = list(journal.rows(journal.chunks(stamp)))
+    chunks, outdated = journal.chunks()
 
+    assert not outdated
+    found = list(journal.rows(chunks))
     expected = [row for place in [("a", 0), ("b", 1), ("b", 2), ("b", 10)] for row in rows(*place)]
     assert repr(found) == repr(expected)  # NaN does not equal itself.
-    taken = list(journal.timings(journal.chunks(stamp)))
+    taken = list(journal.timings(chunks))
     assert taken == [timing for place in [("a", 0), ("b", 1), ("b", 2), ("b", 10)] for timing in timings(*place)]
     other.close()
     journal.close()
@@ -67,28 +63,44 @@ def test_a_torn_line_does_not_count_and_is_written_anew(tmp_path: Path, torn: in
     whole = path.read_bytes()
     path.write_bytes(whole[: whole.rindex(b"{") + torn])
 
-    journal = Measurements(tmp_path)
-    assert set(journal.chunks(stamp)) == {("a", 0)}
-    journal.append("a", 1, stamp("a"), rows("a", 1), timings("a", 1))
+    journal = filled(tmp_path)
+    assert set(journal.chunks()[0]) == {("a", 0)}
+    journal.append("a", 1, rows("a", 1), timings("a", 1))
 
-    assert list(journal.rows(journal.chunks(stamp)))[::2] == [*rows("a", 0)[:1], *rows("a", 1)[:1]]
+    assert list(journal.rows(journal.chunks()[0]))[::2] == [*rows("a", 0)[:1], *rows("a", 1)[:1]]
     journal.close()
 
 
 def test_a_song_whose_files_have_changed_is_measured_again_and_then_counts(tmp_path: Path) -> None:
-    journal = filled(tmp_path, ("a", 0), ("b", 0))
+    filled(tmp_path, ("a", 0), ("b", 0)).close()
+    journal = Measurements(tmp_path, fingerprints={**FINGERPRINTS, "a": "other files"})
 
-    def changed(song: str) -> str:
-        return "other files" if song == "a" else stamp(song)
+    chunks, outdated = journal.chunks()
+    assert (set(chunks), outdated) == ({("b", 0)}, {("a", 0)})
+    journal.append("a", 0, rows("a", value=2.0), timings("a", seconds=0.5))
 
-    assert set(journal.chunks(changed)) == {("b", 0)}
-    assert journal.outdated(changed) == {("a", 0)}
-    journal.append("a", 0, "other files", rows("a", value=2.0), timings("a", seconds=0.5))
-
-    assert not journal.outdated(changed)
-    chunks = journal.chunks(changed)
+    chunks, outdated = journal.chunks()
+    assert not outdated
     assert [row.value for row in journal.rows(chunks)][::2] == [2.0, 1 / 3]
     assert [timing.seconds for timing in journal.timings(chunks)] == [0.5, 0.5, 0.25, 0.25]
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"rows": [[1, 2]]}, {"rows": None}, {"timings": [["one-pass"]]}, {"song": None}, {"song": ["a"]}, {"chunk": {}}],
+)
+def test_entries_of_another_version_do_not_count(tmp_path: Path, change: dict[str, object]) -> None:
+    filled(tmp_path, ("a", 0), ("b", 0)).close()
+    path = tmp_path / "measured.0.jsonl"
+    _, first, _, second, _ = path.read_text().split("\n")
+    lines = [json.dumps(json.loads(first) | change), second, "[]", "3", "null"]
+    path.write_text("\n".join(lines) + "\n")
+
+    journal = filled(tmp_path)
+
+    assert set(journal.chunks()[0]) == {("b", 0)}
+    assert run_progress(tmp_path)
     journal.close()
 
 
@@ -107,7 +119,7 @@ def _write(folder: Path, ready: "multiprocessing.synchronize.Event") -> None:
     journal.close()
 
 
-def test_a_killed_run_broke_off_and_a_running_one_did_not(tmp_path: Path) -> None:
+def test_a_killed_run_was_interrupted_and_a_running_one_was_not(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
     process = context.Process(target=_write, args=(tmp_path, ready))
@@ -121,4 +133,4 @@ def test_a_killed_run_broke_off_and_a_running_one_did_not(tmp_path: Path) -> Non
     process.kill()
     process.join()
     assert was_interrupted(tmp_path)
-    assert [row["song"] for _, row in Journal(tmp_path / "measured.0.jsonl").rows()] == ["a"]
+    assert set(filled(tmp_path).chunks()[0]) == {("a", 0)}

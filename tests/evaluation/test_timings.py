@@ -33,7 +33,7 @@ def test_a_stopwatch_runs_while_items_are_made_and_not_while_they_are_used(monke
 
     monkeypatch.setattr("time.perf_counter", lambda: now)
     watch, found = Stopwatch(torch.device("cpu")), []
-    for number in watch.over(passes()):
+    for number in watch.measure_items(passes()):
         found.append(number)
         now += 100.0
 
@@ -44,7 +44,7 @@ def test_a_stopwatch_runs_while_items_are_made_and_not_while_they_are_used(monke
 def test_what_fails_is_not_counted() -> None:
     watch = Stopwatch(torch.device("cpu"))
 
-    with pytest.raises(ZeroDivisionError), watch.running():
+    with pytest.raises(ZeroDivisionError), watch.measure():
         _ = 1 // 0
 
     assert watch.seconds == 0

@@ -40,12 +40,12 @@ def test_what_making_an_item_raises_comes_in_its_place() -> None:
 
 
 def test_jobs_wait_for_room_and_are_done_in_order() -> None:
-    background: BackgroundThread[int] = BackgroundThread(most=100)
+    background: BackgroundThread[int] = BackgroundThread(max_bytes=100)
     go_on, added = threading.Event(), []
 
     def add() -> None:
         for number in range(3):
-            background.add(partial(lambda number: number if go_on.wait(10) else -1, number), holding=50)
+            background.add(partial(lambda number: number if go_on.wait(10) else -1, number), size=50)
             added.append(number)
 
     adding = threading.Thread(target=add)
@@ -55,25 +55,25 @@ def test_jobs_wait_for_room_and_are_done_in_order() -> None:
     go_on.set()
     adding.join(10)
 
-    assert background.rest() == [0, 1, 2]
+    assert background.results(wait=True) == [0, 1, 2]
     background.close()
 
 
 def test_what_a_job_raises_is_raised() -> None:
-    background: BackgroundThread[None] = BackgroundThread(most=10**6)
+    background: BackgroundThread[None] = BackgroundThread(max_bytes=10**6)
 
     def broken() -> None:
         raise OSError("no space left")
 
-    background.add(broken, holding=1)
+    background.add(broken, size=1)
 
     with pytest.raises(OSError, match="no space left"):
-        background.rest()
+        background.results(wait=True)
     background.close()
 
 
 def test_closing_it_waits_for_what_has_begun_and_forgets_the_others() -> None:
-    background: BackgroundThread[None] = BackgroundThread(most=10**6)
+    background: BackgroundThread[None] = BackgroundThread(max_bytes=10**6)
     began, done = threading.Event(), []
 
     def begun() -> None:
@@ -81,8 +81,8 @@ def test_closing_it_waits_for_what_has_begun_and_forgets_the_others() -> None:
         time.sleep(0.05)
         done.append("begun")
 
-    background.add(begun, holding=1)
-    background.add(lambda: done.append("another"), holding=1)
+    background.add(begun, size=1)
+    background.add(lambda: done.append("another"), size=1)
     assert began.wait(10)
 
     background.close()
@@ -94,10 +94,10 @@ def test_its_thread_leaves_the_cores_to_the_network() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        background: BackgroundThread[int] = BackgroundThread(most=1)
-        background.add(torch.get_num_threads, holding=1)
+        background: BackgroundThread[int] = BackgroundThread(max_bytes=1)
+        background.add(torch.get_num_threads, size=1)
 
-        assert background.rest() == [1]
+        assert background.results(wait=True) == [1]
         assert torch.get_num_threads() == 2
         background.close()
     finally:

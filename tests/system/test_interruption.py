@@ -106,7 +106,7 @@ class TestResume:
         told = "process 2 of 2 ends, since the first one was ended:"
         if not first:
             told = "process 2 of 2 was ended from outside (SIGKILL):" if rank else "stopped by a signal;"
-        assert f"error: {told} what is done stays, and the same command goes on with it" in done.stderr
+        assert f"error: {told} what is done is kept, and the same command resumes the run" in done.stderr
         assert 2 <= measured(folder) < CHUNKS
         assert forked(command("run")) == 0
         assert files(folder) == whole
@@ -124,7 +124,7 @@ class TestResume:
             shutil.rmtree("out", ignore_errors=True)  # So that each has blocks to do.
             done = stopped(signal.SIGKILL, rank, 1, predict("out", *TWO))
             assert done.returncode == code
-            assert f"error: {told}: what is done stays, and the same command goes on with it" in done.stderr
+            assert f"error: {told}: what is done is kept, and the same command resumes the run" in done.stderr
             assert "Traceback" not in done.stderr
         finished = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.wav")}
         assert forked(predict("out")) == 0
@@ -162,7 +162,7 @@ class TestResume:
 
         assert [path.name for path in folder.parent.iterdir()] == ["version_0"]
         assert list((folder / "linear").iterdir())
-        assert "goes on where it broke off, 0 chunks are to be measured" in capsys.readouterr().err
+        assert "resumes an interrupted run, 0 chunks are to be measured" in capsys.readouterr().err
         assert files(folder) == whole
         saved = yaml.safe_load((folder / "config.yaml").read_text())
         assert saved["trainer"]["logger"]["init_args"]["version"] is None  # Run again, it must not be replaced.
@@ -186,7 +186,7 @@ class TestResume:
 
         assert main(command("run")) == 0
         assert [line for line in capsys.readouterr().err.splitlines() if "measured" in line or "once more" in line] == [
-            f"{folder}: goes on where it broke off, 8 chunks are to be measured",
+            f"{folder}: resumes an interrupted run, 8 chunks are to be measured",
             "3 of them once more: the songs or the weights have changed since",
         ]
         assert forked(command("fresh")) == 0
@@ -205,7 +205,7 @@ class TestResume:
         assert main(command("run")) == 0
 
         said = capsys.readouterr().err
-        assert f"goes on where it broke off, {CHUNKS} chunks are to be measured" in said
+        assert f"resumes an interrupted run, {CHUNKS} chunks are to be measured" in said
         assert "\n4 of them once more: the songs or the weights have changed since\n" in said
         found = files(Path("logs/run/version_0"))
         assert found == whole

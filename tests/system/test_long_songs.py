@@ -122,7 +122,7 @@ class TestPredict:
 
         predict("out", *BLOCKS, "--model.separator.overlap", "0.5")
 
-        assert "from a run that broke off" not in capsys.readouterr().err
+        assert "from an interrupted run" not in capsys.readouterr().err
         assert not [path.name for path in Path("out").rglob(".*")]
 
     def test_a_song_that_breaks_in_its_middle_leaves_nothing_and_the_others_are_done(

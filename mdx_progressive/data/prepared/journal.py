@@ -1,58 +1,68 @@
-"""The journal of a song while `prepare` works on it: a line for each chunk, so that a killed run can be resumed."""
+"""What `prepare` has written of a song so far, for the same command to resume after an interruption."""
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mdx_progressive.data.prepared.index import PreparedSong, StoredChunk
-from mdx_progressive.runtime import Journal
+from mdx_progressive.runtime import Entry, Journal
+
+_BEGIN, _END = -2, -1
+"""Keys of the entries that are no chunks."""
 
 
 class SongJournal:
-    """The lines of one song, which one process writes.
+    """The journal of one song, which one process writes: its begin, each chunk with its files, its end.
 
     Args:
         path: The file.
         song: Name of the song.
-        stamp: The fingerprint of the song's files (see `Song.fingerprint`): lines with another one don't count;
-            None for all lines.
+        fingerprint: What changes with the song's files: entries with others don't count; None counts them all.
     """
 
-    def __init__(self, path: Path, song: str, stamp: str | None = None) -> None:
+    def __init__(self, path: Path, song: str, fingerprint: str | None = None) -> None:
         self.path = path
         self.song = song
-        self.stamp = stamp
-        self._lines = Journal(path)
+        self.fingerprint = fingerprint
+        self._journal = Journal(path, _key)
 
     @property
     def outdated(self) -> bool:
-        """Whether there are lines that don't count."""
-        return sum(1 for _ in self._rows()) < sum(1 for _ in self._lines.rows())
+        """Whether something was written of other files."""
+        return bool(self._latest()[1])
 
     def chunks(self) -> dict[int, StoredChunk]:
         """The chunks that are written, by number."""
-        chunks = [StoredChunk.from_json(row["stored"]) for row in self._rows() if "stored" in row]
-        return {chunk.chunk: chunk for chunk in chunks}
+        current, _ = self._latest()
+        return {
+            number: StoredChunk.from_json(entry.read()["stored"]) for number, entry in current.items() if number >= 0
+        }
 
     def ended(self) -> PreparedSong | None:
         """The song, if all its chunks are written."""
-        ends = [(row["differences"], row["stamp"]) for row in self._rows() if "differences" in row]
-        return PreparedSong(self.song, list(self.chunks().values()), *ends[-1]) if ends else None
+        current, _ = self._latest()
+        if _END not in current:
+            return None
+        end = current[_END].read()
+        return PreparedSong(self.song, list(self.chunks().values()), end["differences"], end["stamp"])
 
     def begin(self) -> None:
         """Note that chunks are going to be written."""
-        self._lines.append({"stamp": self.stamp})
+        self._journal.append(self.fingerprint, {})
 
     def add(self, chunk: StoredChunk) -> None:
         """Note that a chunk is written."""
-        self._lines.append({"stamp": self.stamp, "stored": asdict(chunk)})
+        self._journal.append(self.fingerprint, {"stored": asdict(chunk)})
 
     def end(self, differences: list[str]) -> None:
         """Note that there are no more chunks."""
-        self._lines.append({"stamp": self.stamp, "differences": differences})
+        self._journal.append(self.fingerprint, {"differences": differences})
 
-    def _rows(self) -> Iterator[dict[str, Any]]:
-        for _, row in self._lines.rows():
-            if self.stamp in (None, row.get("stamp")):
-                yield row
+    def _latest(self) -> tuple[dict[int, Entry], set[int]]:
+        return self._journal.latest(lambda fingerprint, _: self.fingerprint in (None, fingerprint))
+
+
+def _key(entry: dict[str, Any]) -> int:
+    if "stored" in entry:
+        return StoredChunk.from_json(entry["stored"]).chunk
+    return _END if "differences" in entry else _BEGIN

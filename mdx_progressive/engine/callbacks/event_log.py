@@ -1,4 +1,4 @@
-"""What happens in `predict`, for machines: an object of JSON on each line."""
+"""The callback that logs the events of `predict` for machines: an object of JSON on each line."""
 
 import json
 import sys
@@ -11,8 +11,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from mdx_progressive.data import Failure, Origin, Prediction
-from mdx_progressive.engine.callbacks.run_context import datamodule_of
+from mdx_progressive.data import Failure, Prediction
+from mdx_progressive.engine.callbacks.run_context import song_datamodule
 from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.engine.progress_rate import ProgressRate
 from mdx_progressive.runtime import RESUME_HINT, MdxError, all_gather
@@ -21,10 +21,10 @@ STDOUT = "-"
 
 
 class EventLog(Callback):
-    """Tells of songs and blocks as they are begun and done. Each line has its `event`, `time` and `process`.
+    """Logs songs and blocks as they are begun and done. Each line has its `event`, `time` and `process`.
 
     Args:
-        to: File that lines are added to; - is stdout, where nothing else is written then; None tells nobody.
+        to: File that lines are added to; - is stdout, where nothing else is written then; None logs nothing.
     """
 
     def __init__(self, to: str | None = None) -> None:
@@ -32,10 +32,10 @@ class EventLog(Callback):
         self._stdout = sys.stdout
         self._lock = Lock()
         self._rank = 0
-        self._early: list[dict[str, Any]] | None = []
-        """What has happened before the run was announced; None from then on."""
+        self._waiting: list[dict[str, Any]] = []
+        self._started = False
         self._begin = time.time()
-        self._pace: ProgressRate | None = None
+        self._rate: ProgressRate | None = None
         self._passes = 0
         self._begun: set[str] = set()
         self._written: set[str] = set()
@@ -44,154 +44,136 @@ class EventLog(Callback):
         self._network = 0.0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Announce the run, when what is done already has been left out."""
-        datamodule = datamodule_of(trainer)
+        """Log the start of the run, when what is done already has been left out."""
+        datamodule = song_datamodule(trainer)
         if self.to is None or stage != "predict" or datamodule is None:
             return
         assert isinstance(pl_module, ProgressiveDemixing)
         self._rank = trainer.global_rank
         origins = datamodule.plan()
         if trainer.is_global_zero:
-            everything = ProgressRate(origins, pl_module.separator.sample_rate, pl_module.separator.crossfade)
-            early, self._early = self._early, None
-            self._tell(
+            whole_run = ProgressRate(origins, pl_module.separator.sample_rate, pl_module.separator.crossfade)
+            self._log(
                 "run_started",
                 songs=len({origin.song for origin in origins}),
-                seconds=round(everything.total, 3),
+                seconds=round(whole_run.total, 3),
                 blocks=len(origins),
                 passes=len(origins) * pl_module.method.passes,
                 processes=trainer.world_size,
             )
-            for line in early or []:
-                self._write(line)
             self._left = len(datamodule.claimed_elsewhere)
             for song in datamodule.claimed_elsewhere:
-                self._tell("song_left", song=song)
+                self._log("song_left", song=song)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        datamodule = datamodule_of(trainer)
+        datamodule = song_datamodule(trainer)
         if self.to is None or datamodule is None:
             return
         assert isinstance(pl_module, ProgressiveDemixing)
-        self._early = None  # What one process tells before, all know.
-        self._pace = ProgressRate(datamodule.own_plan(), pl_module.separator.sample_rate, pl_module.separator.crossfade)
+        self._started = True
+        self._waiting.clear()  # What came before is the same in all processes, and the first one has logged it.
+        self._rate = ProgressRate(datamodule.own_plan(), pl_module.separator.sample_rate, pl_module.separator.crossfade)
         if self._count not in pl_module.watchers:
             pl_module.watchers.append(self._count)
 
-    def on_predict_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
+    def on_predict_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *index: int) -> None:
         self._passes = 0
-        for origin in batch.origins[:1] if self._pace else []:
+        for origin in batch.origins[:1] if self._rate else []:
             if origin.song not in self._begun:
                 self._begun.add(origin.song)
                 seconds = round(origin.length / origin.sample_rate, 3)
-                self._tell("song_started", song=origin.song, seconds=seconds, blocks=origin.blocks)
+                self._log("song_started", song=origin.song, seconds=seconds, blocks=origin.blocks)
 
     def on_predict_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *index: int
     ) -> None:
-        if self._pace and isinstance(outputs, Prediction):
+        if self._rate and isinstance(outputs, Prediction):
             self._network += outputs.seconds
             for origin in outputs.origins[:1]:
-                self._block_done(self._pace, origin)
+                self._rate.add(origin)
+                left = self._rate.time_left()
+                self._log(
+                    "block_done",
+                    song=origin.song,
+                    block=origin.chunk + 1,
+                    blocks=origin.blocks,
+                    passes=self._passes,
+                    seconds=round(self._rate.audio_seconds(origin), 3),
+                    real_time_factor=round(self._rate.real_time_factor, 3),
+                    time_left=None if left is None else round(left, 3),
+                )
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Bring the counts of all processes together."""
+        """Gather the counts of all processes."""
         if self.to is not None:
-            found = all_gather((self._written, self._failed), trainer.world_size)
-            self._written = set().union(*(written for written, _ in found))
-            self._failed = set().union(*(failed for _, failed in found))
+            written, failed = zip(*all_gather((self._written, self._failed), trainer.world_size), strict=True)
+            self._written, self._failed = set().union(*written), set().union(*failed)
 
     def song_written(self, song: str, files: list[Path]) -> None:
-        """Tell that the files of a song are there; any thread may call it."""
+        """Log that the files of a song are written; any thread may call it."""
         self._written.add(song)
-        self._tell("song_written", song=song, files=[str(file) for file in files])
+        self._log("song_written", song=song, files=[str(file) for file in files])
 
     def song_failed(self, failure: Failure) -> None:
-        """Tell that a song was left out."""
+        """Log that a song was left out."""
         self._failed.add(failure.song)
-        self._tell("song_failed", song=failure.song, reason=failure.line)
+        self._log("song_failed", song=failure.song, reason=failure.line)
 
     @contextmanager
     def run(self) -> Iterator[None]:
-        """Keep others from stdout if it is ours, and tell how the run within ends, whatever happens."""
+        """Keep others from stdout if the log goes there, and log how the run within ends, whatever happens."""
         if self.to is None:
             yield
             return
-        code, error, self._begin = 1, None, time.time()
+        code, reason, self._begin = 1, None, time.time()
         try:
             with redirect_stdout(sys.stderr):
                 yield
             code = 0
-        except SystemExit as left:
-            code = left.code if isinstance(left.code, int) else 1
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
             raise
-        except Exception as raised:
-            error = str(raised)
+        except Exception as error:
+            reason = str(error)
             raise
         finally:
             if self._rank == 0:
-                self._end(code, error)
-
-    def _end(self, code: int, error: str | None) -> None:
-        early, self._early = self._early, None
-        for line in early or []:
-            self._write(line)
-        self._tell(
-            "run_ended",
-            written=len(self._written),
-            failed=len(self._failed),
-            left=self._left,
-            seconds=round(time.time() - self._begin, 3),
-            loop_seconds=round(self._pace.elapsed, 3) if self._pace else 0.0,
-            network_seconds=round(self._network, 3),
-            exit_code=code,
-            error=error,
-        )
-
-    def _block_done(self, pace: ProgressRate, origin: Origin) -> None:
-        pace.add(origin)
-        left = pace.time_left()
-        self._tell(
-            "block_done",
-            song=origin.song,
-            block=origin.chunk + 1,
-            blocks=origin.blocks,
-            passes=self._passes,
-            seconds=round(pace.audio_seconds(origin), 3),
-            real_time_factor=round(pace.real_time_factor, 3),
-            time_left=None if left is None else round(left, 3),
-        )
+                self._log(
+                    "run_ended",
+                    written=len(self._written),
+                    failed=len(self._failed),
+                    left=self._left,
+                    seconds=round(time.time() - self._begin, 3),
+                    loop_seconds=round(self._rate.elapsed, 3) if self._rate else 0.0,
+                    network_seconds=round(self._network, 3),
+                    exit_code=code,
+                    error=reason,
+                )
 
     def _count(self, method: str, passes: int) -> None:
         self._passes += passes
 
-    def _tell(self, event: str, **facts: Any) -> None:
-        line = {"event": event, "time": round(time.time(), 3), "process": self._rank, **facts}
+    def _log(self, event: str, **facts: Any) -> None:
+        """Log an event; those before the start of the run wait for it, or for the end of a run that never starts."""
         if self.to is None:
             return
-        if self._early is None:
-            self._write(line)
-        else:
-            self._early.append(line)
+        line = {"event": event, "time": round(time.time(), 3), "process": self._rank, **facts}
+        with self._lock:
+            self._waiting.insert(0 if event == "run_started" else len(self._waiting), line)
+            self._started |= event in ("run_started", "run_ended")
+            if self._started:
+                text = "".join(json.dumps(waiting) + "\n" for waiting in self._waiting)
+                self._waiting.clear()
+                self._write(self.to, text)
 
-    def _write(self, line: dict[str, Any]) -> None:
-        text = json.dumps(line) + "\n"
+    def _write(self, to: str, text: str) -> None:
         try:
-            with self._lock:
-                if self.to == STDOUT:
-                    self._stdout.write(text)
-                    self._stdout.flush()
-                elif self.to is not None:
-                    # A line of its own even beside those of other processes: it is appended at once.
-                    with Path(self.to).open("ab", buffering=0) as file:
-                        file.write(text.encode())
+            if to == STDOUT:
+                self._stdout.write(text)
+                self._stdout.flush()
+            else:
+                # Appended at once, lines stay whole even beside those of other processes.
+                with Path(to).open("ab", buffering=0) as file:
+                    file.write(text.encode())
         except OSError as error:
-            raise MdxError(f"log_json: {self.to} could not be written to ({error.strerror}); {RESUME_HINT}") from error
+            raise MdxError(f"log_json: {to} could not be written to ({error.strerror}); {RESUME_HINT}") from error

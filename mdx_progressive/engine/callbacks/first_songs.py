@@ -1,4 +1,4 @@
-"""The first few songs of `test`, for callbacks that let them be heard."""
+"""Base of the callbacks that keep audio of the first few songs of `test`."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from mdx_progressive.engine.module import ProgressiveDemixing, Sound, TestOutput
 
 
 class FirstSongs(Callback, ABC):
-    """Hears the first chunk of each of the first songs, in the first process.
+    """Passes on the first chunk of each of the first songs, in the first process.
 
     Args:
         songs: How many songs.
@@ -21,19 +21,13 @@ class FirstSongs(Callback, ABC):
     def __init__(self, songs: int, seconds: float) -> None:
         self.songs = songs
         self.seconds = seconds
-        self.heard: set[str] = set()
+        self._seen: set[str] = set()
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.heard.clear()
+        self._seen.clear()
 
     def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *index: int
     ) -> None:
         assert isinstance(pl_module, ProgressiveDemixing)
         output: TestOutput = outputs
@@ -41,18 +35,13 @@ class FirstSongs(Callback, ABC):
         if sound is None or not trainer.is_global_zero:
             return
         for item, origin in enumerate(output["batch"].origins):
-            if origin.song not in self.heard and len(self.heard) < self.songs:
-                self.heard.add(origin.song)
-                one = Sound._make(None if part is None else part[item].float().cpu() for part in sound)
-                self.hear(trainer, pl_module, origin, one)
+            if origin.song not in self._seen and len(self._seen) < self.songs:
+                self._seen.add(origin.song)
+                chunk = Sound._make(None if waveforms is None else waveforms[item].float().cpu() for waveforms in sound)
+                self.add_song(trainer, pl_module, origin, chunk)
 
     def disk(self, module: ProgressiveDemixing, extents: Sequence[ChunkLength]) -> int:
-        """Bytes that it is going to write, roughly.
-
-        Args:
-            module: What is run.
-            extents: The chunks, in order.
-        """
+        """Bytes that it is going to write of these chunks, roughly."""
         first: dict[str, float] = {}
         for extent in extents:
             first.setdefault(extent.song, min(extent.seconds, self.seconds))
@@ -60,15 +49,8 @@ class FirstSongs(Callback, ABC):
 
     @abstractmethod
     def bytes_per_second(self, module: ProgressiveDemixing) -> float:
-        """Bytes that a second of a song takes, with all its takes."""
+        """Bytes that all clips of a second of a song take."""
 
     @abstractmethod
-    def hear(self, trainer: Trainer, module: ProgressiveDemixing, origin: Origin, sound: Sound) -> None:
-        """Take in a chunk.
-
-        Args:
-            trainer: The trainer.
-            module: What was run.
-            origin: Where the chunk comes from.
-            sound: What there is to hear of it, on the CPU, without the axis of the batch.
-        """
+    def add_song(self, trainer: Trainer, module: ProgressiveDemixing, origin: Origin, sound: Sound) -> None:
+        """Keep audio of a song, given that of a chunk on the CPU, without the axis of the batch."""

@@ -1,4 +1,4 @@
-"""Progress on the terminal: a bar over the batches, and below it the song and the steps of its methods."""
+"""The progress bars on the terminal: one over the batches, and below it the song and the steps of its methods."""
 
 import sys
 from typing import Any
@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
 from mdx_progressive.data import ChunkBatch, Origin
-from mdx_progressive.engine.callbacks.run_context import datamodule_of
+from mdx_progressive.engine.callbacks.run_context import song_datamodule
 from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.engine.progress_rate import ProgressRate, duration
 
@@ -22,10 +22,10 @@ class StepProgressBar(TQDMProgressBar):
     def __init__(self) -> None:
         super().__init__(leave=True)
         self._passes: Tqdm | None = None
-        self._pace: ProgressRate | None = None
+        self._rate: ProgressRate | None = None
         self._block: Origin | None = None
         self._step: tuple[int, int] | None = None
-        """In `predict` the number of the step that is going on, and of the last."""
+        """In `predict` the number of the current step, and of the last."""
 
     def init_test_tqdm(self) -> Tqdm:
         return self._bar(desc=self.test_description, bar_format=self.BAR_FORMAT, dynamic_ncols=True)
@@ -37,18 +37,15 @@ class StepProgressBar(TQDMProgressBar):
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_test_start(trainer, pl_module)
-        self._watch(pl_module)
+        self._listen(pl_module)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_predict_start(trainer, pl_module)
-        self._watch(pl_module)
-        assert isinstance(pl_module, ProgressiveDemixing)
-        if self._count_steps not in pl_module.step_watchers:
-            pl_module.step_watchers.append(self._count_steps)
-        if datamodule := datamodule_of(trainer):
-            self._pace = ProgressRate(
-                datamodule.own_plan(), pl_module.separator.sample_rate, pl_module.separator.crossfade
-            )
+        module = self._listen(pl_module)
+        if self._count_step not in module.step_watchers:
+            module.step_watchers.append(self._count_step)
+        if datamodule := song_datamodule(trainer):
+            self._rate = ProgressRate(datamodule.own_plan(), module.separator.sample_rate, module.separator.crossfade)
 
     def on_test_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -72,19 +69,20 @@ class StepProgressBar(TQDMProgressBar):
 
     def on_predict_batch_end(self, *args: Any, **kwargs: Any) -> None:
         self._end()
-        if self._pace and self._block:
-            self._pace.add(self._block)
+        if self._rate and self._block:
+            self._rate.add(self._block)
             self._block = None
-            self._tell_the_pace(0.0)
+            self._show_rate(self._rate)
         super().on_predict_batch_end(*args, **kwargs)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._end()
 
-    def _watch(self, module: LightningModule) -> None:
+    def _listen(self, module: LightningModule) -> ProgressiveDemixing:
         assert isinstance(module, ProgressiveDemixing)
-        if self._show not in module.watchers:
-            module.watchers.append(self._show)
+        if self._show_passes not in module.watchers:
+            module.watchers.append(self._show_passes)
+        return module
 
     def _begin(self, batch: ChunkBatch, passes: int) -> None:
         songs = ", ".join(dict.fromkeys(_name(origin) for origin in batch.origins))
@@ -94,26 +92,24 @@ class StepProgressBar(TQDMProgressBar):
         # None shows it on a terminal only.
         return Tqdm(**settings, disable=True if self.is_disabled else None, file=sys.stderr)
 
-    def _show(self, method: str, passes: int) -> None:
+    def _show_passes(self, method: str, passes: int) -> None:
         if self._passes is not None:
             step = f", step {self._step[0]}/{self._step[1]}" if self._step else ""
             self._passes.set_postfix_str(f"{method}{step}", refresh=False)
             self._passes.update(passes)
-            if self._pace and self._block:
-                self._tell_the_pace(self._passes.n / (self._passes.total or 1))
+            if self._rate and self._block:
+                self._show_rate(self._rate, self._passes.n / (self._passes.total or 1))
 
-    def _count_steps(self, step: int) -> None:
+    def _count_step(self, step: int) -> None:
         assert self._step is not None
         self._step = min(step + 1, self._step[1]), self._step[1]
 
-    def _tell_the_pace(self, part: float) -> None:
-        """Of the run, with a part of a block done."""
-        assert self._pace is not None
-        left = self._pace.time_left(self._block, part)
-        said = [f"{self._pace.real_time_factor:.1f}x real time"] if self._pace.done else []
-        if left is not None:
-            said.append(f"{duration(left)} left")
-        self.predict_progress_bar.set_postfix_str(", ".join(said))
+    def _show_rate(self, rate: ProgressRate, done: float = 0.0) -> None:
+        """Show the rate of the run, with a part of the current block done."""
+        left = rate.time_left(self._block, done)
+        texts = [f"{rate.real_time_factor:.1f}x real time"] if rate.done else []
+        texts += [f"{duration(left)} left"] if left is not None else []
+        self.predict_progress_bar.set_postfix_str(", ".join(texts))
 
     def _end(self) -> None:
         if self._passes is not None:

@@ -1,4 +1,4 @@
-"""What the callbacks find around them: the run's folder, its songs, and TensorBoard's writer."""
+"""What the callbacks share of a run: its folder, its songs, TensorBoard's writer."""
 
 from pathlib import Path
 
@@ -14,8 +14,8 @@ def run_folder(trainer: Trainer) -> Path:
     return Path(trainer.log_dir or trainer.default_root_dir)
 
 
-def datamodule_of(trainer: Trainer) -> SongDataModule | None:
-    """Where the songs of the run come from; None where the trainer was handed other data."""
+def song_datamodule(trainer: Trainer) -> SongDataModule | None:
+    """The data module of the run; None where the trainer was given other data."""
     datamodule = getattr(trainer, "datamodule", None)
     return datamodule if isinstance(datamodule, SongDataModule) else None
 
@@ -24,8 +24,5 @@ def tensorboard_writer(trainer: Trainer) -> SummaryWriter | None:
     """The writer of a run's own folder; None without a TensorBoardLogger, and in all processes but the first."""
     if not trainer.is_global_zero:
         return None
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
-            experiment: SummaryWriter = logger.experiment
-            return experiment
-    return None
+    experiments = (logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger))
+    return next(experiments, None)

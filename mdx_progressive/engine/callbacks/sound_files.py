@@ -1,4 +1,4 @@
-"""What there is to hear of `test`: <run>/sound/<song>/mixture.mp3 and <source>/<take>.mp3, for the report's players."""
+"""The callback of `test` that writes audio for the report's players: <run>/sound/<song>/<source>/<clip>.mp3."""
 
 import math
 from pathlib import Path
@@ -11,23 +11,23 @@ from torch import Tensor
 from mdx_progressive.audio import Mp3, resample
 from mdx_progressive.data import Origin
 from mdx_progressive.engine.callbacks.first_songs import FirstSongs
-from mdx_progressive.engine.callbacks.run_context import datamodule_of, run_folder
+from mdx_progressive.engine.callbacks.run_context import run_folder, song_datamodule
 from mdx_progressive.engine.module import ProgressiveDemixing, Sound
 from mdx_progressive.evaluation import FOLDER, AudioClip, Excerpt, Kind, read_index, remove_index, write_index
 from mdx_progressive.runtime import MdxError, atomic_write, safe_names
 
 _OTHER_RATE = 44100
 _PEAK = 0.9
-"""What the loudest take may reach: coding adds a little to peaks, and beyond full scale they would be cut off."""
+"""What the loudest clip may reach: coding adds a little to peaks, and beyond full scale they would be cut off."""
 _COMPRESSION = 0.3
 """Between 0 and 1; of LAME's V3, about 135 kb/s."""
-_BYTES_A_SECOND = 135e3 / 8
+_BYTES_PER_SECOND = 135e3 / 8
 
 
 class SoundFiles(FirstSongs):
-    """Writes what the players of `mdx-progressive report` play, as MP3.
+    """Writes the clips that the players of `mdx-progressive report` play, as MP3.
 
-    That is of each song the mixture, and of each source one pass, the best and the last step of the method, the
+    Of each song that is the mixture, and of each source one pass, the best and the last step of the method, the
     oracle's last step and the reference. All files of a song have one gain, which only ever turns down, so that they
     compare fairly. They have a variable rate of about 135 kb/s, which every browser plays, and no shift against each
     other.
@@ -44,51 +44,50 @@ class SoundFiles(FirstSongs):
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         folder = self._folder = run_folder(trainer) / FOLDER
-        datamodule = datamodule_of(trainer)
+        datamodule = song_datamodule(trainer)
         done = datamodule.done if datamodule else set()
-        # A run that goes on where it broke off has written some already.
+        # A run that is resumed has written some already.
         self._written = [each for each in read_index(folder) if (each.song, each.chunk) in done] if done else []
-        self.heard = {excerpt.song for excerpt in self._written}
+        self._seen = {excerpt.song for excerpt in self._written}
         if trainer.is_global_zero and not self._written:
             remove_index(folder)
 
     def bytes_per_second(self, module: ProgressiveDemixing) -> float:
-        of_a_source = 4 if module.oracle is None else 5  # One pass, best and last step, oracle, reference.
-        return _BYTES_A_SECOND * (1 + of_a_source * len(module.targets))
+        clips = 4 if module.oracle is None else 5  # One pass, best and last step, oracle, reference.
+        return _BYTES_PER_SECOND * (1 + clips * len(module.targets))
 
-    def hear(self, trainer: Trainer, module: ProgressiveDemixing, origin: Origin, sound: Sound) -> None:
-        name = safe_names([origin.song], [excerpt.folder for excerpt in self._written])[origin.song]
-        self._written.append(self._write(self._folder, name, origin, sound, module))
+    def add_song(self, trainer: Trainer, module: ProgressiveDemixing, origin: Origin, sound: Sound) -> None:
+        self._written.append(self._excerpt(module, origin, sound))
         write_index(self._folder, self._written)
 
-    def _write(self, folder: Path, name: str, origin: Origin, sound: Sound, module: ProgressiveDemixing) -> Excerpt:
-        """Write the files of one chunk below `folder / name`."""
+    def _excerpt(self, module: ProgressiveDemixing, origin: Origin, sound: Sound) -> Excerpt:
+        """Write the files of a song."""
         rate, method = module.separator.sample_rate, module.method
+        folder = safe_names([origin.song], [excerpt.folder for excerpt in self._written])[origin.song]
         time = sound.mixture.shape[-1]
         samples = min(time, int(self.seconds * rate))
-        heard = [waveform for waveform in sound if waveform is not sound.best_step and waveform is not None]
-        peak = max(float(waveform[..., :samples].abs().max()) for waveform in heard)
-        gain = min(1.0, _PEAK / max(peak, _PEAK))
+        waveforms = [each for each in sound if each is not sound.best_step and each is not None]
+        gain = _PEAK / max(_PEAK, *(float(waveform[..., :samples].abs().max()) for waveform in waveforms))
 
-        def take(waveform: Tensor, kind: Kind, *place: str, step: int | None = None, best: bool = False) -> AudioClip:
-            file = Path(name, *place, f"{kind if kind != 'step' else f'step {step}'}.mp3")
-            _write_mp3(folder / file, gain * waveform[:, :samples], rate)
+        def write(waveform: Tensor, kind: Kind, *path: str, step: int | None = None, best: bool = False) -> AudioClip:
+            file = Path(folder, *path, f"{kind if kind != 'step' else f'step {step}'}.mp3")
+            _write_mp3(self._folder / file, gain * waveform[:, :samples], rate)
             return AudioClip(kind, file.as_posix(), step, best)
 
-        mixture = take(sound.mixture, "mixture")
-        of_sources: dict[str, list[AudioClip]] = {}
-        places: list[str] = []
+        mixture = write(sound.mixture, "mixture")
+        takes: dict[str, list[AudioClip]] = {}
+        names: list[str] = []
         for number, target in enumerate(module.targets):
-            places.append(place := safe_names([target], places)[target])
+            names.append(name := safe_names([target], names)[target])
             one_pass, best = sound.one_pass[number], int(sound.best_step[number])
             steps = {best: sound.best[number], method.steps: sound.last[number]}
-            # Step 0 is the plain pass, unless the method hears the mixture in several views.
+            # Step 0 is the plain pass, unless the method augments the mixture.
             others = {step: steps[step] for step in sorted(steps) if not torch.equal(steps[step], one_pass)}
-            takes = [mixture, take(one_pass, "one-pass", place, step=0, best=best not in others)]
-            takes += [take(others[step], "step", place, step=step, best=step == best) for step in others]
+            clips = [mixture, write(one_pass, "one-pass", name, step=0, best=best not in others)]
+            clips += [write(others[step], "step", name, step=step, best=step == best) for step in others]
             if sound.oracle is not None and module.oracle is not None:
-                takes.append(take(sound.oracle[number], "oracle", place, step=module.oracle.steps))
-            of_sources[target] = [*takes, take(sound.references[number], "reference", place)]
+                clips.append(write(sound.oracle[number], "oracle", name, step=module.oracle.steps))
+            takes[target] = [*clips, write(sound.references[number], "reference", name)]
         return Excerpt(
             song=origin.song,
             chunk=origin.chunk,
@@ -96,7 +95,7 @@ class SoundFiles(FirstSongs):
             chunk_seconds=time / rate,
             gain_db=round(20 * math.log10(gain), 2),
             method=method.name,
-            takes=of_sources,
+            takes=takes,
         )
 
 

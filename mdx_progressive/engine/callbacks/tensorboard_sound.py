@@ -1,4 +1,4 @@
-"""What TensorBoard lets hear and see of the first songs of `test`: players and spectrograms."""
+"""The callback that logs the first songs of `test` to TensorBoard: players and spectrograms."""
 
 from lightning.pytorch import Trainer
 from torch import Tensor
@@ -24,26 +24,25 @@ class TensorBoardSound(FirstSongs):
     def bytes_per_second(self, module: ProgressiveDemixing) -> float:
         return 2 * module.separator.sample_rate * (1 + 3 * len(module.targets))  # 16 bits, one channel
 
-    def hear(self, trainer: Trainer, module: ProgressiveDemixing, origin: Origin, sound: Sound) -> None:
+    def add_song(self, trainer: Trainer, module: ProgressiveDemixing, origin: Origin, sound: Sound) -> None:
         writer = tensorboard_writer(trainer)
         if writer is None:
             return
         rate = module.separator.sample_rate
         beginning = slice(int(self.seconds * rate))
-        takes = {"mixture": sound.mixture[:, beginning]}
+        clips = {"mixture": sound.mixture[:, beginning]}
         for number, target in enumerate(module.targets):
             best_name = f"best step ({int(sound.best_step[number])})"
-            reference, one_pass, best = (
-                each[number, :, beginning] for each in (sound.references, sound.one_pass, sound.best)
-            )
-            takes[f"{target}/one-pass"] = one_pass
-            takes[f"{target}/{best_name}"] = best
-            takes[f"{target}/reference"] = reference
+            waveforms = (sound.one_pass, sound.best, sound.references)
+            one_pass, best, reference = (waveform[number, :, beginning] for waveform in waveforms)
+            clips |= {
+                f"{target}/one-pass": one_pass, f"{target}/{best_name}": best, f"{target}/reference": reference,
+            }  # fmt: skip
             figure = spectrogram_figure(
                 reference, one_pass, best, rate, f"{origin.song}: {target}", f"{module.method.name}, {best_name}"
             )
             writer.add_figure(f"spectrograms/{origin.song}/{target}", figure)
-        for tag, waveform in takes.items():
+        for tag, waveform in clips.items():
             writer.add_audio(f"{origin.song}/{tag}", _playable(waveform), sample_rate=rate)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from mdx_progressive.runtime import MdxError, check_extent, safe_names
+from mdx_progressive.runtime import MdxError, check_yaml_size, safe_names
 from mdx_progressive.separators.weights.state_dict import loading
 
 HIGHEST_RATE = 1_000_000
@@ -29,7 +29,7 @@ def read_yaml(path: Path, kind: str, loader: type[yaml.SafeLoader] = yaml.SafeLo
     with loading(path, kind):
         try:
             text = path.read_text(encoding="utf-8")
-            check_extent(text)
+            check_yaml_size(text)
             return yaml.load(text, Loader=loader)  # noqa: S506 - a SafeLoader
         except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError from dates and numbers, too
             said = " ".join(str(error).split())

@@ -1,0 +1,120 @@
+"""Texts and tables of a run of `test` for TensorBoard: its facts, its results, the settings of its methods."""
+
+import math
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any
+
+import torch
+import yaml
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import SaveConfigCallback
+from tabulate import tabulate
+
+from mdx_progressive.engine.callbacks.run_context import song_datamodule
+from mdx_progressive.engine.module import ProgressiveDemixing
+from mdx_progressive.evaluation import AGGREGATION, LINE_COLUMNS, NO_VALUE, Comparison, summary_lines
+from mdx_progressive.progressive import Method, Progressive
+
+Setting = str | int | float | bool
+
+_IRRELEVANT = {"input", "batch_size", "num_workers"}
+"""Settings of `predict`, and those that change the speed of a run, but not its results."""
+
+
+def saved_settings(trainer: Trainer) -> str:
+    """The configuration as YAML; empty where the command line was not used."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, SaveConfigCallback):
+            text: str = callback.parser.dump(callback.config, skip_none=False)
+            return text
+    return ""
+
+
+def method_settings(
+    trainer: Trainer, module: ProgressiveDemixing, method: Method, comparison: Comparison, saved: str
+) -> dict[str, Setting]:
+    """What makes runs and methods differ: settings of the separator, the data and the method.
+
+    TensorBoard shows the first in the alphabet first: what matters less comes after "with".
+    """
+    settings: dict[str, Setting] = {
+        "separator": type(module.separator).__name__,
+        "precision": str(trainer.precision),
+        **dict(_separator_and_data(yaml.safe_load(saved) if saved else {})),
+        "method": method.name,
+        "passes": method.passes,
+        "steps": method.steps,
+    }
+    weight = float(comparison.songs.query("method == @method.name")["weight"].max())
+    if not math.isnan(weight):
+        settings["highest weight"] = weight
+    if isinstance(method, Progressive):
+        settings |= {
+            "schedule": type(method.schedule).__name__,
+            "with.sampler": type(method.sampler).__name__,
+            "with.augmentations": type(method.augmentations).__name__,
+            "with.combine": type(method.combine).__name__,
+            "with.corrections": ", ".join(type(correction).__name__ for correction in method.corrections) or "none",
+        }
+    return settings
+
+
+def facts_table(trainer: Trainer, module: ProgressiveDemixing, comparison: Comparison) -> str:
+    """The facts of a run, as Markdown."""
+    separator = module.separator
+    trained = {True: "yes: results on its songs prove nothing", False: "no", None: "not known"}
+    datamodule = song_datamodule(trainer)
+    left_out = "; ".join(failure.line for failure in datamodule.failures) or "nothing" if datamodule else "not known"
+    chunks = comparison.songs.groupby("song")["chunks"].first()
+    checksums = ", ".join(f"{name} (SHA-256 {checksum})" for name, checksum in separator.checksums.items())
+    facts = {
+        "separator": type(separator).__name__,
+        "sources": ", ".join(separator.sources),
+        "sample rate": f"{separator.sample_rate} Hz",
+        "weights": checksums or "not known",
+        "licence of the weights": separator.licence,
+        "trained on MUSDB18's test set": trained[separator.musdb_test],
+        "targets": ", ".join(module.targets),
+        "songs": f"{len(chunks)}, in {chunks.sum()} chunks",
+        "left out": left_out,
+        "passes a chunk": module.passes,
+        "aggregation": AGGREGATION,
+        "precision": trainer.precision,
+        "device": str(trainer.strategy.root_device),
+        "versions": f"mdx_progressive {version('mdx_progressive')}, torch {torch.__version__}",
+    }
+    return tabulate(list(facts.items()), headers=["fact", ""], tablefmt="github")
+
+
+def results_table(comparison: Comparison, metric: str) -> str:
+    """The results of all methods in a metric, as Markdown."""
+    means, scale = comparison.means, comparison.scales[metric]
+    rows = [
+        (line.source, method, *line.cells)
+        for method in comparison.listed
+        for line in summary_lines(comparison, metric, method)
+    ]
+    table = tabulate(rows, headers=["source", "method", *LINE_COLUMNS], tablefmt="github", disable_numparse=True)
+    counts = means[means["metric"] == metric][list(NO_VALUE)].max().to_dict()
+    left_out = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count)
+    note = f"\n\nChunks of a source left out of a mean: up to {left_out}." if left_out else ""
+    return f"{scale.axis}, {comparison.caption}\n\n{table}{note}"
+
+
+def _separator_and_data(config: dict[str, Any]) -> Iterator[tuple[str, Setting]]:
+    groups = {
+        "separator": config.get("model", {}).get("separator", {}).get("init_args", {}),
+        "data": config.get("data", {}),
+    }
+    for group, values in groups.items():
+        for name, value in values.items():
+            if name not in _IRRELEVANT:
+                yield f"{group}.{name}", value if isinstance(value, Setting) else _one_word(value)
+
+
+def _one_word(value: object) -> str:
+    """A setting of no type of TensorBoard's: a class by its name, the rest as YAML in one line."""
+    if isinstance(value, dict) and "class_path" in value:
+        return str(value["class_path"]).rpartition(".")[-1]
+    return "null" if value is None else yaml.safe_dump(value, default_flow_style=True).strip()
