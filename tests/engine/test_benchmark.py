@@ -50,7 +50,7 @@ class BrokenLibrary(Separator):
     def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
         return 0.5 * mixture.unsqueeze(1)
 
-    def library_pass(self) -> Callable[[Tensor], Tensor]:
+    def reference_implementation(self) -> Callable[[Tensor], Tensor]:
         def run(mixture: Tensor) -> Tensor:
             raise RuntimeError("no kernel for this device")
 
@@ -179,11 +179,11 @@ print(first, songs, layers, kept - held, resident() - held)
         code = f"""{RESIDENT}
 import torch
 from mdx_progressive.memory import keep_freed_memory
-from mdx_progressive.separators.fit import BatchFit
-fit, held = BatchFit(), resident()
+from mdx_progressive.separators.batch_size import BatchSizeFinder
+fit, held = BatchSizeFinder(), resident()
 assert keep_freed_memory()
 for _ in range(4):
-    list(fit.over(range(4), torch.device("cpu"), 1, lambda _: torch.ones(2**25).sum()))
+    list(fit.run(range(4), torch.device("cpu"), 1, lambda _: torch.ones(2**25).sum()))
     print(resident() - held)
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

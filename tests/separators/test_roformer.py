@@ -372,7 +372,7 @@ class TestYaml:
             raise PackageNotFoundError(package)
 
         files = write(tmp_path, description(kind))
-        monkeypatch.setattr("mdx_progressive.separators.weights.roformer.version", missing)
+        monkeypatch.setattr("mdx_progressive.separators.roformer_network.version", missing)
 
         with pytest.raises(MdxError, match=r'roformer-infer.*pip install "mdx_progressive\[roformer\]"'):
             RoFormerSeparator(**files)

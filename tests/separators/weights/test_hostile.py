@@ -487,6 +487,7 @@ class TestHostileFiles:
             ("models: [net]\nmodules: [os]", "not modules"),
             ("models: [net]\nweights: [[1, 1, 1, x]]", "4 numbers of 0 or more"),
             ("models: [net]\nweights: [[1, 1, 1, .nan]]", "4 numbers of 0 or more"),
+            (f"models: [net]\nweights: [[1, 1, 1, {10**400}]]", "4 numbers of 0 or more"),
             ("models: [net]\nweights: [[1, 1, 1, 0]]", "leave each source to one"),
             ("models: [net]\nweights: 3", "a row for each"),
             ("models: [net]\nsegment: long", "segment must be"),
