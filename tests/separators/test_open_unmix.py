@@ -18,6 +18,7 @@ from mdx_progressive.runtime.torchaudio_import import import_torchaudio
 from mdx_progressive.separators.open_unmix import OpenUnmixSeparator
 from mdx_progressive.separators.weights.open_unmix import DOWNLOADS
 from tests.conftest import RATE, noise
+from tests.support.hostile_pickle import Hostile
 from tests.support.open_unmix_weights import FOUR, MUSIC, SPEECH, small_folder, small_network, write
 
 import_torchaudio()
@@ -396,13 +397,3 @@ class TestErrors:
     def test_a_setting_out_of_its_range_is_named(self, folder: Path, settings: dict[str, Any]) -> None:
         with pytest.raises(MdxError, match=next(iter(settings))):
             OpenUnmixSeparator(weights=folder, **settings)
-
-
-class Hostile:
-    """Runs a command when it is unpickled."""
-
-    def __init__(self, witness: Path) -> None:
-        self.witness = witness
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.witness,)

@@ -58,10 +58,14 @@ def load_state_dict(path: Path, kind: str, allowed: Sequence[Any] = (), keys: Se
         state = safe_unpickle(path, allowed, "tensors and numbers" if allowed else "tensors")
     for key in keys:
         state = state[key] if isinstance(state, dict) and key in state else state
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not state or not all(map(_is_named_tensor, state.items())):
         alternative = f", nor a checkpoint with one under {', '.join(keys)}" if keys else ""
         raise MdxError(f"{path}: not a state dict, which holds tensors by their names{alternative} ({kind})")
     return state
+
+
+def _is_named_tensor(item: tuple[Any, Any]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], Tensor)
 
 
 def safe_unpickle(path: Path, allowed: Sequence[Any], named: str) -> Any:
