@@ -12,7 +12,7 @@ from rich.table import Table
 from mdx_progressive import separators
 from mdx_progressive.progressive import Schedule, formulas
 from mdx_progressive.runtime import atomic_write
-from mdx_progressive.separators import Published, Separator
+from mdx_progressive.separators import PublishedWeights, Separator
 
 MAXIMUM = 0.9
 """The weight at which the schedules are shown side by side."""
@@ -60,7 +60,7 @@ def list_separators(args: Sequence[str]) -> None:
     )
 
 
-def _facts(weights: Published) -> tuple[str, ...]:
+def _facts(weights: PublishedWeights) -> tuple[str, ...]:
     segment = "whole song" if weights.segment is None else f"{weights.segment:g} s"
     tested = {True: "yes", False: "no", None: "unknown"}[weights.musdb_test]
     rate = f"{weights.sample_rate / 1000:g} kHz{' mono' if weights.channels == 1 else ''}"

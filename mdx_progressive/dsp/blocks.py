@@ -1,4 +1,4 @@
-"""Cutting what is too long to be separated at once into blocks, so that their joins can't be told from the rest."""
+"""Blocks: what is too long to be separated at once is cut so that the joins can't be told from the rest."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -8,14 +8,13 @@ from torch import Tensor
 
 
 class ReceptiveField(NamedTuple):
-    """How far a separator listens around what it estimates, in samples.
+    """How much context a separator needs around a block, in samples.
 
     Args:
-        grid: Blocks begin at multiples of it, so that the segments of the network lie in a block where they lie in the
-            whole.
-        before: What a block hears before the first sample that it stands for.
-        crossfade: Over how much a block fades into the next.
-        after: What it hears after the last sample that it stands for.
+        grid: Blocks start at multiples of it, so that the network's segments lie in a block as in the whole.
+        before: Context before the first sample whose estimate is kept.
+        crossfade: Length of the crossfade between a block and the next.
+        after: Context after the last sample whose estimate is kept.
     """
 
     grid: int
@@ -25,14 +24,14 @@ class ReceptiveField(NamedTuple):
 
 
 class Block(NamedTuple):
-    """A stretch of a chunk that is separated at once, in samples of the chunk.
+    """A part of a chunk that is separated at once, in samples of the chunk.
 
     Args:
         number: Its number, from 0.
-        start: The first sample that it hears.
-        stop: The end of what it hears.
-        begin: The first sample that it stands for; from here on it fades in, if another one is before it.
-        end: The end of what it stands for.
+        start: First sample of its input, with the context before it.
+        stop: End of its input, with the context after it.
+        begin: First sample whose estimate is kept; a crossfade with the block before starts here.
+        end: End of the samples whose estimates are kept.
     """
 
     number: int
@@ -42,53 +41,50 @@ class Block(NamedTuple):
     end: int
 
     def kept(self, estimates: Tensor) -> Tensor:
-        """What it stands for, out of its estimates (..., time)."""
+        """The block's estimates (..., time) without those of the context."""
         return estimates[..., self.begin - self.start : self.end - self.start]
 
 
 BlockPlanner = Callable[[int], list[Block]]
-"""The blocks of a chunk of so many samples."""
+"""Plans the blocks of a chunk of a given length in samples."""
 
 
 def plan_blocks(length: int, size: int | None, receptive_field: ReceptiveField) -> list[Block]:
-    """The blocks of a chunk, in order; one where all of it is hardly longer than a block.
+    """Plan the blocks of a chunk; a single one if the chunk is hardly longer than a block.
 
     Args:
         length: Length of the chunk in samples.
-        size: Samples from one block to the next, taken to whole grids, at least one, and at least a crossfade;
-            None for one block.
-        receptive_field: How far the separator listens.
+        size: Samples from one block to the next, rounded down to whole grids, at least one grid and at least a
+            crossfade; None for a single block.
+        receptive_field: The context that the separator needs.
 
     Example:
         >>> plan_blocks(10, 5, ReceptiveField(grid=2, before=1, crossfade=1, after=1))[0]
         Block(number=0, start=0, stop=7, begin=0, end=6)
-        >>> planned = plan_blocks(10, 5, ReceptiveField(2, 1, 1, 1))
-        >>> [(block.start, block.begin, block.end, block.stop) for block in planned]
+        >>> blocks = plan_blocks(10, 5, ReceptiveField(2, 1, 1, 1))
+        >>> [(block.start, block.begin, block.end, block.stop) for block in blocks]
         [(0, 0, 6, 7), (4, 5, 10, 10)]
     """
-    found: list[Block] = []
-    # Shorter than a crossfade, a block would still crossfade in where it has to crossfade out.
-    grids = (
-        0
-        if size is None
-        else max(1, size // receptive_field.grid, -(-receptive_field.crossfade // receptive_field.grid))
-    )
-    start, stride = 0, grids * receptive_field.grid or length
+    grid, before, crossfade, after = receptive_field
+    # A block shorter than a crossfade would fade in and out at the same samples.
+    stride = length if size is None else grid * max(1, size // grid, -(-crossfade // grid))
+    blocks: list[Block] = []
+    start = 0
     while True:
-        begin = start + receptive_field.before if found else 0
-        end = start + stride + receptive_field.before + receptive_field.crossfade
-        if end + receptive_field.after >= length:
-            return [*found, Block(len(found), start, length, begin, length)]
-        found.append(Block(len(found), start, end + receptive_field.after, begin, end))
+        begin = start + before if blocks else 0
+        end = start + stride + before + crossfade
+        if end + after >= length:
+            return [*blocks, Block(len(blocks), start, length, begin, length)]
+        blocks.append(Block(len(blocks), start, end + after, begin, end))
         start += stride
 
 
 def join_blocks(parts: Iterable[Tensor], crossfade: int) -> Iterator[Tensor]:
-    """What the blocks stand for made one again, piece by piece.
+    """Crossfade consecutive blocks into one signal, returned in parts.
 
     Args:
-        parts: What each block stands for, in order.
-        crossfade: Samples over which they crossfade into each other, as planned by `plan_blocks`.
+        parts: The kept estimates of each block, in order.
+        crossfade: Length of the crossfades in samples, as planned by `plan_blocks`.
 
     Shape:
         - parts and results: (..., time)

@@ -1,4 +1,4 @@
-"""Cutting a long signal into overlapping segments and adding them up again: pure tensor functions."""
+"""Segments: a long signal is cut into overlapping ones, which are added up again under windows."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 def segment_spans(length: int, segment: int, overlap: float) -> Iterator[tuple[int, int]]:
-    """Where segments start and how long they are, in samples; only those at the end are cut short.
+    """Start and length of each segment in samples; only those at the end are shorter.
 
     Args:
         length: Length of the signal.
@@ -24,12 +24,7 @@ def segment_spans(length: int, segment: int, overlap: float) -> Iterator[tuple[i
 
 
 def stride(segment: int, overlap: float) -> int:
-    """Samples from the start of a segment to that of the next.
-
-    Args:
-        segment: Length of a segment.
-        overlap: Fraction of a segment that the next one covers too, within [0, 1).
-    """
+    """Samples from the start of a segment to that of the next."""
     return max(1, int((1 - overlap) * segment))
 
 
@@ -53,9 +48,6 @@ def padded_slice(signal: Tensor, start: int, length: int) -> Tensor:
 def triangular_window(length: int, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Tensor:
     """Window that rises to 1 in the middle and is nowhere 0, as `demucs.apply` weights its segments.
 
-    Shape:
-        - result: (length,)
-
     Example:
         >>> triangular_window(4).tolist(), triangular_window(3).tolist()
         ([0.5, 1.0, 1.0, 0.5], [0.5, 1.0, 0.5])
@@ -69,29 +61,32 @@ class OverlapAdd:
     """Adds up windowed segments and divides by the sum of the windows that covered each sample.
 
     Args:
-        shape: Shape of the whole, (item, ..., time).
-        window: Weight of each sample of a segment, above 0; a shorter segment uses its beginning.
+        signal: What the segments were cut from; the sum has its length, type and device.
+        axes: The axes between those of items and time.
+
+    Shape:
+        - signal: (item, ..., time)
 
     Example:
-        >>> signal, whole = torch.arange(10.0)[None], OverlapAdd((1, 10), triangular_window(4))
+        >>> signal = torch.arange(10.0)[None]
+        >>> total = OverlapAdd(signal)
         >>> for start, length in segment_spans(10, segment=4, overlap=0.25):
-        ...     whole.add(0, start, padded_slice(signal[0], start, length))
-        >>> torch.allclose(whole.result(), signal)
+        ...     total.add(0, start, padded_slice(signal[0], start, length), triangular_window(4))
+        >>> torch.allclose(total.result(), signal)
         True
     """
 
-    def __init__(self, shape: tuple[int, ...], window: Tensor) -> None:
-        self.window = window
-        self.total = window.new_zeros(shape)
-        self.weight = window.new_zeros(shape[0], shape[-1])
+    def __init__(self, signal: Tensor, *axes: int) -> None:
+        items, time = len(signal), signal.shape[-1]
+        self._total = signal.new_zeros(items, *axes, time)
+        self._weight = signal.new_zeros(items, *[1] * len(axes), time)
 
-    def add(self, item: int, start: int, segment: Tensor) -> None:
-        """Add one segment (..., time) of the given item at a position in samples."""
+    def add(self, item: int, start: int, segment: Tensor, window: Tensor) -> None:
+        """Add a segment (..., time) of an item at a position; if it is shorter than the window, the window is cut."""
         length = segment.shape[-1]
-        self.total[item, ..., start : start + length] += self.window[:length] * segment
-        self.weight[item, start : start + length] += self.window[:length]
+        self._total[item, ..., start : start + length] += window[:length] * segment
+        self._weight[item, ..., start : start + length] += window[:length]
 
     def result(self) -> Tensor:
-        """The whole; every sample must have been covered."""
-        items, *middle, time = self.total.shape
-        return self.total / self.weight.view(items, *[1] * len(middle), time)
+        """The sum (item, *axes, time); 0 where no window reaches."""
+        return (self._total / self._weight).masked_fill_(self._weight == 0, 0)

@@ -1,4 +1,4 @@
-"""Which channels of a reference cannot be heard within the mixture: one written rule for data and metrics."""
+"""Silence: which channels of a reference are inaudible in the mixture, by one rule for data and metrics."""
 
 from torch import Tensor
 
@@ -7,7 +7,7 @@ SILENCE_DB = 60.0
 
 
 def silent_channels(references: Tensor, mixture: Tensor) -> Tensor:
-    """Which channels of the references can't be heard within the mixture.
+    """Which channels of the references are inaudible in the mixture.
 
     Shape:
         - references: (batch, source, channel, time)
@@ -21,5 +21,5 @@ def silent_channels(references: Tensor, mixture: Tensor) -> Tensor:
         [[[False, True]]]
     """
     power = references.square().mean(dim=-1)
-    heard = mixture.square().mean(dim=(-2, -1))[:, None, None] * 10 ** (-SILENCE_DB / 10)
-    return (power == 0) | (power < heard)
+    threshold = mixture.square().mean(dim=(-2, -1))[:, None, None] * 10 ** (-SILENCE_DB / 10)
+    return (power == 0) | (power < threshold)

@@ -1,4 +1,4 @@
-"""Short-time Fourier transforms with frames before bins: pure tensor functions."""
+"""Short-time Fourier transform without centring, its frames before its bins."""
 
 import torch
 from torch import Tensor
@@ -6,11 +6,6 @@ from torch import Tensor
 
 def framed_stft(signal: Tensor, window: Tensor, hop: int) -> Tensor:
     """Spectra of all frames that fit into a signal; `torch.stft` without its centring.
-
-    Args:
-        signal: What to transform.
-        window: Weight of each sample of a frame.
-        hop: Samples from one frame to the next.
 
     Shape:
         - signal: (..., time)
@@ -27,21 +22,16 @@ def framed_stft(signal: Tensor, window: Tensor, hop: int) -> Tensor:
 
 
 def overlap_add_frames(frames: Tensor, window: Tensor, hop: int) -> Tensor:
-    """Sum of windowed frames, each `hop` samples after the one before.
+    """Sum of windowed frames, each `hop` samples after the one before; `hop` is a divisor of the window's length.
 
-    With the window before the transform and after it, the signal is this sum over its frames, divided by the sum over
-    frames that are the window itself. The frames are added a hop's length at a time, all at once, which takes the CPU
-    a third of the time of `torch.istft`.
-
-    Args:
-        frames: What to add up.
-        window: Weight of each sample of a frame.
-        hop: Samples from one frame to the next; a divisor of the window's length.
+    For the signal of frames that were windowed before the transform too, divide by this sum over frames that are the
+    window itself. The frames are added all at once, a hop's length at a time: three times as fast on the CPU as
+    `torch.istft`.
 
     Shape:
         - frames: (..., frame, sample)
         - window: (sample,)
-        - result: (..., time), of (frame - 1) * hop + sample samples
+        - result: (..., time), (frame - 1) * hop + sample samples
 
     Example:
         >>> signal, window = torch.arange(12.0), torch.hann_window(4)
@@ -51,9 +41,9 @@ def overlap_add_frames(frames: Tensor, window: Tensor, hop: int) -> Tensor:
         True
     """
     count = frames.shape[-2]
-    blocks = frames.unflatten(-1, (-1, hop))
+    parts = frames.unflatten(-1, (-1, hop))
     weights = window.view(-1, hop)
     total = frames.new_zeros(*frames.shape[:-2], count + len(weights) - 1, hop)
-    for place, weight in enumerate(weights):
-        total[..., place : place + count, :].addcmul_(blocks[..., place, :], weight)
+    for number, weight in enumerate(weights):
+        total[..., number : number + count, :].addcmul_(parts[..., number, :], weight)
     return total.flatten(-2)

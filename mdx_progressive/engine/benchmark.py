@@ -184,7 +184,7 @@ class Benchmark:
         return last.estimates
 
     def _bare(self, forwards: list[_Forward]) -> None:
-        with keep_layer_memory(), self.separator.arithmetic(self.device):
+        with keep_layer_memory(), self.separator.precision(self.device):
             for network, inputs in forwards:
                 network(*inputs)
 
@@ -209,7 +209,7 @@ class Benchmark:
         snr = signal_noise_ratio(estimates.flatten(2), self.float32_estimates.flatten(2)).amin().item()
         if self.batch.references is None or self.batch.silent is None:
             return snr, None
-        numbers = self.separator.index(self.targets)
+        numbers = self.separator.target_indices(self.targets)
         references = self.batch.references[:, numbers], self.batch.silent[:, numbers]
         change = si_sdr(estimates, *references) - si_sdr(self.float32_estimates, *references)
         finite = change[change.isfinite()]

@@ -20,7 +20,7 @@ class LibraryProcess:
     """
 
     def __init__(self, separator: Separator, mixture: Tensor, device: torch.device) -> None:
-        self.available = separator.library_pass() is not None
+        self.available = separator.reference_implementation() is not None
         if self.available:
             context = get_context("spawn")
             self._connection, theirs = context.Pipe()
@@ -58,7 +58,7 @@ class LibraryProcess:
 
 def _serve(connection: Connection, separator: Separator, mixture: Tensor, device: torch.device, threads: int) -> None:
     torch.set_num_threads(threads)
-    run = separator.to(device).library_pass()
+    run = separator.to(device).reference_implementation()
     assert run is not None
     mixture = mixture.to(device)
     with torch.inference_mode():

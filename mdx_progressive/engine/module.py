@@ -117,7 +117,7 @@ class ProgressiveDemixing(LightningModule):
             separator.compile(dynamic=False)
         self.separator = separator
         self.method = method
-        self.indices = separator.index(targets)
+        self.indices = separator.target_indices(targets)
         self.targets = [separator.sources[index] for index in self.indices]
         span = (separator.segment or _SPAN) if ensemble else None
         compared = lineup(method, compare or [], span, schedules, oracle)

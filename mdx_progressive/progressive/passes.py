@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
-from mdx_progressive.dsp import pitch_correction
+from mdx_progressive.dsp import concert_pitch_ratio
 from mdx_progressive.progressive.augmentations import IDENTITY, Augmentation
 from mdx_progressive.progressive.remix import limit_peak
 
@@ -65,7 +65,7 @@ class Passes:
         Returns:
             Indices of the chunks that are stretched.
         """
-        self._pitch_ratios = [pitch_correction(chunk, self.sample_rate, tolerance) for chunk in self.mixture]
+        self._pitch_ratios = [concert_pitch_ratio(chunk, self.sample_rate, tolerance) for chunk in self.mixture]
         return [index for index, ratio in enumerate(self._pitch_ratios) if ratio != 1]
 
     def separate(

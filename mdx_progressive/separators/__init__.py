@@ -3,11 +3,10 @@
 A separator knows no method: it imports `dsp` and `runtime`.
 """
 
-from mdx_progressive.separators.base import Separator
+from mdx_progressive.separators.base import PublishedWeights, Separator
 from mdx_progressive.separators.demucs import DemucsSeparator
 from mdx_progressive.separators.exported import ExportedSeparator
 from mdx_progressive.separators.open_unmix import OpenUnmixSeparator
-from mdx_progressive.separators.published import Published
 from mdx_progressive.separators.roformer import RoFormerSeparator
 from mdx_progressive.separators.spleeter import SpleeterSeparator
 from mdx_progressive.separators.torchaudio import TorchaudioSeparator
@@ -16,7 +15,7 @@ __all__ = [
     "DemucsSeparator",
     "ExportedSeparator",
     "OpenUnmixSeparator",
-    "Published",
+    "PublishedWeights",
     "RoFormerSeparator",
     "Separator",
     "SpleeterSeparator",

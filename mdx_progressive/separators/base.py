@@ -2,92 +2,103 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from importlib.resources.abc import Traversable
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from mdx_progressive.dsp import ReceptiveField
 from mdx_progressive.runtime import MdxError, checksum
-from mdx_progressive.separators.batch_fit import BatchFit
+from mdx_progressive.separators.batch_size import BatchSizeFinder, Estimates, Segment
 from mdx_progressive.separators.precision import HALF
-from mdx_progressive.separators.published import Published
 
-_Segment = TypeVar("_Segment")
-_Estimates = TypeVar("_Estimates")
 _CROSSFADE = 0.5
 """Seconds over which blocks crossfade into each other."""
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d)
 
 
+class PublishedWeights(NamedTuple):
+    """Weights that can be loaded by name; `mdx-progressive separators` lists them.
+
+    Args:
+        name: Name by which the family's own tool knows them.
+        sources: Names of the sources, in the order of the outputs.
+        sample_rate: In Hz.
+        channels: Channels that the network takes.
+        segment: Native length of a segment in seconds; None where the network takes a whole song.
+        licence: Licence of the weights, as their authors state it.
+        musdb_test: Whether they were trained on the test set of MUSDB18, so that results on it prove nothing;
+            None where that is not known.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    sample_rate: int
+    channels: int
+    segment: float | None
+    licence: str
+    musdb_test: bool | None
+
+
 class Separator(nn.Module, ABC):
     """A pretrained, frozen network that estimates the sources of a mixture of any length.
 
-    It is always in evaluation mode, has no gradients, and never changes its input. A subclass loads its
-    network, sets the attributes below, calls `freeze` and implements `_separate`.
+    It is always in evaluation mode, has no gradients, and never changes its input. A subclass loads its network, sets
+    the attributes below, calls `freeze` at the end of its `__init__`, and implements `_separate`.
     """
 
-    published: ClassVar[tuple[Published, ...]] = ()
-    """The weights of this family that can be had by name."""
+    published: ClassVar[tuple[PublishedWeights, ...]] = ()
+    """The weights of this family that can be loaded by name."""
     networks: nn.ModuleList
-    """What does the work: one network for all sources, a bag of them, or one for each source."""
+    """One network for all sources, a bag of such, or one for each source."""
     sources: list[str]
     """Names of the sources, in the order of the outputs."""
     sample_rate: int
     """Sample rate that it was trained at, in Hz."""
     channels: int
-    """Channels that the network takes. A mono mixture is shown to it on all of them."""
-    segment: float | None
+    """Channels that the network takes; a mono mixture is repeated on all of them."""
+    segment: float | None = None
     """Native length of a segment in seconds; None for a network that takes a whole song."""
     context: float = 10.0
-    """Seconds that a network without segments hears around a block."""
+    """Seconds of context around a block for a network without segments."""
     licence: str = "unknown"
     """Licence of the weights."""
     musdb_test: bool | None = None
     """Whether it was trained on the test set of MUSDB18; None where that is not known."""
     files: Sequence[Traversable] = ()
-    """What its weights were loaded from, and what describes them."""
+    """The files of its weights, and those that describe them."""
     batch_size: int | None = None
-    """Segments a forward pass; None to let `BatchFit` find it."""
+    """Segments a forward pass; None to find it."""
 
     def freeze(self) -> None:
-        """To be called at the end of a subclass's `__init__`.
-
-        Raises:
-            MdxError: If `batch_size` is below 1.
-        """
+        """Check the settings, and freeze the networks."""
         if self.batch_size is not None and self.batch_size < 1:
             raise MdxError(f"the separator's batch_size must be 1 or more, not {self.batch_size}")
-        self._fit = BatchFit()
+        self._batch_size_finder = BatchSizeFinder()
         self.requires_grad_(False)
         self.eval()
 
-    def _state_facts(self, name: str) -> None:
+    def _set_provenance(self, name: str) -> None:
         """Take licence and training data from the published weights of that name."""
-        for known in self.published:
-            if known.name == name:
-                self.licence, self.musdb_test = known.licence, known.musdb_test
+        for weights in self.published:
+            if weights.name == name:
+                self.licence, self.musdb_test = weights.licence, weights.musdb_test
 
     @cached_property
     def checksums(self) -> dict[str, str]:
-        """SHA-256 of each of its files, by name: which weights a run was made with."""
+        """SHA-256 of each of its files, by name: they identify the weights of a run."""
         return {file.name: checksum(file) for file in self.files}
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compile the networks in place with `torch.compile`, at its next forward pass; the weights stay as they are.
-
-        Args:
-            args: As for `torch.compile`.
-            kwargs: As for `torch.compile`.
-        """
+        """Compile the networks in place with `torch.compile`, which takes the arguments, at their next forward pass."""
         for region in self._regions():
             region.compile(*args, **kwargs)
 
     def _regions(self) -> Iterable[nn.Module]:
-        """The parts that are compiled, each by itself; whole networks unless a family has a reason."""
+        """The modules to compile, each by itself: whole networks, unless a family has a reason."""
         return self.networks
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -99,15 +110,11 @@ class Separator(nn.Module, ABC):
         return self
 
     def train(self, mode: bool = True) -> Self:
-        """A frozen separator stays in evaluation mode, whatever it is asked for."""
+        """A frozen separator stays in evaluation mode."""
         return super().train(False)
 
-    def index(self, targets: Sequence[str] | None) -> list[int]:
-        """Positions of the targets among the sources; all of them for None.
-
-        Raises:
-            MdxError: If a target is not one of the sources, or there is none.
-        """
+    def target_indices(self, targets: Sequence[str] | None) -> list[int]:
+        """Indices of the targets among the sources; those of all sources for None."""
         if targets is None:
             return list(range(len(self.sources)))
         unknown = [target for target in targets if target not in self.sources]
@@ -122,14 +129,14 @@ class Separator(nn.Module, ABC):
     def forward(
         self, mixtures: Tensor, targets: Sequence[str] | None = None, input_index: Sequence[int] | None = None
     ) -> Tensor:
-        """Estimate the targets, all from one mixture, each from a mixture of its own, or several from each of some.
+        """Estimate the targets, from one mixture or each from one of several inputs.
+
+        A separator with a network for each source runs only those that an input's targets need.
 
         Args:
-            mixtures: Waveforms. With an input axis longer than 1, each target is estimated from its own
-                mixture only; a separator with a network for each source then runs just the one that it needs.
+            mixtures: Waveforms.
             targets: Names of the sources to estimate; all of them by default.
-            input_index: For each target the number of the input that it is estimated from; by default the only one, or
-                for each its own.
+            input_index: For each target the index of its input; by default, the only input or one for each target.
 
         Shape:
             - mixtures: (batch, channel, time) or (batch, input, channel, time); 1 or `channels` channels
@@ -138,37 +145,33 @@ class Separator(nn.Module, ABC):
         Raises:
             MdxError: If the shape or a target does not fit.
         """
-        wanted = torch.tensor(self.index(targets))
+        indices = torch.tensor(self.target_indices(targets))
         if mixtures.ndim == 3:
             mixtures = mixtures.unsqueeze(1)
-        if mixtures.ndim != 4 or (input_index is None and mixtures.shape[1] not in (1, len(wanted))):
-            raise MdxError(
-                f"mixtures must have the shape (batch, 1 or {len(wanted)}, channel, time), not {tuple(mixtures.shape)}"
-            )
-        batch, inputs, channels, time = mixtures.shape
-        if input_index is None:
-            input_index = [0] * len(wanted) if inputs == 1 else range(inputs)
-        of_inputs = [[place for place, number in enumerate(input_index) if number == each] for each in range(inputs)]
-        if len(input_index) != len(wanted) or sum(map(len, of_inputs)) != len(wanted) or not all(of_inputs):
-            raise MdxError(f"{len(wanted)} targets can't be heard in the inputs {list(input_index)} of {inputs}")
-        if channels not in (1, self.channels) or time == 0:
-            raise MdxError(
-                f"a mixture must have 1 or {self.channels} channels and at least one sample,"
-                f" not {channels} channels and {time} samples"
-            )
-        items = mixtures.flatten(0, 1).expand(-1, self.channels, -1)
-        most = max(map(len, of_inputs))
-        padded = [of_input + of_input[:1] * (most - len(of_input)) for of_input in of_inputs]
-        with self.arithmetic(mixtures.device) as dtype:
-            estimates = self._separate(items.to(dtype), wanted[torch.tensor(padded)].repeat(batch, 1))
-        estimates = estimates.view(batch, inputs * most, *estimates.shape[2:])
-        order = [number * most + of_inputs[number].index(place) for place, number in enumerate(input_index)]
-        if order != list(range(inputs * most)):
-            estimates = estimates[:, order]
+        self._check_shape(mixtures.shape)
+        batch, inputs, channels, _ = mixtures.shape
+        groups, positions = _group_targets(len(indices), inputs, input_index)
+        waveforms = mixtures.flatten(0, 1).expand(-1, self.channels, -1)
+        with self.precision(mixtures.device) as dtype:
+            estimates = self._separate(waveforms.to(dtype), indices[groups].repeat(batch, 1))
+        estimates = estimates.view(batch, groups.numel(), *estimates.shape[2:])
+        if positions != list(range(groups.numel())):
+            estimates = estimates[:, positions]
         if channels != self.channels:
             estimates = estimates.mean(dim=-2, keepdim=True)
-        kind = torch.float32 if mixtures.dtype in HALF else mixtures.dtype
-        return estimates.to(kind)
+        return estimates.to(torch.float32 if mixtures.dtype in HALF else mixtures.dtype)
+
+    def _check_shape(self, shape: torch.Size) -> None:
+        if len(shape) != 4:
+            raise MdxError(
+                "mixtures must have the shape (batch, channel, time) or (batch, input, channel, time),"
+                f" not {tuple(shape)}"
+            )
+        if shape[2] not in (1, self.channels) or shape[3] == 0:
+            raise MdxError(
+                f"a mixture must have 1 or {self.channels} channels and at least one sample,"
+                f" not {shape[2]} channels and {shape[3]} samples"
+            )
 
     @property
     def receptive_field(self) -> ReceptiveField:
@@ -178,58 +181,78 @@ class Separator(nn.Module, ABC):
 
     @property
     def crossfade(self) -> int:
-        """Samples over which blocks crossfade into each other."""
+        """Length in samples of the crossfade between blocks."""
         return int(_CROSSFADE * self.sample_rate)
 
-    def _batches(
-        self,
-        segments: Sequence[_Segment],
-        device: torch.device,
-        network: Callable[[Sequence[_Segment]], _Estimates],
-    ) -> Iterator[tuple[Sequence[_Segment], _Estimates]]:
-        """The segments that go through the network together, with what it makes of them (see `BatchFit.over`)."""
-        return self._fit.over(segments, device, self.batch_size, network)
+    def _run_batches(
+        self, segments: Sequence[Segment], device: torch.device, network: Callable[[Sequence[Segment]], Estimates]
+    ) -> Iterator[tuple[Sequence[Segment], Estimates]]:
+        """Run segments through a network in batches, see `BatchSizeFinder.run`."""
+        return self._batch_size_finder.run(segments, device, self.batch_size, network)
 
     @abstractmethod
-    def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
-        """Estimate the wanted sources of each mixture.
+    def _separate(self, mixture: Tensor, indices: Tensor) -> Tensor:
+        """Estimate some sources of each mixture.
 
         Args:
             mixture: Waveforms with `channels` channels, float32 or float64. Not to be changed.
-            wanted: Positions within `sources`, for each item its own; on the CPU.
+            indices: Of the sources to estimate, for each item its own; on the CPU.
 
         Shape:
             - mixture: (item, channel, time)
-            - wanted: (item, target)
+            - indices: (item, target)
             - result: (item, target, channel, time)
         """
 
-    def library_pass(self) -> Callable[[Tensor], Tensor] | None:
-        """One pass as the family's own library makes it, for `benchmark`; None where the library has no such thing.
+    def reference_implementation(self) -> Callable[[Tensor], Tensor] | None:
+        """A pass as the family's own library computes it, for `benchmark`; None where the library has none.
 
         It maps a mixture (batch, channel, time) to the estimates of all sources (batch, source, channel, time).
         """
         return None
 
     @contextmanager
-    def arithmetic(self, device: torch.device) -> Iterator[torch.dtype]:
-        """What surrounds every forward pass of a network; yields the type of its waveforms.
+    def precision(self, device: torch.device) -> Iterator[torch.dtype]:
+        """Set up the precision of forward passes on a device; yields the type of their waveforms.
 
-        A Trainer of `bf16-true` or `16-true` precision casts the weights and the default type. A network held in
-        half precision runs under autocast; the STFTs and the normalisation around it would lose the signal, so
-        they stay in float32.
-
-        Args:
-            device: Where the networks run.
+        A Trainer of `bf16-true` or `16-true` precision casts the weights and the default type. A network in half
+        precision runs under autocast; the STFTs and the normalisation around it would lose the signal, so they stay in
+        float32.
         """
-        kinds = {weight.dtype for weight in self.parameters() if weight.is_floating_point()}
-        half = next((kind for kind in HALF if kind in kinds), None)
-        dtype = torch.float64 if torch.float64 in kinds else torch.float32
+        dtypes = {weight.dtype for weight in self.parameters() if weight.is_floating_point()}
+        half = next((dtype for dtype in HALF if dtype in dtypes), None)
+        waveform_dtype = torch.float64 if torch.float64 in dtypes else torch.float32
         default = torch.get_default_dtype()
-        with ExitStack() as stack:
-            if half is not None:
-                stack.enter_context(torch.autocast(device.type, dtype=half))
-            if default != dtype:
-                torch.set_default_dtype(dtype)
-                stack.callback(torch.set_default_dtype, default)
-            yield dtype
+        torch.set_default_dtype(waveform_dtype)
+        try:
+            with nullcontext() if half is None else torch.autocast(device.type, dtype=half):
+                yield waveform_dtype
+        finally:
+            torch.set_default_dtype(default)
+
+
+def _group_targets(targets: int, inputs: int, input_index: Sequence[int] | None) -> tuple[Tensor, list[int]]:
+    """Group the targets by their inputs, by default the only one or one for each target.
+
+    Returns:
+        For each input the numbers of its targets, (input, target); those with fewer targets than others repeat their
+        first one. And for each target its position in the flattened groups.
+
+    Example:
+        >>> groups, positions = _group_targets(3, 2, [1, 0, 0])
+        >>> groups.tolist(), positions
+        ([[1, 2], [0, 0]], [2, 0, 1])
+    """
+    if input_index is None:
+        if inputs not in (1, targets):
+            raise MdxError(f"mixtures must have the shape (batch, 1 or {targets}, channel, time), not {inputs} inputs")
+        input_index = [0] * targets if inputs == 1 else range(inputs)
+    groups = [[target for target, number in enumerate(input_index) if number == index] for index in range(inputs)]
+    if len(input_index) != targets or sum(map(len, groups)) != targets or not all(groups):
+        raise MdxError(
+            f"input_index must give each of {targets} targets one of {inputs} inputs and use each input, not"
+            f" {list(input_index)}"
+        )
+    size = max(map(len, groups))
+    positions = [number * size + groups[number].index(target) for target, number in enumerate(input_index)]
+    return torch.tensor([group + group[:1] * (size - len(group)) for group in groups]), positions

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import torch
@@ -12,9 +11,9 @@ from demucs.htdemucs import HTDemucs
 from torch import Tensor, nn
 
 from mdx_progressive.runtime import MdxError
+from mdx_progressive.separators.base import PublishedWeights
 from mdx_progressive.separators.precision import keep_ends_precise
-from mdx_progressive.separators.published import Published
-from mdx_progressive.separators.segmented import SegmentedSeparator, on_standardised
+from mdx_progressive.separators.segmented import SegmentedSeparator, separate_standardised
 from mdx_progressive.separators.weights.demucs import load_file, load_folder, load_hub
 
 _LICENCE = "MIT code; weights for research"
@@ -34,22 +33,22 @@ class DemucsSeparator(SegmentedSeparator):
             then nothing is downloaded, and the name only chooses among several bags in the folder.
         overlap: Fraction of a segment that the next one covers too, within [0, 1).
         segment: Length of a segment in seconds; by default the network's own, which a transformer can't exceed.
-        batch_size: Segments a forward pass; by default 1 on the CPU, where more are slower each, and as many as the
-            memory holds on CUDA.
+        batch_size: Segments a forward pass; by default 1 on the CPU, where larger batches are slower, and as many as
+            fit into memory on CUDA.
 
     Raises:
-        MdxError: If the weights can't be had, are no Demucs, or a setting is out of its range.
+        MdxError: If the weights can't be loaded, are no Demucs, or a setting is out of its range.
     """
 
     published = (
-        Published("htdemucs", _FOUR, 44100, 2, 7.8, _LICENCE, musdb_test=False),
-        Published("htdemucs_ft", _FOUR, 44100, 2, 7.8, _LICENCE, musdb_test=False),
-        Published("htdemucs_6s", (*_FOUR, "guitar", "piano"), 44100, 2, 7.8, _LICENCE, musdb_test=False),
-        Published("hdemucs_mmi", _FOUR, 44100, 2, 44.0, _LICENCE, musdb_test=False),
-        Published("mdx", _FOUR, 44100, 2, 44.0, _LICENCE, musdb_test=False),
-        Published("mdx_extra", _FOUR, 44100, 2, 44.0, _LICENCE, musdb_test=True),
-        Published("mdx_q", _FOUR, 44100, 2, 44.0, _LICENCE, musdb_test=False),
-        Published("mdx_extra_q", _FOUR, 44100, 2, 44.0, _LICENCE, musdb_test=True),
+        PublishedWeights("htdemucs", _FOUR, 44100, 2, 7.8, _LICENCE, musdb_test=False),
+        PublishedWeights("htdemucs_ft", _FOUR, 44100, 2, 7.8, _LICENCE, musdb_test=False),
+        PublishedWeights("htdemucs_6s", (*_FOUR, "guitar", "piano"), 44100, 2, 7.8, _LICENCE, musdb_test=False),
+        PublishedWeights("hdemucs_mmi", _FOUR, 44100, 2, 44.0, _LICENCE, musdb_test=False),
+        PublishedWeights("mdx", _FOUR, 44100, 2, 44.0, _LICENCE, musdb_test=False),
+        PublishedWeights("mdx_extra", _FOUR, 44100, 2, 44.0, _LICENCE, musdb_test=True),
+        PublishedWeights("mdx_q", _FOUR, 44100, 2, 44.0, _LICENCE, musdb_test=False),
+        PublishedWeights("mdx_extra_q", _FOUR, 44100, 2, 44.0, _LICENCE, musdb_test=True),
     )
 
     def __init__(
@@ -63,19 +62,19 @@ class DemucsSeparator(SegmentedSeparator):
         super().__init__()
         if weights is None:
             bag, self.files = load_hub(name)
-            self._state_facts(name)
+            self._set_provenance(name)
         elif Path(weights).is_dir():
             bag, self.files = load_folder(Path(weights), name)
         else:
             bag, self.files = load_file(Path(weights))
         for network in bag.models:
-            branches = ("", "t") if hasattr(network, "tencoder") else ("",)
-            keep_ends_precise(
-                [getattr(network, f"{branch}encoder") for branch in branches],
-                [getattr(network, f"{branch}decoder") for branch in branches],
+            encoders, decoders = (
+                [getattr(network, name) for name in (part, f"t{part}") if hasattr(network, name)]
+                for part in ("encoder", "decoder")
             )
+            keep_ends_precise(encoders, decoders)
         self.networks = bag.models
-        self.shares = torch.tensor(bag.weights)
+        self.weights = torch.tensor(bag.weights)
         self.sources = list(bag.sources)
         self.sample_rate = int(bag.samplerate)
         self.channels = int(bag.audio_channels)
@@ -83,44 +82,43 @@ class DemucsSeparator(SegmentedSeparator):
         self.batch_size = batch_size
         self.segments = [_segment(network, segment) for network in bag.models]
         self.segment = max(self.segments)
-        self._asked_segment = segment
+        self._segment_setting = segment
         self.freeze()
 
-    def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
-        return on_standardised(partial(self._run, wanted=wanted), mixture)
+    def _separate(self, mixture: Tensor, indices: Tensor) -> Tensor:
+        return separate_standardised(partial(self._separate_bag, indices=indices), mixture)
 
-    def _run(self, mixture: Tensor, wanted: Tensor) -> Tensor:
-        """The networks that the wanted sources need, by their shares; shapes as of `_separate`."""
-        total = mixture.new_zeros(*wanted.shape, *mixture.shape[1:])
-        for network, length, shares in zip(self.networks, self._lengths(), self.shares, strict=True):
-            share = shares[wanted]
-            served = share.any(dim=1).nonzero().squeeze(1)
-            if len(served):
-                weight = share[served].to(total)[..., None, None]
-                total[served] += weight * self._over_segments(network, length, mixture[served], wanted[served])
-        total /= self.shares.sum(dim=0)[wanted].to(total)[..., None, None]
+    def _separate_bag(self, mixture: Tensor, indices: Tensor) -> Tensor:
+        """The weighted mean of the networks that the targets need; shapes as of `_separate`."""
+        total = mixture.new_zeros(*indices.shape, *mixture.shape[1:])
+        for network, length, weights in zip(self.networks, self._segment_lengths(), self.weights, strict=True):
+            target_weights = weights[indices]
+            items = target_weights.any(dim=1).nonzero().squeeze(1)
+            if len(items):
+                estimates = self._separate_segments(network, length, mixture[items], indices[items])
+                total[items] += target_weights[items].to(total)[..., None, None] * estimates
+        total /= self.weights.sum(dim=0)[indices].to(total)[..., None, None]
         return total
 
-    def library_pass(self) -> Callable[[Tensor], Tensor]:
-        bag = BagOfModels([*self.networks], self.shares.tolist(), self._asked_segment)
-        return partial(on_standardised, partial(apply_model, bag, shifts=0, overlap=self.overlap))
+    def reference_implementation(self) -> Callable[[Tensor], Tensor]:
+        bag = BagOfModels([*self.networks], self.weights.tolist(), self._segment_setting)
+        return partial(separate_standardised, partial(apply_model, bag, shifts=0, overlap=self.overlap))
 
-    def _lengths(self) -> list[int]:
+    def _segment_lengths(self) -> list[int]:
         return [int(self.sample_rate * segment) for segment in self.segments]
 
     def _regions(self) -> Iterator[nn.Module]:
         # A whole HTDemucs takes many minutes to compile; its layers, most of which are alike, two or three.
         for network in self.networks:
+            for part in ("encoder", "tencoder", "decoder", "tdecoder"):
+                yield from getattr(network, part, ())
             transformer = getattr(network, "crosstransformer", None)
-            yield from chain.from_iterable(
-                getattr(network, part, ()) for part in ("encoder", "tencoder", "decoder", "tdecoder")
-            )
             if transformer is not None:
                 yield from (*transformer.layers, *transformer.layers_t)
 
     def _input_length(self, network: nn.Module, samples: int, segment: int) -> int:
-        """The input length at which `demucs.apply.apply_model` runs a segment of so many samples."""
-        if isinstance(network, HTDemucs) and self._asked_segment is not None:
+        """As `demucs.apply.apply_model`."""
+        if isinstance(network, HTDemucs) and self._segment_setting is not None:
             return segment
         if isinstance(network, HDemucs):
             return samples
@@ -128,13 +126,13 @@ class DemucsSeparator(SegmentedSeparator):
         return length
 
 
-def _segment(network: nn.Module, asked: float | None) -> float:
-    """Length of a segment in seconds: as asked for, else the network's own."""
+def _segment(network: nn.Module, setting: float | None) -> float:
+    """Length of a segment in seconds: the setting, else the network's own."""
     own: float = network.segment  # type: ignore[assignment]
-    if asked is None:
+    if setting is None:
         return own
     limited = isinstance(network, HTDemucs)
-    if asked <= 0 or (limited and asked > own):
+    if setting <= 0 or (limited and setting > own):
         limit = f" and at most {float(own):g} s, the length that this transformer was trained at" if limited else ""
-        raise MdxError(f"segment must be above 0{limit}, not {asked:g}")
-    return asked
+        raise MdxError(f"segment must be above 0{limit}, not {setting:g}")
+    return setting

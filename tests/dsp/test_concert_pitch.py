@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
-from mdx_progressive.dsp.concert_pitch import pitch_correction, tuning_deviation
+from mdx_progressive.dsp.concert_pitch import concert_pitch_ratio, estimate_tuning
 from mdx_progressive.progressive.augmentations import AugmentationCycle
 from mdx_progressive.progressive.combine import Mean
 from mdx_progressive.progressive.methods import Progressive
@@ -39,7 +39,7 @@ def music(cents: float, rate: int = RATE, seconds: float = 2.0) -> Tensor:
 @settings(max_examples=25)
 @given(cents=st.floats(-45, 45), rate=st.sampled_from([8000, 22050, 44100, 48000]))
 def test_how_far_music_is_off_is_told_to_two_cents(cents: float, rate: int) -> None:
-    found, clarity = tuning_deviation(music(cents, rate), rate)
+    found, clarity = estimate_tuning(music(cents, rate), rate)
 
     assert found == pytest.approx(cents, abs=2)
     assert clarity > 0.5
@@ -47,7 +47,7 @@ def test_how_far_music_is_off_is_told_to_two_cents(cents: float, rate: int) -> N
 
 @pytest.mark.parametrize("cents", [-44, -30, -16, 16, 30, 44])
 def test_what_is_out_of_tune_is_in_tune_when_it_is_played_slower(cents: int) -> None:
-    slower = pitch_correction(music(cents), RATE, tolerance=15)
+    slower = concert_pitch_ratio(music(cents), RATE, tolerance=15)
 
     played = cents - 1200 * math.log2(slower)
     assert 1 < slower < 2 ** (1 / 12)
@@ -63,7 +63,7 @@ def test_what_is_out_of_tune_is_in_tune_when_it_is_played_slower(cents: int) -> 
     ids=["a little flat", "a little sharp", "silence", "an offset", "one sample", "noise"],
 )  # fmt: skip
 def test_what_is_in_tune_or_has_no_pitch_is_left_alone(signal: Tensor) -> None:
-    assert pitch_correction(signal, RATE, tolerance=15) == 1
+    assert concert_pitch_ratio(signal, RATE, tolerance=15) == 1
 
 
 class Listening:
@@ -74,7 +74,7 @@ class Listening:
         self.calls = 0
 
     def __call__(self, mixtures: Tensor) -> Tensor:
-        self.heard += [round(tuning_deviation(each[0], RATE)[0]) for each in mixtures]
+        self.heard += [round(estimate_tuning(each[0], RATE)[0]) for each in mixtures]
         self.calls += 1
         return mixtures.expand(-1, 2, -1, -1) if mixtures.shape[1] == 1 else mixtures
 
@@ -153,7 +153,7 @@ def test_a_tolerance_that_is_none_is_named(cents: float) -> None:
 def test_htdemucs_hears_the_vocals_of_the_clip_far_better_in_tune(htdemucs_file: Path, clip: dict[str, Tensor]) -> None:
     separator = DemucsSeparator(weights=htdemucs_file)
     mixture, truth = clip["mixture"], clip["vocals"]
-    assert pitch_correction(mixture, 44100, 15) == pytest.approx(2 ** (52 / 1200))
+    assert concert_pitch_ratio(mixture, 44100, 15) == pytest.approx(2 ** (52 / 1200))
     passes = Passes.of(separator, mixture[None], ["vocals"])
 
     passes.correct_pitch(15)

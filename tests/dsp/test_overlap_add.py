@@ -10,13 +10,21 @@ from mdx_progressive.dsp.overlap_add import OverlapAdd, padded_slice, segment_sp
 @pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 100])
 def test_overlap_add_undoes_cutting(length: int, overlap: float) -> None:
     signal = torch.randn(2, 3, length, generator=torch.Generator().manual_seed(0))
-    whole = OverlapAdd(tuple(signal.shape), triangular_window(16))
+    total = OverlapAdd(signal, 3)
 
     for item in range(2):
         for start, samples in segment_spans(length, 16, overlap):
-            whole.add(item, start, padded_slice(signal[item], start, samples))
+            total.add(item, start, padded_slice(signal[item], start, samples), triangular_window(16))
 
-    torch.testing.assert_close(whole.result(), signal)
+    torch.testing.assert_close(total.result(), signal)
+
+
+def test_overlap_add_is_0_where_no_window_reaches() -> None:
+    total = OverlapAdd(torch.ones(1, 4))
+
+    total.add(0, 1, torch.full((3,), 2.0), torch.tensor([1.0, 0.0, 1.0]))
+
+    assert total.result().tolist() == [[0, 2, 0, 2]]
 
 
 @pytest.mark.parametrize(("start", "length"), [(-5, 3), (-2, 4), (0, 6), (3, 2), (4, 4), (9, 2), (-3, 12)])

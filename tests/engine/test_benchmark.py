@@ -50,7 +50,7 @@ class BrokenLibrary(Separator):
     def _separate(self, mixture: Tensor, wanted: Tensor) -> Tensor:
         return 0.5 * mixture.unsqueeze(1)
 
-    def library_pass(self) -> Callable[[Tensor], Tensor]:
+    def reference_implementation(self) -> Callable[[Tensor], Tensor]:
         def run(mixture: Tensor) -> Tensor:
             raise RuntimeError("no kernel for this device")
 
@@ -131,14 +131,14 @@ class TestMemory:
         """In a process of its own: one that keeps what it has freed may not grow."""
         code = """
 import torch
-from mdx_progressive.runtime import peak_memory, reset_peak_memory
+from mdx_progressive.memory import peak_memory, restart_peak_memory
 cpu = torch.device("cpu")
-reset_peak_memory(cpu)
+restart_peak_memory(cpu)
 before = peak_memory(cpu)
 held = torch.ones(64, 2**20)
 peak = peak_memory(cpu)
 del held
-reset_peak_memory(cpu)
+restart_peak_memory(cpu)
 print(before, peak, peak_memory(cpu))
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -151,7 +151,7 @@ print(before, peak, peak_memory(cpu))
     def test_large_tensors_of_layers_stop_faulting_and_those_of_songs_go_back(self) -> None:
         code = f"""{RESIDENT}
 import torch
-from mdx_progressive.runtime import keep_freed_memory, keep_layer_memory, release_layer_memory
+from mdx_progressive.memory import give_back_layers, keep_freed_memory, kept_for_layers
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(20):
@@ -160,10 +160,10 @@ def faults():
 first, held = faults(), resident()
 assert keep_freed_memory()
 songs = faults()
-with keep_layer_memory():
+with kept_for_layers():
     faults()
     layers, kept = faults(), resident()
-release_layer_memory()
+give_back_layers()
 print(first, songs, layers, kept - held, resident() - held)
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -178,12 +178,12 @@ print(first, songs, layers, kept - held, resident() - held)
     def test_short_passes_too_give_the_memory_of_layers_back_from_time_to_time(self) -> None:
         code = f"""{RESIDENT}
 import torch
-from mdx_progressive.runtime import keep_freed_memory
-from mdx_progressive.separators.batch_fit import BatchFit
-fit, held = BatchFit(), resident()
+from mdx_progressive.memory import keep_freed_memory
+from mdx_progressive.separators.batch_size import BatchSizeFinder
+fit, held = BatchSizeFinder(), resident()
 assert keep_freed_memory()
 for _ in range(4):
-    list(fit.over(range(4), torch.device("cpu"), 1, lambda _: torch.ones(2**25).sum()))
+    list(fit.run(range(4), torch.device("cpu"), 1, lambda _: torch.ones(2**25).sum()))
     print(resident() - held)
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mdx_progressive.cli.main import main
 from mdx_progressive.runtime.memory import keep_freed_memory
-from mdx_progressive.separators.batch_fit import BatchFit
+from mdx_progressive.separators.batch_size import BatchSizeFinder
 from tests.conftest import CONFIGS, RATE, noise, small_network
 from tests.support.processes import FORKS
 
@@ -78,7 +78,7 @@ def halve(place: Path, mebibytes: int) -> None:
         counted(segments[:2])
         limit(mebibytes)
         sizes.clear()
-        made = torch.cat([part for _, part in BatchFit().over(segments, torch.device("cpu"), SEGMENTS, counted)])
+        made = torch.cat([part for _, part in BatchSizeFinder().run(segments, torch.device("cpu"), SEGMENTS, counted)])
     torch.save((sizes, float((made - alone).abs().max())), place)
 
 

@@ -11,7 +11,7 @@ from torchmetrics.functional.audio import signal_noise_ratio
 from mdx_progressive.dsp.blocks import join_blocks, plan_blocks
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.separators.base import Separator
-from mdx_progressive.separators.batch_fit import BatchFit
+from mdx_progressive.separators.batch_size import BatchSizeFinder
 from tests.conftest import RATE, noise
 from tests.support.families import FAMILIES
 
@@ -68,11 +68,11 @@ def test_what_the_memory_does_not_hold_at_once_is_halved(
     found = separator(batch)
     for hook in hooks:
         hook.remove()
-    separator._fit = BatchFit()
+    separator._batch_size_finder = BatchSizeFinder()
 
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
     assert [record.getMessage() for record in caplog.records] == [
-        "the memory of cpu does not hold 2 segments at once: it goes on with 1"
+        "2 segments at once do not fit into the memory of cpu: continuing with 1"
     ]
 
 
@@ -115,7 +115,7 @@ def test_inputs_that_are_not_there_or_that_nothing_is_heard_in_are_refused(
 ) -> None:
     targets = separator.sources[:2]
 
-    with pytest.raises(MdxError, match=r"2 targets can't be heard in the inputs \[.*\] of 2"):
+    with pytest.raises(MdxError, match=r"each of 2 targets one of 2 inputs .*, not \[.*\]"):
         separator(torch.stack([noise(0.1), noise(0.1)])[None], targets, input_index)
 
 

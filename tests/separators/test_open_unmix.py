@@ -15,8 +15,10 @@ from torch.nn import functional
 
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.runtime.torchaudio_import import import_torchaudio
-from mdx_progressive.separators.open_unmix import _DOWNLOADS, OpenUnmixSeparator
+from mdx_progressive.separators.open_unmix import OpenUnmixSeparator
+from mdx_progressive.separators.weights.open_unmix import DOWNLOADS
 from tests.conftest import RATE, noise
+from tests.support.hostile_pickle import Hostile
 from tests.support.open_unmix_weights import FOUR, MUSIC, SPEECH, small_folder, small_network, write
 
 import_torchaudio()
@@ -117,7 +119,7 @@ class TestParity:
         torch.manual_seed(0)
         network = umxhq(pretrained=False)
         for source, model in network.target_models.items():
-            torch.save(model.state_dict(), hub / _DOWNLOADS["umxhq"].files[source])
+            torch.save(model.state_dict(), hub / DOWNLOADS["umxhq"].files[source])
         network.freeze()
         mixture = noise(1)[None]
         expected = network(mixture)
@@ -225,7 +227,7 @@ class TestPasses:
 
 
 class TestWeights:
-    @pytest.mark.parametrize("name", _DOWNLOADS)
+    @pytest.mark.parametrize("name", DOWNLOADS)
     def test_the_downloads_are_those_of_openunmix(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         import openunmix
 
@@ -239,7 +241,7 @@ class TestWeights:
         separator = getattr(openunmix, name)()
         (known,) = (known for known in OpenUnmixSeparator.published if known.name == name)
 
-        downloads, files, transform = _DOWNLOADS[name]
+        downloads, transform, files = DOWNLOADS[name]
         assert [downloads + file for file in files.values()] == asked
         assert tuple(files) == tuple(separator.target_models) == known.sources
         channels = 1 if separator.complexnorm.mono else 2
@@ -247,7 +249,7 @@ class TestWeights:
         assert transform == (known.sample_rate, *transform[1:3], known.channels)
 
     def test_a_name_is_loaded_from_the_cache_of_the_hub(self, hub: Path) -> None:
-        for number, (source, file) in enumerate(_DOWNLOADS["umxl"].files.items()):
+        for number, (source, file) in enumerate(DOWNLOADS["umxl"].files.items()):
             state = {
                 **small_network(number).state_dict(),
                 "stft.window": torch.ones(4096),
@@ -265,7 +267,7 @@ class TestWeights:
             expected = small_network(number).state_dict()
             assert all(torch.equal(value, expected[key]) for key, value in network.state_dict().items())
 
-    @pytest.mark.parametrize("name", _DOWNLOADS)
+    @pytest.mark.parametrize("name", DOWNLOADS)
     def test_without_a_hub_the_error_says_what_was_looked_for_and_the_way_out(self, hub: Path, name: str) -> None:
         with pytest.raises(MdxError, match=rf"'{name}'.*no way there.*--model\.separator\.weights FOLDER") as caught:
             OpenUnmixSeparator(name)
@@ -273,7 +275,7 @@ class TestWeights:
 
     def test_a_hostile_file_in_the_cache_is_refused_and_not_run(self, hub: Path, tmp_path: Path) -> None:
         witness = tmp_path / "it ran"
-        torch.save({"weight": Hostile(witness)}, hub / _DOWNLOADS["umxhq"].files["vocals"])
+        torch.save({"weight": Hostile(witness)}, hub / DOWNLOADS["umxhq"].files["vocals"])
 
         with pytest.raises(MdxError, match=r"vocals-b62c91ce\.pth"):
             OpenUnmixSeparator()
@@ -288,7 +290,7 @@ class TestWeights:
         assert not witness.exists()
 
     def test_a_folder_of_downloads_takes_its_transform_from_the_name(self, tmp_path: Path) -> None:
-        for number, file in enumerate(_DOWNLOADS["umxse"].files.values()):
+        for number, file in enumerate(DOWNLOADS["umxse"].files.values()):
             torch.save(small_network(number, 1024, 1).state_dict(), tmp_path / file)
 
         separator = OpenUnmixSeparator("umxse", tmp_path)
@@ -395,13 +397,3 @@ class TestErrors:
     def test_a_setting_out_of_its_range_is_named(self, folder: Path, settings: dict[str, Any]) -> None:
         with pytest.raises(MdxError, match=next(iter(settings))):
             OpenUnmixSeparator(weights=folder, **settings)
-
-
-class Hostile:
-    """Runs a command when it is unpickled."""
-
-    def __init__(self, witness: Path) -> None:
-        self.witness = witness
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.witness,)

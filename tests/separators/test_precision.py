@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mdx_progressive.separators.batch_fit import BatchFit
+from mdx_progressive.separators.batch_size import BatchSizeFinder
 from mdx_progressive.separators.precision import FullPrecision
 
 GIB = 2**30
@@ -37,12 +37,16 @@ class TestFullPrecision:
         assert FullPrecision(nn.Linear(4, 4)).double()(torch.ones(1, 4, dtype=torch.float64)).dtype == torch.float64
 
 
-class TestBatchFit:
+class TestBatchSizeFinder:
     def test_one_at_a_time_on_the_cpu_and_as_many_as_asked_for(self) -> None:
         cpu = torch.device("cpu")
 
-        assert list(BatchFit().over(range(3), cpu, None, sum)) == [(range(1), 0), (range(1, 2), 1), (range(2, 3), 2)]
-        assert [count for _, count in BatchFit().over(range(7), cpu, 3, len)] == [3, 3, 1]
+        assert list(BatchSizeFinder().run(range(3), cpu, None, sum)) == [
+            (range(1), 0),
+            (range(1, 2), 1),
+            (range(2, 3), 2),
+        ]
+        assert [count for _, count in BatchSizeFinder().run(range(7), cpu, 3, len)] == [3, 3, 1]
 
     @pytest.mark.parametrize(
         "error",
@@ -54,7 +58,7 @@ class TestBatchFit:
         ],
     )
     def test_half_as_many_from_then_on_where_memory_is_wanting(self, error: Exception) -> None:
-        fit, cpu, tried = BatchFit(), torch.device("cpu"), []
+        fit, cpu, tried = BatchSizeFinder(), torch.device("cpu"), []
 
         def network(batch: Sequence[int]) -> int:
             tried.append(len(batch))
@@ -62,8 +66,8 @@ class TestBatchFit:
                 raise error
             return len(batch)
 
-        assert [count for _, count in fit.over(range(9), cpu, 8, network)] == [2, 2, 2, 2, 1]
-        assert [count for _, count in fit.over(range(3), cpu, 8, network)] == [2, 1]
+        assert [count for _, count in fit.run(range(9), cpu, 8, network)] == [2, 2, 2, 2, 1]
+        assert [count for _, count in fit.run(range(3), cpu, 8, network)] == [2, 1]
         assert tried == [8, 4, 2, 2, 2, 2, 1, 2, 1]
 
     def test_other_errors_and_one_that_does_not_fit_are_raised(self) -> None:
@@ -72,7 +76,7 @@ class TestBatchFit:
 
         for size, said in ((4, "shapes"), (1, "memory")):
             with pytest.raises(RuntimeError, match=said):
-                list(BatchFit().over(range(4), torch.device("cpu"), size, network))
+                list(BatchSizeFinder().run(range(4), torch.device("cpu"), size, network))
 
     def test_on_cuda_the_first_segment_tells_how_many_fit(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
@@ -80,9 +84,9 @@ class TestBatchFit:
         monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 5 * GIB)
         monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 5 * GIB)
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (18 * GIB, 24 * GIB))
-        fit, cuda = BatchFit(), torch.device("cuda", 0)
+        fit, cuda = BatchSizeFinder(), torch.device("cuda", 0)
 
         # 2 GiB for one, of 18 free and 2 held but unused: 8 leave a fifth.
-        assert [count for _, count in fit.over(range(20), cuda, None, len)] == [1, 8, 8, 3]
-        assert [count for _, count in fit.over(range(20), cuda, None, len)] == [8, 8, 4]
-        assert [count for _, count in fit.over(range(20), cuda, 5, len)] == [5, 5, 5, 5]
+        assert [count for _, count in fit.run(range(20), cuda, None, len)] == [1, 8, 8, 3]
+        assert [count for _, count in fit.run(range(20), cuda, None, len)] == [8, 8, 4]
+        assert [count for _, count in fit.run(range(20), cuda, 5, len)] == [5, 5, 5, 5]

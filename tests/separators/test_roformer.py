@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.separators.roformer import RoFormerSeparator
 from tests.conftest import RATE, noise
+from tests.support.hostile_pickle import Hostile
 from tests.support.roformer_weights import CHUNK, FOUR, HOP, KINDS, description, package_network, write
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
@@ -193,16 +194,6 @@ class TestRoFormer:
         torch.testing.assert_close(separator(mixture, ["bass"]), expected[:, 1:2], rtol=0, atol=1e-6)
 
 
-class Hostile:
-    """Runs a command when it is unpickled."""
-
-    def __init__(self, witness: Path) -> None:
-        self.witness = witness
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.witness,)
-
-
 class TestCheckpoints:
     @pytest.mark.parametrize(
         ("key", "prefix"),
@@ -372,7 +363,7 @@ class TestYaml:
             raise PackageNotFoundError(package)
 
         files = write(tmp_path, description(kind))
-        monkeypatch.setattr("mdx_progressive.separators.weights.roformer.version", missing)
+        monkeypatch.setattr("mdx_progressive.separators.roformer_network.version", missing)
 
         with pytest.raises(MdxError, match=r'roformer-infer.*pip install "mdx_progressive\[roformer\]"'):
             RoFormerSeparator(**files)

@@ -17,6 +17,7 @@ from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.runtime.torchaudio_import import import_torchaudio
 from mdx_progressive.separators.torchaudio import TorchaudioSeparator
 from tests.conftest import CONFIGS, RATE, SOURCES, noise
+from tests.support.hostile_pickle import Hostile
 from tests.support.torchaudio_weights import small_bundles, small_hdemucs, small_torchaudio
 
 NAMES = [known.name for known in TorchaudioSeparator.published]
@@ -234,13 +235,3 @@ class TestWeights:
     def test_a_setting_out_of_its_range_is_named(self, tmp_path: Path, settings: dict[str, Any]) -> None:
         with pytest.raises(MdxError, match=next(iter(settings))):
             small_torchaudio(tmp_path, **settings)
-
-
-class Hostile:
-    """Runs a command when it is unpickled."""
-
-    def __init__(self, witness: Path) -> None:
-        self.witness = witness
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.witness,)

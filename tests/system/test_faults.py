@@ -524,7 +524,7 @@ class TestMemory:
 
         said = capsys.readouterr().err
         # Once for each of the commands: segments of both targets, of a second, in steps of 0.75.
-        assert said.count("the memory of cpu does not hold 4 segments at once: it goes on with 2") == 2
+        assert said.count("4 segments at once do not fit into the memory of cpu: continuing with 2") == 2
         for path in Path("whole/bass").iterdir():
             halved = soundfile.read(Path("halved/bass", path.name))[0]
             np.testing.assert_allclose(halved, soundfile.read(path)[0], rtol=0, atol=1e-6)

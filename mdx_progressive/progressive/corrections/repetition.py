@@ -10,7 +10,7 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 from torch.nn.functional import avg_pool1d, pad
 
-from mdx_progressive.dsp import HOP, band_of_bin, deviations, in_stretches, to_spectra, to_waveforms
+from mdx_progressive.dsp import HOP, band_indices, deviations, split_frames, to_spectra, to_waveforms
 from mdx_progressive.progressive.corrections.base import Correction
 from mdx_progressive.progressive.passes import Passes
 from mdx_progressive.progressive.trajectory import Trajectory
@@ -171,7 +171,7 @@ class _Tiles:
     """Bands of bins by stretches of `_TILE` frames that overlap by half."""
 
     def __init__(self, bands: int, device: torch.device) -> None:
-        self.band = band_of_bin(bands).to(device)
+        self.band = band_indices(bands).to(device)
         self.widths = torch.bincount(self.band)[:, None]
 
     def powers(self, spectra: Tensor) -> Tensor:
@@ -180,7 +180,7 @@ class _Tiles:
         Args:
             spectra: (source, channel, bin, frame).
         """
-        stretches = [self._over_bins(each.abs().square().mean(dim=1)) for each in in_stretches(spectra)]
+        stretches = [self._over_bins(each.abs().square().mean(dim=1)) for each in split_frames(spectra)]
         return self._over_frames(torch.cat(stretches, dim=-1)).movedim(0, -1)
 
     def total(self, powers: Tensor) -> Tensor:
@@ -195,7 +195,7 @@ class _Tiles:
         """
         stretches = [
             self._over_bins(torch.einsum("scfn,tcfn->stfn", each, each.conj()).real / each.shape[1])
-            for each in in_stretches(spectra)
+            for each in split_frames(spectra)
         ]
         return self._over_frames(torch.cat(stretches, dim=-1)).permute(2, 3, 0, 1)
 
@@ -208,7 +208,7 @@ class _Tiles:
             gain: (band, tile, source, source).
         """
         begin, last = 0, gain.shape[1] - 1
-        for old, new in zip(in_stretches(moved), in_stretches(change), strict=True):
+        for old, new in zip(split_frames(moved), split_frames(change), strict=True):
             frames = torch.arange(begin, begin + old.shape[-1], device=gain.device)
             begin += len(frames)
             previous = (frames // (_TILE // 2)).clamp(max=last)

@@ -9,7 +9,15 @@ matrix is fitted for each band.
 import torch
 from torch import Tensor
 
-from mdx_progressive.dsp import HOP, STRETCH, apply_mixing, band_of_bin, band_products, channels_as_sources, to_spectra
+from mdx_progressive.dsp import (
+    FRAMES_AT_ONCE,
+    HOP,
+    apply_mixing,
+    band_indices,
+    band_products,
+    channels_as_sources,
+    to_spectra,
+)
 from mdx_progressive.progressive.augmentations import golden_ratio_fraction
 from mdx_progressive.progressive.corrections.base import Correction
 from mdx_progressive.progressive.passes import Passes
@@ -49,8 +57,8 @@ class SelfRemix(Correction):
         self.passes, self.strength, self.ridge, self.bands = mixtures, strength, ridge, bands
 
     def __call__(self, passes: Passes, trajectory: Trajectory, estimates: Tensor) -> Tensor:
-        band = band_of_bin(self.bands).to(estimates.device)
-        stretch = STRETCH * HOP
+        band = band_indices(self.bands).to(estimates.device)
+        stretch = FRAMES_AT_ONCE * HOP
         gram, right = torch.zeros((), device=estimates.device), torch.zeros((), device=estimates.device)
         for number in range(1, self.passes + 1):
             remix = _rotate(estimates, number)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from mdx_progressive.dsp import (
     apply_mixing,
-    band_of_bin,
+    band_indices,
     band_products,
     channels_as_sources,
     deviations,
@@ -46,7 +46,7 @@ class CovarianceShrinkage(Correction):
 
     def __call__(self, passes: Passes, trajectory: Trajectory, estimates: Tensor) -> Tensor:
         spectra = channels_as_sources(to_spectra(estimates))
-        band = band_of_bin(self.bands).to(spectra.device)
+        band = band_indices(self.bands).to(spectra.device)
         signal = band_products(spectra, spectra, band)
         noise = torch.zeros_like(signal)
         for deviation in map(channels_as_sources, deviations(trajectory.passes)):

@@ -1,4 +1,4 @@
-"""Downloads by `urllib`, as other libraries make them: with a limit of time, tried again, and never left half done."""
+"""Downloads as other libraries make them, but with a time limit, tried again, and never left half done."""
 
 import logging
 import socket
@@ -19,87 +19,61 @@ _TRIES = 3
 
 
 @contextmanager
-def cached(path: Path, download: Callable[[], object], what: str, instead: str) -> Iterator[None]:
-    """Within it the file is there, downloaded if it was not; if it then can't be used, it does not stay for next time.
+def downloaded(path: Path, download: Callable[[], object], name: str, alternative: str) -> Iterator[None]:
+    """Download a file by `urllib` unless it is there, and delete it again if what is done within fails.
 
-    Without a checksum, a connection that broke off leaves a file that looks whole.
-
-    Args:
-        path: The file.
-        download: Makes it.
-        what: What it is, for the messages.
-        instead: What local weights are, for the messages.
-
-    Raises:
-        MdxError: If it can't be had, or what is done within has failed.
+    Without a checksum, an interrupted connection leaves a file that looks whole. The messages call the file `name`, and
+    local weights instead of it `alternative`.
     """
-    found = path.exists()
-    if not found:
+    present = path.exists()
+    if not present:
+        default = socket.getdefaulttimeout()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _downloaded(download)
+            socket.setdefaulttimeout(PATIENCE)  # `urllib` itself waits forever.
+            _retry(download, _is_temporary, "The download has failed (%s) and is tried again")
         except (OSError, HTTPException, RuntimeError) as error:
             raise MdxError(
-                f"{what}: {path} is not there, and could not be downloaded ({error_text(error)}). Check the connection"
-                f" and try again, or give local weights: --model.separator.weights {instead}"
+                f"{name}: {path} is not there, and could not be downloaded ({error_text(error)}). Check the connection"
+                f" and try again, or give local weights: --model.separator.weights {alternative}"
             ) from error
+        finally:
+            socket.setdefaulttimeout(default)
     try:
         yield
     except MdxError as error:
-        if not found:
+        if not present:
             path.unlink(missing_ok=True)
-        way = "Delete it, and it is downloaded again" if found else "It has just been downloaded, and is deleted"
-        raise MdxError(f"{error}. {way}; or give local weights: --model.separator.weights {instead}") from error
+        hint = "Delete it, and it is downloaded again" if present else "It has just been downloaded, and is deleted"
+        raise MdxError(f"{error}. {hint}; or give local weights: --model.separator.weights {alternative}") from error
 
 
-def answers(ask: Callable[[float], object]) -> None:
-    """See that a server answers at all, where the client that is to download from it would try that for minutes.
+def check_server(ask: Callable[[float], object]) -> None:
+    """Check that a server answers, where the client that is to download from it would wait for minutes.
 
-    Args:
-        ask: Asks it something, and waits for so many seconds. An OSError is an answer, of which the client is to make
-            what it can.
-
-    Raises:
-        Exception: If it does not.
+    `ask` asks it anything, with a timeout in seconds; an OSError is an answer, which the client will see too.
     """
     with suppress(OSError):
-        _tried_again(
+        _retry(
             partial(ask, PATIENCE),
-            lambda error: not isinstance(error, OSError),  # Clients have no class in common for what has not come.
+            lambda error: not isinstance(error, OSError),  # The timeouts of clients have no class in common.
             "The server has not answered (%s) and is asked again",
         )
 
 
-def _downloaded(download: Callable[[], object]) -> None:
-    """Make a download with a limit of time, for `urllib` itself waits forever; what the server lacks is lacking."""
-    with _patience():
-        _tried_again(download, _may_pass, "The download has failed (%s) and is tried again")
-
-
-def _may_pass(error: Exception) -> bool:
+def _is_temporary(error: Exception) -> bool:
     if isinstance(error, HTTPError):
         error.close()
         return error.code >= 500
     return isinstance(error, OSError | HTTPException | RuntimeError)  # RuntimeError from a wrong checksum
 
 
-def _tried_again(attempt: Callable[[], object], may_pass: Callable[[Exception], bool], message: str) -> None:
-    """Try something once more while its fault is one that may pass, and warn each time with the reason."""
+def _retry(attempt: Callable[[], object], is_temporary: Callable[[Exception], bool], warning: str) -> None:
     for left in reversed(range(_TRIES)):
         try:
             attempt()
             return
         except Exception as error:
-            if not may_pass(error) or left == 0:
+            if not is_temporary(error) or left == 0:
                 raise
-            log.warning(message, error_text(error))
-
-
-@contextmanager
-def _patience() -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+            log.warning(warning, error_text(error))

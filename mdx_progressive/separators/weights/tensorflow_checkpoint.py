@@ -1,22 +1,22 @@
-"""Variables out of a TensorFlow checkpoint, without TensorFlow.
+"""Variables of a TensorFlow checkpoint, read without TensorFlow, a package of 570 MB.
 
 A checkpoint `model` is an index, `model.index`, and data, `model.data-00000-of-00001`. The index is a LevelDB table
-from the names of variables to protocol buffers that say where in the data each stands (`BundleEntryProto` in
-tensorflow/core/protobuf/tensor_bundle.proto). TensorFlow itself, for so little, would be a package of 570 MB.
+from the names of variables to protocol buffers that say where in the data each is (`BundleEntryProto` in
+tensorflow/core/protobuf/tensor_bundle.proto).
 """
 
 import re
 import struct
+from collections import defaultdict
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from mdx_progressive.runtime import MdxError
-from mdx_progressive.separators.weights.state_dict import loading
+from mdx_progressive.separators.weights.state_dict import reading
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48
@@ -27,23 +27,19 @@ _DTYPES = {1: torch.float32, 2: torch.float64, 3: torch.int32, 9: torch.int64}
 class TensorFlowCheckpoint:
     """A checkpoint as `tf.train.Saver` writes it. Its lengths are verified, its checksums are not.
 
-    Args:
-        prefix: Path of the index without its `.index`.
-
-    Raises:
-        MdxError: If the index is missing, or is none.
+    The prefix is the path of the index without its `.index`.
     """
 
     def __init__(self, prefix: Path) -> None:
         self._prefix = prefix
         self.index = prefix.with_name(f"{prefix.name}.index")
-        with loading(self.index, "index of a TensorFlow checkpoint"):
+        with reading(self.index, "index of a TensorFlow checkpoint"):
             entries = dict(_table(self.index.read_bytes()))
-            header = _Message(entries.pop(b""))
+            header, _ = _message(entries.pop(b""))
             self._variables = {name.decode(): _variable(entry) for name, entry in entries.items()}
-        if header.number(2) != 0:
+        if header[2] != 0:
             raise MdxError(f"{self.index}: the checkpoint of a big-endian machine, which can't be read")
-        self._shards = header.number(1)
+        self._shards = header[1]
 
     def names(self) -> list[str]:
         """Names of the variables, sorted."""
@@ -55,91 +51,67 @@ class TensorFlowCheckpoint:
 
     @property
     def files(self) -> list[Path]:
-        """All that it consists of."""
+        """The index and the data."""
         return [self.index, *map(self.data, range(self._shards))]
 
     def read(self, name: str) -> Tensor:
-        """The value of a variable.
-
-        Raises:
-            MdxError: If there is none of that name, it is of an unusual kind, or the data does not hold it.
-        """
-        variable = self._variables.get(name)
-        if variable is None:
+        """The value of a variable."""
+        if name not in self._variables:
             raise MdxError(f"{self.index}: there is no variable {name!r} in this checkpoint")
-        dtype = _DTYPES.get(variable.dtype)
-        if dtype is None or not 0 < variable.size == prod(variable.shape) * dtype.itemsize:
+        number, shape, shard, offset, size = self._variables[name]
+        dtype = _DTYPES.get(number)
+        if dtype is None or not 0 < size == prod(shape) * dtype.itemsize:
             raise MdxError(f"{self.index}: the variable {name!r} is of a kind that can't be read")
-        path = self.data(variable.shard)
+        path = self.data(shard)
         if not path.is_file():
             raise MdxError(f"{path}: no such file, but {self.index.name} asks for it")
-        if path.stat().st_size < variable.offset + variable.size:
+        if path.stat().st_size < offset + size:
             raise MdxError(f"{path}: cut short, it ends before or within the variable {name!r}")
         with path.open("rb") as file:
-            file.seek(variable.offset)
-            values = bytearray(file.read(variable.size))
-        return torch.frombuffer(values, dtype=dtype).reshape(variable.shape)
+            file.seek(offset)
+            values = bytearray(file.read(size))
+        return torch.frombuffer(values, dtype=dtype).reshape(shape)
 
 
-def latest(folder: Path) -> Path:
-    """Prefix of the checkpoint that a folder's file `checkpoint` names, else of the only one there.
-
-    Raises:
-        MdxError: If the folder leaves no or more than one choice.
-    """
+def find_checkpoint(folder: Path) -> Path:
+    """Prefix of the checkpoint that a folder's file `checkpoint` names, else of the only one there."""
     # Archives made on a Mac hold a hidden `._model.index` beside each `model.index`.
-    found = sorted(index.with_suffix("") for index in folder.glob("*.index") if not index.name.startswith("."))
+    prefixes = sorted(index.with_suffix("") for index in folder.glob("*.index") if not index.name.startswith("."))
     note = folder / "checkpoint"
     if note.is_file():
-        named = re.search(r'^model_checkpoint_path: "(?:.*[/\\])?(.+)"', note.read_text(errors="replace"), re.MULTILINE)
-        found = [prefix for prefix in found if named and prefix.name == named[1]] or found
-    if len(found) != 1:
-        raise MdxError(f"{folder} holds {len(found)} TensorFlow checkpoints (.index), so it is not clear which to load")
-    return found[0]
+        match = re.search(r'^model_checkpoint_path: "(?:.*[/\\])?(.+)"', note.read_text(errors="replace"), re.MULTILINE)
+        prefixes = [prefix for prefix in prefixes if match and prefix.name == match[1]] or prefixes
+    if len(prefixes) != 1:
+        raise MdxError(
+            f"{folder} holds {len(prefixes)} TensorFlow checkpoints (.index), so it is not clear which to load"
+        )
+    return prefixes[0]
 
 
-class _Variable(NamedTuple):
-    """Where a variable stands in the data."""
-
-    dtype: int
-    shape: tuple[int, ...]
-    shard: int
-    offset: int
-    size: int
+def _variable(entry: bytes) -> tuple[int, list[int], int, int, int]:
+    """Type, shape, shard, offset and size of a variable."""
+    numbers, messages = _message(entry)
+    shape = [_message(dimension)[0][1] for dimensions in messages[2] for dimension in _message(dimensions)[1][2]]
+    return numbers[1], shape, numbers[3], numbers[4], numbers[5]
 
 
-def _variable(entry: bytes) -> _Variable:
-    fields = _Message(entry)
-    shape = [dimension.number(1) for whole in fields.within(2) for dimension in whole.within(2)]
-    return _Variable(fields.number(1), tuple(shape), fields.number(3), fields.number(4), fields.number(5))
-
-
-class _Message:
-    """A protocol buffer: its fields are known by their numbers."""
-
-    def __init__(self, data: bytes) -> None:
-        self._numbers: dict[int, int] = {}
-        self._bytes: dict[int, list[bytes]] = {}
-        position = 0
-        while position < len(data):
-            tag, position = _varint(data, position)
-            field, kind = tag >> 3, tag & 7
-            if kind == 0:
-                self._numbers[field], position = _varint(data, position)
-            elif kind == 2:
-                size, position = _varint(data, position)
-                self._bytes.setdefault(field, []).append(data[position : position + size])
-                position += size
-            else:
-                position += {1: 8, 5: 4}[kind]
-
-    def number(self, field: int) -> int:
-        """The number in a field; a 0 is not written."""
-        return self._numbers.get(field, 0)
-
-    def within(self, field: int) -> list["_Message"]:
-        """The messages in a field."""
-        return [_Message(data) for data in self._bytes.get(field, [])]
+def _message(data: bytes) -> tuple[defaultdict[int, int], defaultdict[int, list[bytes]]]:
+    """The fields of a protocol buffer: numbers, of which a 0 is not written, and nested messages."""
+    numbers: defaultdict[int, int] = defaultdict(int)
+    messages: defaultdict[int, list[bytes]] = defaultdict(list)
+    position = 0
+    while position < len(data):
+        tag, position = _varint(data, position)
+        field, kind = tag >> 3, tag & 7
+        if kind == 0:
+            numbers[field], position = _varint(data, position)
+        elif kind == 2:
+            size, position = _varint(data, position)
+            messages[field].append(data[position : position + size])
+            position += size
+        else:
+            position += {1: 8, 5: 4}[kind]
+    return numbers, messages
 
 
 def _table(content: bytes) -> Iterator[tuple[bytes, bytes]]:

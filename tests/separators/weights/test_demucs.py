@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.separators.demucs import DemucsSeparator
 from tests.conftest import SOURCES, noise, normalised, save_pickle, save_safetensors, small_network
+from tests.support.hostile_pickle import Hostile
 
 
 def write_metadata(path: Path, **changes: str) -> Path:
@@ -26,16 +27,6 @@ def write_metadata(path: Path, **changes: str) -> Path:
     metadata = {"klass": "demucs.htdemucs.HTDemucs", "args": "[]", "kwargs": '{"sources": ["vocals"]}', **changes}
     save_file({"weight": torch.zeros(1)}, str(path), {name: text for name, text in metadata.items() if text})
     return path
-
-
-class Hostile:
-    """Runs a command when it is unpickled."""
-
-    def __init__(self, witness: Path) -> None:
-        self.witness = witness
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.witness,)
 
 
 def test_a_pickled_network_is_the_same_as_its_safetensors(tmp_path: Path) -> None:

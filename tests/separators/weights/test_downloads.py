@@ -17,8 +17,9 @@ from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.runtime.torchaudio_import import import_torchaudio
 from mdx_progressive.separators.base import Separator
 from mdx_progressive.separators.demucs import DemucsSeparator
-from mdx_progressive.separators.open_unmix import _DOWNLOADS, OpenUnmixSeparator
+from mdx_progressive.separators.open_unmix import OpenUnmixSeparator
 from mdx_progressive.separators.torchaudio import TorchaudioSeparator
+from mdx_progressive.separators.weights.open_unmix import DOWNLOADS
 from tests.conftest import CONFIGS, run, save_safetensors, small_network
 from tests.support import open_unmix_weights
 from tests.support.torchaudio_weights import small_bundles, small_hdemucs
@@ -124,7 +125,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 
 def serve_open_unmix(hub: Hub, folder: Path) -> None:
     """umxse, which has no checksums in its names."""
-    for number, file in enumerate(_DOWNLOADS["umxse"].files.values()):
+    for number, file in enumerate(DOWNLOADS["umxse"].files.values()):
         torch.save(open_unmix_weights.small_network(number, 1024, 1).state_dict(), folder / file)
         hub.files[file] = (folder / file).read_bytes()
 
@@ -203,7 +204,7 @@ def test_a_download_that_broke_off_without_a_checksum_does_not_stay(hub: Hub, tm
 
 
 def test_a_download_with_another_checksum_is_tried_again_and_not_kept(hub: Hub, tmp_path: Path) -> None:
-    file = _DOWNLOADS["umxhq"].files["vocals"]
+    file = DOWNLOADS["umxhq"].files["vocals"]
     torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pth")
     hub.files[file] = (tmp_path / "other.pth").read_bytes()
 

@@ -37,6 +37,7 @@ from mdx_progressive.separators.weights.spleeter import convert
 from tests.conftest import CONFIGS, RATE, SOURCES, run, save_pickle, save_safetensors
 from tests.support import open_unmix_weights, roformer_weights
 from tests.support.exported_programs import FIXED, SEGMENT
+from tests.support.hostile_pickle import Hostile
 from tests.support.spleeter_reference import DATA
 from tests.support.torchaudio_weights import small_hdemucs
 
@@ -332,6 +333,15 @@ class TestOtherNetworks:
         assert f"has in another shape 1 tensor ({other} [7, 7, 7] instead of [" in said
         assert ("has beyond it 1 tensor (someone.else)" in said) == (name != "open-unmix")
 
+    @pytest.mark.parametrize("name", PICKLES)
+    def test_a_tensor_without_a_name_is_refused(self, tmp_path: Path, name: str) -> None:
+        path = CASES[name].write(tmp_path)
+        content, state = pickled_state(path)
+        state[3] = torch.zeros(1)  # type: ignore[index]
+        torch.save(content, path)
+
+        refusal(CASES[name], path)
+
     @pytest.mark.parametrize("name", SAFETENSORS)
     def test_so_are_those_in_safetensors(self, tmp_path: Path, name: str) -> None:
         path = CASES[name].write(tmp_path)
@@ -374,16 +384,6 @@ def change_tensors(path: Path, change: Callable[[dict[str, Tensor]], dict[str, T
 def spoil(state: dict[str, Tensor], value: float) -> dict[str, Tensor]:
     next(tensor for tensor in state.values() if tensor.is_floating_point()).view(-1)[0] = value
     return state
-
-
-class Hostile:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, witness: Path) -> None:
-        self.witness = witness
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.witness,)
 
 
 class TestHostileFiles:
@@ -487,6 +487,7 @@ class TestHostileFiles:
             ("models: [net]\nmodules: [os]", "not modules"),
             ("models: [net]\nweights: [[1, 1, 1, x]]", "4 numbers of 0 or more"),
             ("models: [net]\nweights: [[1, 1, 1, .nan]]", "4 numbers of 0 or more"),
+            (f"models: [net]\nweights: [[1, 1, 1, {10**400}]]", "4 numbers of 0 or more"),
             ("models: [net]\nweights: [[1, 1, 1, 0]]", "leave each source to one"),
             ("models: [net]\nweights: 3", "a row for each"),
             ("models: [net]\nsegment: long", "segment must be"),

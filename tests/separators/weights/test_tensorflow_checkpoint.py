@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mdx_progressive.runtime.errors import MdxError
-from mdx_progressive.separators.weights.tensorflow_checkpoint import TensorFlowCheckpoint, latest
+from mdx_progressive.separators.weights.tensorflow_checkpoint import TensorFlowCheckpoint, find_checkpoint
 from tests.support.spleeter_reference import DATA
 
 
@@ -52,22 +52,22 @@ class TestChoice:
             f'model_checkpoint_path: "{named}"\nall_model_checkpoint_paths: "model-10"\n'
         )
 
-        assert latest(folder) == folder / "model-20"
+        assert find_checkpoint(folder) == folder / "model-20"
 
     def test_an_only_one_needs_no_note(self, folder: Path) -> None:
         (folder / "checkpoint").unlink()
         (folder / "._model.index").write_bytes(b"what a Mac puts into archives")
 
-        assert latest(folder) == folder / "model"
+        assert find_checkpoint(folder) == folder / "model"
 
     def test_several_without_a_note_and_none_are_refused(self, folder: Path, tmp_path: Path) -> None:
         shutil.copy(folder / "model.index", folder / "model-20.index")
         (folder / "checkpoint").unlink()
 
         with pytest.raises(MdxError, match="holds 2 TensorFlow checkpoints"):
-            latest(folder)
+            find_checkpoint(folder)
         with pytest.raises(MdxError, match="holds 0 TensorFlow checkpoints"):
-            latest(tmp_path)
+            find_checkpoint(tmp_path)
 
 
 class TestDamage:
