@@ -14,6 +14,9 @@ CLASSES = {
     "Miss": "MissedTarget",
     "Leak": "Interference",
     "Rehearsal": "SelfRemix",
+    "Failures": "FailureCollector",
+    "TensorBoardCurves": "TensorBoardResults",
+    "TensorBoardFacts": "TensorBoardResults",
 }
 """Former names of classes, without their modules: all of them are found in the package itself now."""
 KEYS: dict[str, Mapping[str, str]] = {
