@@ -26,7 +26,6 @@ from mdx_progressive.evaluation import (
     mean_curves,
     paired_gains,
     song_means,
-    title,
 )
 from mdx_progressive.progressive import Method, Step
 from mdx_progressive.runtime import MdxError, Stopwatch
@@ -216,10 +215,10 @@ class ProgressiveDemixing(LightningModule):
             gains=concat(gains, ignore_index=True),
             means=mean_curves(results),
             scales={name: scale for name, scale in scales.items() if name in measured},
-            caption=title(type(self.separator).__name__, list(results["song"].unique())),
+            separator=type(self.separator).__name__,
             baseline=baseline.name,
             oracle=self.oracle.name if self.oracle else None,
-            between=[method.name for method in others if not method.needs_references],
+            methods=[method.name for method in others if not method.needs_references],
         )
 
     def _rows(

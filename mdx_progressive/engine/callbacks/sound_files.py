@@ -96,7 +96,7 @@ class SoundFiles(FirstSongs):
             chunk_seconds=time / rate,
             gain_db=round(20 * math.log10(gain), 2),
             method=method.name,
-            takes=of_sources,
+            clips=of_sources,
         )
 
 
