@@ -7,7 +7,7 @@ from typing import NamedTuple, TypedDict
 
 import torch
 from lightning.pytorch import LightningModule
-from pandas import DataFrame, concat
+from pandas import DataFrame
 from torch import Tensor
 
 from mdx_progressive.data import ChunkBatch, Prediction
@@ -22,10 +22,7 @@ from mdx_progressive.evaluation import (
     Row,
     Sdr,
     SiSdr,
-    last_steps,
-    mean_curves,
-    paired_gains,
-    song_means,
+    compare_methods,
 )
 from mdx_progressive.progressive import Method, Step
 from mdx_progressive.runtime import MdxError, Stopwatch
@@ -200,21 +197,9 @@ class ProgressiveDemixing(LightningModule):
             songs: All rows of each song (see `results.Row`), one song at a time.
         """
         baseline, *others = self.methods
-        scales = {name: scale for metric in self.metrics for name, scale in metric.scales.items()}
-        values, gains = [], []
-        for rows in songs:
-            values.append(song_means(rows))
-            for metric, of_metric in last_steps(rows).groupby("metric", sort=False):
-                name = str(metric)
-                gained = paired_gains(of_metric, name, baseline.name, scales[name].lower_is_better)
-                gains.append(gained.assign(metric=name))
-        results = concat(values, ignore_index=True)
-        measured = set(results["metric"])
-        self.comparison = Comparison(
-            songs=results,
-            gains=concat(gains, ignore_index=True),
-            means=mean_curves(results),
-            scales={name: scale for name, scale in scales.items() if name in measured},
+        self.comparison = compare_methods(
+            songs,
+            scales={name: scale for metric in self.metrics for name, scale in metric.scales.items()},
             separator=type(self.separator).__name__,
             baseline=baseline.name,
             oracle=self.oracle.name if self.oracle else None,

@@ -23,22 +23,14 @@ from mdx_progressive.evaluation.metrics.log_wmse import LogWmse
 from mdx_progressive.evaluation.metrics.sdr import Sdr, sdr
 from mdx_progressive.evaluation.metrics.si_sdr import SiSdr, si_sdr
 from mdx_progressive.evaluation.report.page import report_page
-from mdx_progressive.evaluation.results import (
-    NO_VALUE,
-    Row,
-    mean_curves,
-    read_songs,
-    select_curve,
-    song_means,
-    write_rows,
-)
+from mdx_progressive.evaluation.results import NO_VALUE, Row, read_songs, select_curve, write_rows
 from mdx_progressive.evaluation.run import METRIC_HELP, RUN_HELP, read_run, read_settings
-from mdx_progressive.evaluation.statistics import last_steps, paired_gains
 from mdx_progressive.evaluation.summary import (
     AGGREGATION,
     LINE_COLUMNS,
     Comparison,
     SummaryLine,
+    compare_methods,
     summary_lines,
     write_summary,
 )
@@ -70,12 +62,10 @@ __all__ = [
     "SiSdr",
     "SummaryLine",
     "Timing",
+    "compare_methods",
     "compare_runs",
     "curves_figure",
     "discard_measurements",
-    "last_steps",
-    "mean_curves",
-    "paired_gains",
     "read_index",
     "read_run",
     "read_settings",
@@ -85,7 +75,6 @@ __all__ = [
     "sdr",
     "select_curve",
     "si_sdr",
-    "song_means",
     "songs_figure",
     "spectrogram_figure",
     "summary_lines",

@@ -15,9 +15,7 @@ _TOLERANCE = 0.01
 def run_differences(runs: Sequence[Run], against: str) -> list[str]:
     """How each run differs from the first one, in a line; empty for those that don't.
 
-    Args:
-        runs: The runs.
-        against: Name of the method that others are compared with.
+    Where nothing else differs, the values of the method `against` are compared.
     """
     first, *others = runs
     lines = [""]

@@ -63,12 +63,7 @@ def label_steps(axis: Axes, label: str = "step") -> None:
 
 @mpl.rc_context(_SMALL_MARKERS)
 def curves_figure(comparison: Comparison, metric: str) -> Figure:
-    """A panel for each source: the mean over songs as a line, from the lowest to the highest song as a band.
-
-    Args:
-        comparison: The results.
-        metric: Name of the metric.
-    """
+    """A panel for each source: the mean over songs as a line, from the lowest to the highest song as a band."""
     sources = _sources_with_values(comparison, metric)
     figure, axes = _panels(len(sources))
     bands = int(comparison.means["songs"].max()) > 1
@@ -86,14 +81,11 @@ def curves_figure(comparison: Comparison, metric: str) -> Figure:
 
 def songs_figure(comparison: Comparison, metric: str) -> Figure:
     """The songs behind the means, at each method's last step: a column for each source, the gain over one pass above
-    the value. A box spans the middle half of the songs, with a line at the median; each song is a dot.
-
-    Args:
-        comparison: The results. Bounds have a box of the value alone: their gains would dwarf all others.
-        metric: Name of the metric.
+    the value. A box spans the middle half of the songs, with a line at the median; each song is a dot. Bounds have a
+    box of the value alone: their gains would dwarf all others.
     """
     methods, baseline = comparison.methods, comparison.baseline
-    gains = comparison.gains[comparison.gains["metric"] == metric]
+    gains = last_steps(comparison.gains[comparison.gains["metric"] == metric])
     songs = last_steps(comparison.songs[comparison.songs["metric"] == metric]).dropna(subset="value")
     sources = _sources_with_values(comparison, metric)
     columns = max(1, len(sources))
@@ -115,9 +107,8 @@ def songs_figure(comparison: Comparison, metric: str) -> Figure:
 def weights_figure(comparison: Comparison) -> Figure:
     """The blend weights of the methods: mean over the songs, from the lowest to the highest as a band.
 
-    Args:
-        comparison: The results. Sources with the same weights share a panel; a method without one weight a step (a
-            search, which may choose another one for each block and channel) is left out.
+    Sources with the same weights share a panel; a method without one weight a step (a search, which may choose another
+    one for each block and channel) is left out.
     """
     metric = next(iter(comparison.scales))
     methods = [*comparison.methods, *([comparison.oracle] if comparison.oracle else [])]
@@ -146,14 +137,6 @@ def spectrogram_figure(
     reference: Tensor, one_pass: Tensor, best: Tensor, sample_rate: int, title: str, best_name: str
 ) -> Figure:
     """Reference, one pass and best step on one scale, and the change in level from one pass to the best step.
-
-    Args:
-        reference: The true source.
-        one_pass: Estimate of the plain pass.
-        best: Estimate of the best step.
-        sample_rate: In Hz.
-        title: The title of the figure.
-        best_name: The title of the best step's panel.
 
     Shape:
         - reference, one_pass, best: (channel, time)

@@ -82,16 +82,24 @@ def compare_runs(runs: Sequence[Run], against: str, every_step: bool = False, le
     Raises:
         MdxError: If a run lacks the method, or its methods and songs don't suffice to leave one song out.
     """
-    prefixes = _prefixes(runs)
-    tables = [_gains(run, against, prefix) for run, prefix in zip(runs, prefixes, strict=True)]
+    gains_of_runs, reference_methods, one_pass_times = [], [], []
+    times: dict[str, ComputeTime] = {}
+    for run, prefix in zip(runs, _prefixes(runs), strict=True):
+        try:
+            gains_of_run = paired_gains(run.rows, run.metric, against, run.scale.lower_is_better)
+        except MdxError as error:
+            raise MdxError(f"{run.path}: {error}") from error
+        gains_of_runs.append(gains_of_run.assign(method=prefix + gains_of_run["method"]))
+        reference_methods += [prefix + method for method in run.reference_methods]
+        if times_of_run := compute_times(run.timings):
+            times |= {prefix + method: time for method, time in times_of_run.items()}
+            seconds, devices = times_of_run[ONE_PASS].real_time_factor, ", ".join(run.timings["device"].unique())
+            one_pass_times.append(f"{prefix}{ONE_PASS}: {seconds:#.3g} s for a second of music ({devices})")
+    table = pd.concat(gains_of_runs, ignore_index=True)
+    by_song = last_steps(table)
+    gains = summarise(table if every_step else by_song)
     warning_of_run = run_differences(runs, against)
     warnings = [warning for warning in warning_of_run if warning]
-    table = pd.concat(tables, ignore_index=True)
-    by_song = last_steps(table)
-    reference_methods = [
-        prefix + method for run, prefix in zip(runs, prefixes, strict=True) for method in run.reference_methods
-    ]
-    gains = summarise(table if every_step else by_song)
     if leave_one_out:
         if warnings and table.groupby("method")["song"].agg(frozenset).nunique() > 1:
             raise MdxError("--leave-one-out needs the same songs for all methods: " + "; ".join(warnings))
@@ -100,11 +108,10 @@ def compare_runs(runs: Sequence[Run], against: str, every_step: bool = False, le
             raise MdxError("--leave-one-out needs two songs and two methods or more that don't need the true sources")
         gains.append(chosen)
     steps = by_song.groupby("method")["step"].first()
-    times, one_pass_times = _times(runs, prefixes)
     warning_of = {
         method: warning
-        for of_run, warning in zip(tables, warning_of_run, strict=True)
-        for method in of_run["method"].unique()
+        for gains_of_run, warning in zip(gains_of_runs, warning_of_run, strict=True)
+        for method in gains_of_run["method"].unique()
     }
     return GainTable(
         metric=runs[0].metric,
@@ -127,23 +134,3 @@ def _prefixes(runs: Sequence[Run]) -> list[str]:
     folders = [os.path.abspath(run.folder) for run in runs]
     names = [os.path.relpath(folder, os.path.commonpath(folders)) for folder in folders]
     return [f"{name} " for name in (names if "." not in names else [str(run.folder) for run in runs])]
-
-
-def _gains(run: Run, against: str, prefix: str) -> pd.DataFrame:
-    try:
-        gains = paired_gains(run.rows, run.metric, against, run.scale.lower_is_better)
-    except MdxError as error:
-        raise MdxError(f"{run.path}: {error}") from error
-    return gains.assign(method=prefix + gains["method"])
-
-
-def _times(runs: Sequence[Run], prefixes: Sequence[str]) -> tuple[dict[str, ComputeTime], list[str]]:
-    """The times of the methods, and those of one pass in words."""
-    times: dict[str, ComputeTime] = {}
-    one_pass_times = []
-    for run, prefix in zip(runs, prefixes, strict=True):
-        if of_run := compute_times(run.timings):
-            times |= {prefix + method: time for method, time in of_run.items()}
-            seconds, devices = of_run[ONE_PASS].real_time_factor, ", ".join(run.timings["device"].unique())
-            one_pass_times.append(f"{prefix}{ONE_PASS}: {seconds:#.3g} s for a second of music ({devices})")
-    return times, one_pass_times

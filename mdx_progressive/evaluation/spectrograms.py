@@ -15,12 +15,7 @@ Array = NDArray[np.floating]
 
 
 def power_spectra(signals: Tensor, window: int, hop: int) -> Tensor:
-    """Power spectra of all frames that fit, with a Hann window.
-
-    Args:
-        signals: The signals.
-        window: Length of a frame in samples.
-        hop: Distance of two frames in samples.
+    """Power spectra of all frames that fit, with a Hann window; its length and the hop are in samples.
 
     Shape:
         - signals: (..., time)
@@ -65,7 +60,7 @@ def band_levels(waveform: Tensor, sample_rate: int, edges: Array, window: int = 
         sample_rate: In Hz.
         edges: Edges of the bands in Hz.
         window: Length of a frame in samples.
-        columns: About how many frames there are, evenly spread over the waveform.
+        columns: Number of frames, roughly; they are evenly spread over the waveform.
 
     Shape:
         - waveform: (channel, time)

@@ -2,13 +2,15 @@
 
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from mdx_progressive.evaluation.metrics.scale import Scale
-from mdx_progressive.evaluation.results import NO_VALUE, select_curve
+from mdx_progressive.evaluation.results import NO_VALUE, mean_curves, select_curve, song_means
+from mdx_progressive.evaluation.statistics import paired_gains
 from mdx_progressive.runtime import atomic_write
 
 AGGREGATION = "mean over songs of the mean over each song's chunks"
@@ -20,8 +22,7 @@ class Comparison(NamedTuple):
 
     Args:
         songs: The results as a table of `song_means`.
-        gains: The gains of the methods over the baseline at their last steps: for each metric a table of
-            `paired_gains`, with the metric's name in a further column.
+        gains: The gains over the baseline: for each metric a table of `paired_gains`, with a further column metric.
         means: The table of `mean_curves`.
         scales: How the values of each metric are read.
         separator: Name of the separator.
@@ -49,6 +50,36 @@ class Comparison(NamedTuple):
     def listed(self) -> list[str]:
         """The methods that tables have lines of: those that are compared, or the baseline if there are none."""
         return self.methods or [self.baseline]
+
+
+def compare_methods(
+    songs: Iterable[pd.DataFrame],
+    scales: dict[str, Scale],
+    separator: str,
+    baseline: str,
+    oracle: str | None,
+    methods: list[str],
+) -> Comparison:
+    """Compare methods by the rows of each song (see `results.Row`), taken one song at a time."""
+    values, gains = [], []
+    for rows in songs:
+        values.append(song_means(rows))
+        for name, by_metric in rows.groupby("metric", sort=False):
+            metric = str(name)
+            song_gains = paired_gains(by_metric, metric, baseline, scales[metric].lower_is_better)
+            gains.append(song_gains.assign(metric=metric))
+    results = pd.concat(values, ignore_index=True)
+    measured = set(results["metric"])
+    return Comparison(
+        songs=results,
+        gains=pd.concat(gains, ignore_index=True),
+        means=mean_curves(results),
+        scales={name: scale for name, scale in scales.items() if name in measured},
+        separator=separator,
+        baseline=baseline,
+        oracle=oracle,
+        methods=methods,
+    )
 
 
 class SummaryLine(NamedTuple):
@@ -90,13 +121,7 @@ LINE_COLUMNS = ("passes", "one-pass", "best step", "last step", "oracle")
 
 
 def summary_lines(comparison: Comparison, metric: str, method: str) -> list[SummaryLine]:
-    """One line for each source, in the order of the results; a source that is always silent is left out.
-
-    Args:
-        comparison: The results.
-        metric: Name of the metric.
-        method: The method that the lines are of.
-    """
+    """The lines of a method, one for each source in the order of the results; sources always silent are left out."""
     means, oracle = comparison.means, comparison.oracle
     lines = []
     for source in means["source"].unique():

@@ -7,7 +7,7 @@ and the rest (artifacts). The matrix that gives the filters depends on the refer
 and each further estimate costs a fraction of what it costs museval.
 """
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from scipy.fft import next_fast_len
@@ -65,16 +65,14 @@ class BssEval(Metric):
         return measure
 
 
-class _Windows:
+class _Windows(NamedTuple):
     """Cuts signals (..., time) into all windows that fit, (..., window, time); into one if none fits."""
 
-    def __init__(self, length: int, hop: int) -> None:
-        self.length, self.hop = length, hop
+    length: int
+    hop: int
 
     def __call__(self, signals: Tensor) -> Tensor:
-        if signals.shape[-1] <= self.length:
-            return signals.unsqueeze(-2)
-        return signals.unfold(-1, self.length, self.hop)
+        return signals.unfold(-1, min(self.length, signals.shape[-1]), self.hop)
 
 
 class _Chunk:

@@ -11,7 +11,6 @@ import numpy as np
 from cycler import cycler
 from markupsafe import Markup
 from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -70,17 +69,10 @@ class _Chart:
         self._description = description
         self._labels: dict[str, tuple[str, str, Sequence[str]]] = {}
         self._figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-        self.axis: Axes = self._figure.subplots()
+        self.axis = self._figure.subplots()
 
     def label(self, artist: Artist, css: str, tooltip: str, points: Sequence[str] = ()) -> None:
-        """Give something a class, by which the page can hide it, and tooltips.
-
-        Args:
-            artist: What was drawn.
-            css: Its class.
-            tooltip: Its tooltip.
-            points: The tooltips of its points, if it is a line with marks.
-        """
+        """Give something that was drawn a class, by which the page can hide it, and tooltips for it and its marks."""
         identity = f"{self._name}-{len(self._labels)}"
         artist.set_gid(identity)
         self._labels[identity] = css, tooltip, points
@@ -119,13 +111,7 @@ def _set_title(element: ElementTree.Element, text: str) -> None:
 
 @mpl.rc_context(_STYLE)
 def bounds_chart(data: ReportData, source: str, name: str) -> Markup:
-    """The methods over their steps, between the plain pass and the oracle.
-
-    Args:
-        data: The numbers.
-        source: Name of the source.
-        name: Name of the chart, unique within the page.
-    """
+    """The methods over their steps, between the plain pass and the oracle."""
     chart = _Chart(name, f"{source}: {data.scale.label} of the methods over their steps, between their bounds", 3.2)
     for method, line in draw_bounds(chart.axis, data.comparison, data.metric, source).items():
         steps = np.asarray(line.get_xydata()).tolist()
@@ -147,18 +133,16 @@ def bounds_chart(data: ReportData, source: str, name: str) -> Markup:
 def cost_chart(data: ReportData, source: str, gains: Sequence[Gain], name: str) -> Markup:
     """The gain of the methods over the plain pass, by the passes they take, without the oracle, which would dwarf them.
 
-    Args:
-        data: The numbers.
-        source: Name of the source.
-        gains: The gains of the methods at their last steps, where their intervals are drawn.
-        name: Name of the chart, unique within the page.
+    The intervals of the gains at the last steps are drawn there.
     """
     chart = _Chart(name, f"{source}: gain of the methods over one pass by the passes that it costs", 3.2)
     chart.label(chart.axis.axhline(0.0, **_BASELINE), "baseline", f"{data.comparison.baseline}: 1 pass")
     last = {gain.method: gain for gain in gains}
+    rows = data.comparison.gains[data.comparison.gains["source"] == source]
     count = len(data.methods)
     for number, method in enumerate(data.methods):
-        curve = data.gains_by_passes(method, source)
+        steps = rows[rows["method"] == method].groupby("step")[["passes", "gain"]].mean()
+        curve = steps.set_index("passes")["gain"]
         line = draw_curve(chart.axis, curve, number)
         points = [f"{method}, {passes:.3g} passes: {decimal(gain)}{data.unit}" for passes, gain in curve.items()]
         chart.label(line, _css(data, method), method, points)
@@ -176,23 +160,17 @@ def cost_chart(data: ReportData, source: str, gains: Sequence[Gain], name: str) 
 
 @mpl.rc_context(_STYLE)
 def gains_chart(data: ReportData, source: str, gains: Sequence[Gain], name: str) -> Markup:
-    """The mean gain of each method with its interval, and the gain of each song behind it.
-
-    Args:
-        data: The numbers.
-        source: Name of the source.
-        gains: The gains of the methods at their last steps, without the oracle's.
-        name: Name of the chart, unique within the page.
-    """
+    """The mean gain of each method with its interval, and the gain of each song behind it."""
     chart = _Chart(name, f"{source}: mean gain of each method with its interval over songs", 0.75 + 0.42 * len(gains))
     axis = chart.axis
     axis.axvline(0, color=_INK, linewidth=1)
+    rows = data.last_gains[data.last_gains["source"] == source]
     for row, gain in enumerate(gains):
         given_references = gain.method in data.reference_methods
         css = "reference" if given_references else _css(data, gain.method)
         colour = _MUTED if given_references else f"C{data.methods.index(gain.method) % COLOURS}"
         tooltip = f"{gain.method}: {decimal(gain.mean)}{data.unit}"
-        songs = data.song_gains(gain.method, source)
+        songs = rows[rows["method"] == gain.method]["gain"].tolist()
         # Drawn first, so that the mean is above its songs and can be pointed at.
         (ticks,) = axis.plot(songs, [row] * len(songs), "|", color=colour, alpha=0.45, markersize=9)
         chart.label(ticks, css, "songs")

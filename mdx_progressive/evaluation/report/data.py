@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from mdx_progressive.evaluation.results import mean_curves, song_means
 from mdx_progressive.evaluation.run import Run, read_settings
-from mdx_progressive.evaluation.statistics import Gain, last_steps, paired_gains, summarise
-from mdx_progressive.evaluation.summary import Comparison
+from mdx_progressive.evaluation.statistics import Gain, last_steps, summarise
+from mdx_progressive.evaluation.summary import compare_methods
 from mdx_progressive.evaluation.timings import compute_times
 from mdx_progressive.runtime import MdxError
 
@@ -68,37 +67,28 @@ class ReportData:
             baseline, *others = run.facts["methods"]
         except (KeyError, TypeError, ValueError) as error:
             raise MdxError(f"{run.folder / 'summary.json'} does not name the methods of the run") from error
-        try:
-            self.step_gains = paired_gains(run.rows, run.metric, baseline, run.scale.lower_is_better)
-        except MdxError as error:
-            raise MdxError(f"{run.path}: {error}") from error
         self.run = run
         self.facts = run.facts
         self.metric = run.metric
         self.scale = run.scale
         self.unit = f" {run.scale.unit}" if run.scale.unit else ""
+        self.separator = _separator(run)
         # `test` runs the oracle right after the plain pass; other methods that are given the references come later.
         self.oracle: str | None = others[0] if others and others[0] in run.reference_methods else None
         self.methods = [name for name in others if name not in run.reference_methods]
         self.reference_methods = [name for name in others if name in run.reference_methods and name != self.oracle]
         self.reference_methods += [self.oracle] if self.oracle else []
+        scales = {run.metric: run.scale}
+        try:
+            self.comparison = compare_methods([run.rows], scales, self.separator, baseline, self.oracle, self.methods)
+        except MdxError as error:
+            raise MdxError(f"{run.path}: {error}") from error
+        self.last_gains = last_steps(self.comparison.gains)
         self.times = compute_times(run.timings)
         self.songs: list[str] = run.rows["song"].unique().tolist()
         self.sources: list[str] = run.rows[run.rows["value"].notna()]["source"].unique().tolist()
         self.failed: dict[str, str] = dict(run.facts.get("failed") or {})
         """Songs that could not be read, with the reasons."""
-        self.separator = _separator(run)
-        songs = song_means(run.rows)
-        self.comparison = Comparison(
-            songs=songs,
-            gains=last_steps(self.step_gains),
-            means=mean_curves(songs),
-            scales={run.metric: run.scale},
-            separator=self.separator,
-            baseline=baseline,
-            oracle=self.oracle,
-            methods=self.methods,
-        )
         self._baseline_rows = run.rows[run.rows["method"] == baseline]
         self.silent = int(self._baseline_rows["value"].isna().sum())
         """Number of chunks of sources without a value."""
@@ -110,12 +100,12 @@ class ReportData:
 
     @cached_property
     def gains(self) -> list[Gain]:
-        """The gains of the methods at their last step over all songs and sources, in the order of `source_gains`."""
-        return self._summarise(self.comparison.gains)
+        """The gains of the methods at their last step; those that are given the references come last."""
+        return self._summarise(self.last_gains)
 
     def source_gains(self, source: str) -> list[Gain]:
-        """The gains of the methods at their last step for a source; those that are given the references come last."""
-        return self._summarise(self.comparison.gains[self.comparison.gains["source"] == source])
+        """As `gains`, for one source."""
+        return self._summarise(self.last_gains[self.last_gains["source"] == source])
 
     def _summarise(self, gains: pd.DataFrame) -> list[Gain]:
         by_method = {gain.method: gain for gain in summarise(gains)}
@@ -126,23 +116,10 @@ class ReportData:
         """The highest mean gain of a method that is not given the references."""
         return max((gain for gain in self.gains if gain.method in self.methods), key=lambda g: g.mean, default=None)
 
-    def gains_by_passes(self, method: str, source: str) -> "pd.Series[float]":
-        """The mean gain of each step of a method for a source, by the passes it takes."""
-        table = self.step_gains
-        rows = table[(table["method"] == method) & (table["source"] == source)]
-        by_passes: pd.Series[float] = rows.groupby("step")[["passes", "gain"]].mean().set_index("passes")["gain"]
-        return by_passes
-
-    def song_gains(self, method: str, source: str) -> list[float]:
-        """The gains of a method at its last step for a source, song by song."""
-        table = self.comparison.gains
-        gains: list[float] = table[(table["method"] == method) & (table["source"] == source)]["gain"].tolist()
-        return gains
-
     def song_lines(self) -> list[SongLine]:
         """The table of songs."""
-        last = self.comparison.gains.set_index(["song", "source", "method"])["gain"].to_dict()
-        own = self.step_gains[self.step_gains["method"] == self.method]
+        last = self.last_gains.set_index(["song", "source", "method"])["gain"].to_dict()
+        own = self.comparison.gains[self.comparison.gains["method"] == self.method]
         best = own.loc[own.groupby(["song", "source"])["gain"].idxmax()].set_index(["song", "source"])
         best_gains, best_steps = best["gain"].to_dict(), best["step"].to_dict()
         return [
