@@ -111,7 +111,7 @@ class TestHeadline:
         assert "<td>×4.00</td>" in report_page(read_run(run, "si_sdr"))
         assert "<td>×" not in without
 
-    def test_the_best_of_several_methods_is_said_to_be_picked(self, write_run: Callable[..., Path]) -> None:
+    def test_the_best_of_several_methods_is_flagged_as_picked(self, write_run: Callable[..., Path]) -> None:
         songs = {name: {"one-pass": [5.0], "a": [5.0, 5.5], "b": [5.0, 6.0]} for name in ("one", "two")}
 
         found = headline(write_run(rows(songs)))
@@ -121,7 +121,7 @@ class TestHeadline:
         assert "picked among 2 methods" in found.caveat
         assert "2 songs are few" in found.caveat
 
-    def test_a_gain_that_may_be_chance_is_said_to_be(self, write_run: Callable[..., Path]) -> None:
+    def test_a_gain_that_may_be_chance_is_flagged(self, write_run: Callable[..., Path]) -> None:
         songs = {str(n): {"one-pass": [5.0], "a": [5.0, 5.1 + (-1) ** n]} for n in range(6)}
 
         assert "which may be chance" in headline(write_run(rows(songs))).answer
@@ -163,7 +163,7 @@ class TestHeadline:
 
         found = headline(write_run(rows(nothing), ("oracle",)))
 
-        assert found.answer == "That can't be told: every source is silent."
+        assert found.answer == "There is no answer: every source is silent."
 
     def test_one_pass_alone_has_no_answer(self, write_run: Callable[..., Path]) -> None:
         assert "no method was run" in headline(write_run(rows({"one": {"one-pass": [5.0]}}))).answer
@@ -354,20 +354,20 @@ class TestPage:
     def test_a_player_is_worked_by_keys(self, run: Path, show: Callable[..., Page]) -> None:
         page = show(run / "report.html")
         bass = player(page, SILENT, "bass")
-        takes = bass.get_by_role("radio")
-        assert takes.nth(1).is_checked()
+        clips = bass.get_by_role("radio")
+        assert clips.nth(1).is_checked()
 
-        takes.nth(1).focus()
+        clips.nth(1).focus()
         page.keyboard.press("ArrowRight")
         assert position(bass) == pytest.approx(1, abs=0.01)
         page.keyboard.press("ArrowLeft")
         assert position(bass) == 0
         page.keyboard.press("ArrowDown")
-        assert takes.nth(2).is_checked()
+        assert clips.nth(2).is_checked()
         page.keyboard.press("1")
-        assert takes.nth(0).is_checked()
+        assert clips.nth(0).is_checked()
         page.keyboard.press("ArrowUp")
-        assert takes.last.is_checked()
+        assert clips.last.is_checked()
         page.keyboard.press("Space")
         plays(bass)
         page.keyboard.press("Space")

@@ -35,7 +35,7 @@ def report_headline(data: ReportData) -> Headline:
     best = data.best
     if best is None:
         reason = "every source is silent" if data.methods else "no method was run besides one pass"
-        return Headline(question, f"That can't be told: {reason}.", _sentence(_run_caveats(data)))
+        return Headline(question, f"There is no answer: {reason}.", _sentence(_run_caveats(data)))
     caveats = [*_method_caveats(data, best), *_run_caveats(data)]
     return Headline(question, _sentence(_answer(data, best)), _sentence(caveats))
 
