@@ -4,13 +4,13 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 
-from mdx_progressive.evaluation import METRIC_HELP, RUN_HELP, Findings, read_run, report_page
+from mdx_progressive.evaluation import METRIC_HELP, RUN_HELP, read_run, report_page
 from mdx_progressive.runtime import MdxError, atomic_write
 
 _DESCRIPTION = """\
-A run of `test` as one HTML file that loads nothing from anywhere: the question and its answer in three sentences, the
-methods between their bounds, gains by source with intervals, a table of songs that sorts, and players that switch
-between mixture, one pass, the method's steps, oracle and reference.
+A run of `test` as one self-contained HTML file: the question and its answer in three sentences, the methods between
+their bounds, gains by source with intervals, a table of songs that sorts, and players that switch between mixture, one
+pass, the method's steps, oracle and reference.
 
   mdx-progressive report logs/demo/version_0
   mdx-progressive report logs/demo/version_0 --metric sdr --out sdr.html
@@ -19,31 +19,27 @@ between mixture, one pass, the method's steps, oracle and reference.
 
 def parser() -> ArgumentParser:
     """The options of the command."""
-    made = ArgumentParser(
+    options = ArgumentParser(
         prog="mdx-progressive report", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
     )
-    made.add_argument("run", type=Path, metavar="RUN", help=RUN_HELP)
-    made.add_argument(
-        "--metric",
-        default="si_sdr",
-        help=METRIC_HELP,
-    )
-    made.add_argument("--out", type=Path, metavar="FILE.html", help="The file to write (default: RUN/report.html).")
-    return made
+    options.add_argument("run", type=Path, metavar="RUN", help=RUN_HELP)
+    options.add_argument("--metric", default="si_sdr", help=METRIC_HELP)
+    options.add_argument("--out", type=Path, metavar="FILE.html", help="The file to write (default: RUN/report.html).")
+    return options
 
 
 def report(args: Sequence[str]) -> None:
     """Run the command.
 
     Raises:
-        MdxError: If the run has no results, lacks the metric, or its sound is damaged.
+        MdxError: If the run has no results, lacks the metric, or its audio files are damaged.
     """
-    wanted = parser().parse_args(args)
-    findings = Findings(read_run(wanted.run, wanted.metric))
-    out: Path = wanted.out or findings.run.folder / "report.html"
+    options = parser().parse_args(args)
+    run = read_run(options.run, options.metric)
+    out: Path = options.out or run.folder / "report.html"
     if not out.parent.is_dir():
         raise MdxError(f"--out {out}: there is no folder {out.parent}")
-    text = report_page(findings)
+    page = report_page(run)
     with atomic_write(out) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8")
     print(f"wrote {out} ({out.stat().st_size / 1e6:.2g} MB)")

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypedDict
 
 import torch
 from lightning.pytorch import LightningModule
-from pandas import DataFrame, concat
+from pandas import DataFrame
 from torch import Tensor
 
 from mdx_progressive.data import ChunkBatch, Prediction
@@ -22,11 +22,7 @@ from mdx_progressive.evaluation import (
     Row,
     Sdr,
     SiSdr,
-    last_steps,
-    mean_curves,
-    paired_gains,
-    song_means,
-    title,
+    compare_methods,
 )
 from mdx_progressive.progressive import Method, Step
 from mdx_progressive.runtime import MdxError, Stopwatch
@@ -201,25 +197,13 @@ class ProgressiveDemixing(LightningModule):
             songs: All rows of each song (see `results.Row`), one song at a time.
         """
         baseline, *others = self.methods
-        scales = {name: scale for metric in self.metrics for name, scale in metric.scales.items()}
-        values, gains = [], []
-        for rows in songs:
-            values.append(song_means(rows))
-            for metric, of_metric in last_steps(rows).groupby("metric", sort=False):
-                name = str(metric)
-                gained = paired_gains(of_metric, name, baseline.name, scales[name].lower_is_better)
-                gains.append(gained.assign(metric=name))
-        results = concat(values, ignore_index=True)
-        measured = set(results["metric"])
-        self.comparison = Comparison(
-            songs=results,
-            gains=concat(gains, ignore_index=True),
-            means=mean_curves(results),
-            scales={name: scale for name, scale in scales.items() if name in measured},
-            caption=title(type(self.separator).__name__, list(results["song"].unique())),
+        self.comparison = compare_methods(
+            songs,
+            scales={name: scale for metric in self.metrics for name, scale in metric.scales.items()},
+            separator=type(self.separator).__name__,
             baseline=baseline.name,
             oracle=self.oracle.name if self.oracle else None,
-            between=[method.name for method in others if not method.needs_references],
+            methods=[method.name for method in others if not method.needs_references],
         )
 
     def _rows(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mdx_progressive.evaluation import settings_of, was_interrupted
+from mdx_progressive.evaluation import read_settings, was_interrupted
 
 _SAME = ("seed_everything", "model", "data")
 _SAME_TRAINER = ("precision", "limit_test_batches")
@@ -30,7 +30,7 @@ def unfinished_version(settings: Mapping[str, Any]) -> int | None:
     numbers = [path.name.removeprefix(_VERSION) for path in runs.glob(f"{_VERSION}*")]
     for number in sorted((int(number) for number in numbers if number.isdecimal()), reverse=True):
         folder = runs / f"{_VERSION}{number}"
-        if was_interrupted(folder) and decisive_settings(settings_of(folder)) == decisive_settings(settings):
+        if was_interrupted(folder) and decisive_settings(read_settings(folder)) == decisive_settings(settings):
             return number
     return None
 

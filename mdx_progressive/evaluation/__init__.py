@@ -12,50 +12,33 @@ from mdx_progressive.evaluation.audio_clips import (
     remove_index,
     write_index,
 )
-from mdx_progressive.evaluation.comparability import run_differences
-from mdx_progressive.evaluation.figures import curves_figure, songs_figure, weights_figure
-from mdx_progressive.evaluation.gain_table import CAREFUL, FORMATS, GainTable
+from mdx_progressive.evaluation.figures import curves_figure, songs_figure, spectrogram_figure, weights_figure
+from mdx_progressive.evaluation.gain_files import FORMATS, WARNING, write_gains
+from mdx_progressive.evaluation.gain_table import GainTable, compare_runs
 from mdx_progressive.evaluation.measurements import Measurements, discard_measurements, was_interrupted
 from mdx_progressive.evaluation.metrics.base import EvaluationContext, Metric
 from mdx_progressive.evaluation.metrics.bsseval import BssEval
 from mdx_progressive.evaluation.metrics.log_spectral import LogSpectralDistance
 from mdx_progressive.evaluation.metrics.log_wmse import LogWmse
-from mdx_progressive.evaluation.metrics.ratios import Sdr, SiSdr, sdr, si_sdr
-from mdx_progressive.evaluation.metrics.scale import Scale
-from mdx_progressive.evaluation.report.findings import Findings
+from mdx_progressive.evaluation.metrics.ratios import sdr
+from mdx_progressive.evaluation.metrics.sdr import Sdr
+from mdx_progressive.evaluation.metrics.si_sdr import SiSdr, si_sdr
 from mdx_progressive.evaluation.report.page import report_page
-from mdx_progressive.evaluation.results import (
+from mdx_progressive.evaluation.results import NO_VALUE, Row, read_songs, select_curve, write_rows
+from mdx_progressive.evaluation.run import METRIC_HELP, RUN_HELP, read_run, read_settings
+from mdx_progressive.evaluation.summary import (
     AGGREGATION,
     LINE_COLUMNS,
-    NO_VALUE,
     Comparison,
-    Row,
     SummaryLine,
-    mean_curves,
-    read_songs,
-    select_curve,
-    song_means,
+    compare_methods,
     summary_lines,
-    title,
-    write_rows,
     write_summary,
 )
-from mdx_progressive.evaluation.run import METRIC_HELP, RUN_HELP, Run, read_run, settings_of
-from mdx_progressive.evaluation.spectrograms import spectrogram_figure
-from mdx_progressive.evaluation.statistics import (
-    CHOSEN,
-    last_steps,
-    leave_one_song_out,
-    paired_gains,
-    side_by_side,
-    summarise,
-)
-from mdx_progressive.evaluation.timings import ONE_PASS, ComputeTime, Timing, compute_times, write_timings
+from mdx_progressive.evaluation.timings import ONE_PASS, Timing, write_timings
 
 __all__ = [
     "AGGREGATION",
-    "CAREFUL",
-    "CHOSEN",
     "FOLDER",
     "FORMATS",
     "LINE_COLUMNS",
@@ -63,13 +46,12 @@ __all__ = [
     "NO_VALUE",
     "ONE_PASS",
     "RUN_HELP",
+    "WARNING",
     "AudioClip",
     "BssEval",
     "Comparison",
-    "ComputeTime",
     "EvaluationContext",
     "Excerpt",
-    "Findings",
     "GainTable",
     "Kind",
     "LogSpectralDistance",
@@ -77,38 +59,29 @@ __all__ = [
     "Measurements",
     "Metric",
     "Row",
-    "Run",
-    "Scale",
     "Sdr",
     "SiSdr",
     "SummaryLine",
     "Timing",
-    "compute_times",
+    "compare_methods",
+    "compare_runs",
     "curves_figure",
     "discard_measurements",
-    "last_steps",
-    "leave_one_song_out",
-    "mean_curves",
-    "paired_gains",
     "read_index",
     "read_run",
+    "read_settings",
     "read_songs",
     "remove_index",
     "report_page",
-    "run_differences",
     "sdr",
     "select_curve",
-    "settings_of",
     "si_sdr",
-    "side_by_side",
-    "song_means",
     "songs_figure",
     "spectrogram_figure",
-    "summarise",
     "summary_lines",
-    "title",
     "was_interrupted",
     "weights_figure",
+    "write_gains",
     "write_index",
     "write_rows",
     "write_summary",

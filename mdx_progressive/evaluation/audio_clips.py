@@ -1,15 +1,15 @@
-"""What there is to hear of a run: the list of its sound files."""
+"""The index of the audio files of a run: which clips there are of each song and source."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mdx_progressive.runtime import MdxError, atomic_write
 
 FOLDER = "sound"
-"""The folder of a run that holds its sound."""
+"""The folder of a run that holds its audio files."""
 _INDEX = "index.json"
 
 Kind = Literal["mixture", "one-pass", "step", "oracle", "reference"]
@@ -17,12 +17,12 @@ Kind = Literal["mixture", "one-pass", "step", "oracle", "reference"]
 
 @dataclass(frozen=True)
 class AudioClip:
-    """One of the waveforms that are compared by ear.
+    """One audio file of an excerpt.
 
     Args:
-        kind: What it is; "step" for one of the method's.
-        file: Its file, relative to the folder of the sound, with slashes.
-        step: Number of the step, where it is an estimate.
+        kind: What it is; "step" for a step of the method.
+        file: Its file, relative to the folder of audio files, with slashes.
+        step: Number of the step, if it is an estimate.
         best: Whether no step of the method has a higher SI-SDR on this chunk.
     """
 
@@ -34,16 +34,16 @@ class AudioClip:
 
 @dataclass(frozen=True)
 class Excerpt:
-    """The takes of one song, all at one gain.
+    """The clips of one song, all at one gain.
 
     Args:
         song: Name of the song.
         chunk: Number of the chunk within the song.
-        seconds: How much of the chunk, from its start.
+        seconds: Length of the clips, from the start of the chunk.
         chunk_seconds: Length of the chunk, which is what was measured.
         gain_db: The gain of all files; 0 or less.
-        method: Name of the method that the steps are of.
-        takes: For each source its takes, the mixture first.
+        method: Name of the method whose steps are among the clips.
+        clips: The clips of each source, the mixture first.
     """
 
     song: str
@@ -52,48 +52,54 @@ class Excerpt:
     chunk_seconds: float
     gain_db: float
     method: str
-    takes: dict[str, list[AudioClip]]
+    clips: dict[str, list[AudioClip]]
+
+    @property
+    def files(self) -> Iterator[str]:
+        """The files of all clips; that of the mixture is repeated for each source."""
+        return (clip.file for clips in self.clips.values() for clip in clips)
 
     @property
     def folder(self) -> str:
-        """Name of the folder that its files are in."""
-        return next(take.file for takes in self.takes.values() for take in takes).partition("/")[0]
+        """Name of the folder of its files."""
+        return next(self.files).partition("/")[0]
 
 
 def write_index(folder: Path, excerpts: Iterable[Excerpt]) -> None:
-    """Write the list of what can be heard."""
-    text = json.dumps([asdict(excerpt) for excerpt in excerpts], indent=2, ensure_ascii=False)
+    """Write the index."""
+    entries = [asdict(excerpt) for excerpt in excerpts]
+    for entry in entries:
+        entry["takes"] = entry.pop("clips")
     with atomic_write(folder / _INDEX) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(entries, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def remove_index(folder: Path) -> None:
-    """Take away the list of an older run, if there is one."""
+    """Remove the index of an older run, if there is one."""
     (folder / _INDEX).unlink(missing_ok=True)
 
 
 def read_index(folder: Path) -> list[Excerpt]:
-    """The list of what can be heard; empty if there is none.
+    """Read the index; empty if there is none.
 
     Raises:
-        MdxError: If the list is damaged, or names a file that is not there or lies outside of the folder.
+        MdxError: If the index is damaged, or names a file that is missing or lies outside the folder.
     """
     path = folder / _INDEX
     if not path.is_file():
         return []
     try:
-        excerpts = [
-            Excerpt(
-                **{**entry, "takes": {source: [AudioClip(**take) for take in takes] for source, takes in of.items()}}
-            )
-            for entry in json.loads(path.read_text(encoding="utf-8"))
-            for of in [entry["takes"]]
-        ]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        excerpts = [_excerpt(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+    except (AttributeError, TypeError, ValueError) as error:
         raise MdxError(f"{path} is no list of sound files: delete it, or run `mdx-progressive test` again") from error
     for excerpt in excerpts:
-        for take in (take for takes in excerpt.takes.values() for take in takes):
-            found = (folder / take.file).resolve()
-            if not found.is_relative_to(folder.resolve()) or not found.is_file():
-                raise MdxError(f"{path} names {take.file}, which is not there; run `mdx-progressive test` again")
+        for file in excerpt.files:
+            resolved = (folder / file).resolve()
+            if not resolved.is_relative_to(folder.resolve()) or not resolved.is_file():
+                raise MdxError(f"{path} names {file}, which is not there; run `mdx-progressive test` again")
     return excerpts
+
+
+def _excerpt(takes: dict[str, list[dict[str, Any]]], **fields: Any) -> Excerpt:
+    """An excerpt from its entry in the index, where the clips are called takes."""
+    return Excerpt(clips={source: [AudioClip(**clip) for clip in clips] for source, clips in takes.items()}, **fields)

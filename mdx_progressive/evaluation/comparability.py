@@ -1,30 +1,28 @@
-"""In what runs of `test` differ beside their methods, so that their numbers can't be set against each other."""
+"""In what runs of `test` differ apart from their methods, so that their numbers can't be compared."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import pandas as pd
+from mdx_progressive.evaluation.run import Run, read_settings
+from mdx_progressive.evaluation.statistics import last_steps
 
-from mdx_progressive.evaluation.run import Run, settings_of
-
-_NO_SAY = ("input", "block", "batch_size", "num_workers")
+_IRRELEVANT = ("input", "block", "batch_size", "num_workers")
 """Settings of the data that don't change what is measured."""
-_CLOSE = 0.01
+_TOLERANCE = 0.01
 """In the unit of the metric; the same measurement on two machines differs by less."""
 
 
 def run_differences(runs: Sequence[Run], against: str) -> list[str]:
-    """In what each run differs from the first one: what was measured, or with what; empty for those that don't.
+    """How each run differs from the first one, in a line; empty for those that don't.
 
-    Args:
-        runs: The runs.
-        against: Name of the method that others are compared with.
+    Where nothing else differs, the values of the method `against` are compared.
     """
     first, *others = runs
     lines = [""]
     for other in others:
-        parts = [*_in_extent(first, other), *_in_settings(first, other)] or [*_in_values(first, other, against)]
-        lines.append(f"{other.folder} is not like {first.folder}: {'; '.join(parts)}" if parts else "")
+        differences = [*_in_extent(first, other), *_in_settings(first, other)]
+        differences = differences or [*_in_values(first, other, against)]
+        lines.append(f"{other.folder} is not like {first.folder}: {'; '.join(differences)}" if differences else "")
     return lines
 
 
@@ -36,30 +34,30 @@ def _in_extent(first: Run, other: Run) -> Iterator[str]:
 
 
 def _in_settings(first: Run, other: Run) -> Iterator[str]:
-    before, now = (settings_of(run.folder) for run in (first, other))
+    before, now = (read_settings(run.folder) for run in (first, other))
     for run, settings in ((first, before), (other, now)):
         if not settings:
             yield f"the settings of {run.folder} are not known, it has no config.yaml"
     hashes_before, hashes_now = (run.facts.get("weights") or {} for run in (first, other))
     hashed = bool(hashes_before and hashes_now)
-    named: list[str] = []
+    settings_differ: list[str] = []
     if before and now:
-        named += _differing(_of_measurement(before, hashed), _of_measurement(now, hashed))
-    yield from named
+        settings_differ += _differences(_relevant(before, hashed), _relevant(now, hashed))
+    yield from settings_differ
     same = sorted(hashes_before.values()) == sorted(hashes_now.values())  # whatever their files are called
-    if hashed and not same and not any(part.startswith("model.separator") for part in named):
-        yield from _differing(hashes_before, hashes_now, "SHA-256 of the weights")
+    if hashed and not same and not any(part.startswith("model.separator") for part in settings_differ):
+        yield from _differences(hashes_before, hashes_now, "SHA-256 of the weights")
 
 
-def _of_measurement(settings: Mapping[str, Any], hashed: bool) -> dict[str, Any]:
-    """What decides on the numbers of a run, beside its methods; without its weights where their hash is known."""
+def _relevant(settings: Mapping[str, Any], hashed: bool) -> dict[str, Any]:
+    """The settings that affect the numbers of any method; without the weights where their hash is known."""
     model, data, trainer = (settings.get(section) or {} for section in ("model", "data", "trainer"))
     separator = dict(model.get("separator") or {})
     if hashed:
         separator["init_args"] = {k: v for k, v in (separator.get("init_args") or {}).items() if k != "weights"}
     return {
         "model": {"separator": separator},
-        "data": {key: value for key, value in data.items() if key not in _NO_SAY},
+        "data": {key: value for key, value in data.items() if key not in _IRRELEVANT},
         "trainer": {
             "precision": trainer.get("precision") or "32-true",
             "limit_test_batches": trainer.get("limit_test_batches"),
@@ -67,8 +65,8 @@ def _of_measurement(settings: Mapping[str, Any], hashed: bool) -> dict[str, Any]
     }
 
 
-def _differing(before: Any, now: Any, key: str = "") -> Iterator[str]:
-    """Each value that differs, by its key; of two classes their names alone."""
+def _differences(before: Any, now: Any, key: str = "") -> Iterator[str]:
+    """Each value that differs, by its key; of two classes only their names."""
     if before == now:
         return
     if not isinstance(before, dict) or not isinstance(now, dict):
@@ -78,7 +76,7 @@ def _differing(before: Any, now: Any, key: str = "") -> Iterator[str]:
     else:
         for name in dict.fromkeys([*before, *now]):
             below = key if name == "init_args" else f"{key}.{name}" if key else name
-            yield from _differing(before.get(name), now.get(name), below)
+            yield from _differences(before.get(name), now.get(name), below)
 
 
 def _short(value: object) -> str:
@@ -89,16 +87,9 @@ def _short(value: object) -> str:
 
 
 def _in_values(first: Run, other: Run, against: str) -> Iterator[str]:
-    """What is left where all that is known is the same, and yet other files were measured, or another method."""
-    before, now = (_values(run.rows, against) for run in (first, other))
-    furthest = float((now - before).abs().max())
-    if furthest > _CLOSE:
-        yield f"{against} differs by up to {furthest:.2g} on a song of both"
-
-
-def _values(rows: pd.DataFrame, method: str) -> "pd.Series[float]":
-    """The values of a method at its last step by song and source, the mean over chunks."""
-    chosen = rows[rows["method"] == method]
-    last = chosen[chosen["step"] == chosen["step"].max()]
-    values: pd.Series[float] = last.groupby(["song", "source"])["value"].mean()
-    return values
+    """The measured values, for what no setting shows: other files behind the same names, or another method."""
+    rows = [last_steps(run.rows[run.rows["method"] == against]) for run in (first, other)]
+    before, now = (table.groupby(["song", "source"])["value"].mean() for table in rows)
+    largest = float((now - before).abs().max())
+    if largest > _TOLERANCE:
+        yield f"{against} differs by up to {largest:.2g} on a song of both"

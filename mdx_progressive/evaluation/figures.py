@@ -1,144 +1,208 @@
-"""Charts of what was found: the means between their bounds, the songs behind them, and the weights."""
+"""Charts: means between their bounds, the songs behind the means, blend weights, spectrograms.
+
+The look of lines comes from matplotlib's settings, so that the report draws the same curves in a style of its own.
+"""
 
 from collections.abc import Sequence
+from typing import Any
 
+import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from torch import Tensor
 
-from mdx_progressive.evaluation.results import Comparison, select_curve
+from mdx_progressive.evaluation.results import select_curve
+from mdx_progressive.evaluation.spectrograms import RANGE_DB, band_levels, log_bands
 from mdx_progressive.evaluation.statistics import last_steps
+from mdx_progressive.evaluation.summary import Comparison
+
+_BOUND_COLOUR = "0.35"
+_SMALL_MARKERS: dict[Any, Any] = {"lines.markersize": 3}
 
 
-def curves_figure(comparison: Comparison, metric: str) -> Figure:
-    """A panel for each source: the mean over songs as a line, from the lowest to the highest song as a band.
+def draw_curve(axis: Axes, curve: "pd.Series[float]", number: int, **look: Any) -> Line2D:
+    """Draw a line with a mark at each point, in the colour and line style of the method of that number."""
+    colours = len(mpl.rcParams["axes.prop_cycle"])
+    method_look = {"color": f"C{number % colours}", "linestyle": ("-", "--", ":")[number // colours % 3], "marker": "o"}
+    (line,) = axis.plot(curve.index, curve, **{**method_look, **look})
+    return line
 
-    Args:
-        comparison: What was found. The one value of one-pass is drawn across all steps.
-        metric: Name of the metric.
+
+def draw_bounds(axis: Axes, comparison: Comparison, metric: str, source: str) -> dict[str, Line2D]:
+    """Draw the means of the methods over their steps, and those of one-pass and of the oracle as their bounds.
+
+    Returns:
+        The lines by the names of the methods; the single value of one-pass is a line across all steps.
     """
-    means, scale = comparison.means, comparison.scales[metric]
+    means = {
+        method: select_curve(comparison.means, metric, method, source)["mean"].dropna()
+        for method in filter(None, [comparison.baseline, comparison.oracle, *comparison.methods])
+    }
     baseline, oracle = comparison.baseline, comparison.oracle
-    sources = _measured(comparison, metric)
+    sides = ("upper", "lower") if comparison.scales[metric].lower_is_better else ("lower", "upper")
+    label = f"{baseline} ({sides[0]} bound)"
+    lines = {baseline: axis.axhline(means[baseline].iloc[0], color=_BOUND_COLOUR, linestyle=":", label=label)}
+    if oracle is not None:
+        look = {"color": _BOUND_COLOUR, "linestyle": "--", "label": f"{oracle} ({sides[1]} bound)"}
+        lines[oracle] = draw_curve(axis, means[oracle], 0, **look)
+    for number, method in enumerate(comparison.methods):
+        lines[method] = draw_curve(axis, means[method], number, label=method)
+    label_steps(axis)
+    return lines
+
+
+def label_steps(axis: Axes, label: str = "step") -> None:
+    """Label an axis of whole numbers."""
+    axis.set_xlabel(label)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+@mpl.rc_context(_SMALL_MARKERS)
+def curves_figure(comparison: Comparison, metric: str) -> Figure:
+    """A panel for each source: the mean over songs as a line, from the lowest to the highest song as a band."""
+    sources = _sources_with_values(comparison, metric)
     figure, axes = _panels(len(sources))
-    bands = int(means["songs"].max()) > 1
+    bands = int(comparison.means["songs"].max()) > 1
     for axis, source in zip(axes, sources, strict=False):
-        for number, method in enumerate(comparison.between):
-            curve = select_curve(means, metric, method, source)
-            (line,) = axis.plot(curve.index, curve["mean"], marker="o", markersize=3, label=method, color=f"C{number}")
-            if bands:
-                axis.fill_between(curve.index, curve["min"], curve["max"], alpha=0.12, color=line.get_color(), lw=0)
-        sides = ("upper", "lower") if scale.lower_is_better else ("lower", "upper")
-        if oracle is not None:
-            bound = select_curve(means, metric, oracle, source)
-            axis.plot(bound.index, bound["mean"], "--", color="0.35", label=f"{oracle} ({sides[1]} bound)")
-        one_pass = float(select_curve(means, metric, baseline, source)["mean"].iloc[0])
-        axis.axhline(one_pass, color="0.35", linestyle=":", label=f"{baseline} ({sides[0]} bound)")
+        lines = draw_bounds(axis, comparison, metric, source)
+        for method in comparison.methods if bands else []:
+            _draw_band(axis, select_curve(comparison.means, metric, method, source), lines[method])
         axis.set_title(source)
-    axes[0].set_ylabel(scale.axis)
-    band = "; band from the lowest to the highest song" if bands else ""
-    figure.suptitle(comparison.caption + band, fontsize="medium")
-    _legend(figure, axes)
+    axes[0].set_ylabel(comparison.scales[metric].axis)
+    note = "; band from the lowest to the highest song" if bands else ""
+    figure.suptitle(comparison.caption + note, fontsize="medium")
+    _add_legend(figure, axes)
     return figure
 
 
 def songs_figure(comparison: Comparison, metric: str) -> Figure:
-    """The songs behind the means, at each method's last step: a column for each source, above the gain over one pass,
-    below the value itself. A box spans the middle half of the songs, with a line at the median; each song is a dot.
-
-    Args:
-        comparison: What was found. Bounds have a box of the value alone: their gains would dwarf all others.
-        metric: Name of the metric.
+    """The songs behind the means, at each method's last step: a column for each source, the gain over one pass above
+    the value. A box spans the middle half of the songs, with a line at the median; each song is a dot. Bounds have a
+    box of the value alone: their gains would dwarf all others.
     """
-    scale, between, baseline = comparison.scales[metric], comparison.between, comparison.baseline
-    gains = comparison.gains[comparison.gains["metric"] == metric]
+    methods, baseline = comparison.methods, comparison.baseline
+    gains = last_steps(comparison.gains[comparison.gains["metric"] == metric])
     songs = last_steps(comparison.songs[comparison.songs["metric"] == metric]).dropna(subset="value")
-    sources = _measured(comparison, metric)
-    figure = Figure(figsize=(max(1, len(sources)) * 4.4, 6.4), layout="constrained")
-    axes = figure.subplots(2, max(1, len(sources)), squeeze=False)
-    shown = [baseline, *between, *([comparison.oracle] if comparison.oracle else [])]
-    for column, source in enumerate(sources):
-        above, below = axes[:, column]
-        _boxes(above, gains[gains["source"] == source], "gain", between)
-        above.axhline(0, color="0.35", linestyle=":")
-        above.set_title(source)
-        _boxes(below, songs[songs["source"] == source], "value", shown)
+    sources = _sources_with_values(comparison, metric)
+    columns = max(1, len(sources))
+    figure = Figure(figsize=(columns * 4.4, 6.4), layout="constrained")
+    axes = figure.subplots(2, columns, squeeze=False)
+    for source, (upper, lower) in zip(sources, axes.T, strict=False):
+        _draw_boxes(upper, gains[gains["source"] == source], "gain", methods)
+        upper.axhline(0, color=_BOUND_COLOUR, linestyle=":")
+        upper.set_title(source)
+        oracle = [comparison.oracle] if comparison.oracle else []
+        _draw_boxes(lower, songs[songs["source"] == source], "value", [baseline, *methods, *oracle])
     axes[0, 0].set_ylabel(f"gain over {baseline}")
     axes[1, 0].set_ylabel("value")
-    figure.suptitle(f"{scale.axis} of the last step; a dot is a song", fontsize="medium")
+    figure.suptitle(f"{comparison.scales[metric].axis} of the last step; a dot is a song", fontsize="medium")
     return figure
 
 
+@mpl.rc_context(_SMALL_MARKERS)
 def weights_figure(comparison: Comparison) -> Figure:
-    """The blend weights that the methods have used: mean over the songs, from the lowest to the highest as a band.
+    """The blend weights of the methods: mean over the songs, from the lowest to the highest as a band.
 
-    Args:
-        comparison: What was found. Sources with the same weights share a panel; a method that has no one weight a step
-            (a search, which may choose another for each stretch and channel) is left out.
+    Sources with the same weights share a panel; a method without one weight a step (a search, which may choose another
+    one for each block and channel) is left out.
     """
     metric = next(iter(comparison.scales))
-    bounds = [comparison.oracle] if comparison.oracle else []
+    methods = [*comparison.methods, *([comparison.oracle] if comparison.oracle else [])]
     rows = comparison.songs[comparison.songs["metric"] == metric].dropna(subset="weight")
-    rows = rows[rows["method"].isin([*comparison.between, *bounds])]
-    used = rows.groupby(["source", "method", "step"], sort=False)["weight"].agg(["mean", "min", "max"])
+    rows = rows[rows["method"].isin(methods)]
+    weights = rows.groupby(["source", "method", "step"], sort=False)["weight"].agg(["mean", "min", "max"])
     panels: dict[tuple[float, ...], list[str]] = {}
     for source in rows["source"].unique():
-        panels.setdefault(tuple(used.loc[source].to_numpy().ravel()), []).append(source)
+        panels.setdefault(tuple(weights.loc[source].to_numpy().ravel()), []).append(source)
     figure, axes = _panels(len(panels))
     for axis, sources in zip(axes, panels.values(), strict=False):
-        of_source = used.loc[sources[0]]
-        for number, method in enumerate(comparison.between + bounds):
-            if method not in of_source.index:
-                continue
-            curve = of_source.loc[method].sort_index()
-            color, line = ("0.35", "--") if method in bounds else (f"C{number}", "-")
-            axis.plot(curve.index, curve["mean"], line, marker="o", markersize=3, label=method, color=color)
-            axis.fill_between(curve.index, curve["min"], curve["max"], alpha=0.12, color=color, lw=0)
+        curves = weights.loc[sources[0]]
+        for number, method in enumerate(methods):
+            if method in curves.index:
+                curve = pd.DataFrame(curves.loc[method]).sort_index()
+                look = {"color": _BOUND_COLOUR, "linestyle": "--"} if method == comparison.oracle else {}
+                _draw_band(axis, curve, draw_curve(axis, curve["mean"], number, label=method, **look))
         axis.set(title=", ".join(sources), ylim=(-0.03, 1.03))
+        label_steps(axis)
     axes[0].set_ylabel("blend weight b of the estimate")
-    _legend(figure, axes)
+    _add_legend(figure, axes)
     return figure
 
 
-def _measured(comparison: Comparison, metric: str) -> list[str]:
-    """The sources for which there is a value."""
-    means, baseline = comparison.means, comparison.baseline
-    return [
-        source
-        for source in means["source"].unique()
-        if select_curve(means, metric, baseline, source)["songs"].gt(0).any()
-    ]
+def spectrogram_figure(
+    reference: Tensor, one_pass: Tensor, best: Tensor, sample_rate: int, title: str, best_name: str
+) -> Figure:
+    """Reference, one pass and best step on one scale, and the change in level from one pass to the best step.
+
+    Shape:
+        - reference, one_pass, best: (channel, time)
+    """
+    edges = log_bands(sample_rate)
+    panels = {"reference": reference, "one-pass": one_pass, best_name: best}
+    levels = {name: band_levels(waveform, sample_rate, edges) for name, waveform in panels.items()}
+    top = max(float(panel.max()) for panel in levels.values())
+    levels = {name: np.maximum(panel, top - RANGE_DB) for name, panel in levels.items()}
+    # The bands are equally wide on the logarithmic axis, so they can be drawn as an image.
+    low, high = np.log10(edges[[0, -1]])
+    place: dict[str, Any] = {
+        "extent": (0, reference.shape[-1] / sample_rate, low, high), "origin": "lower", "aspect": "auto",
+    }  # fmt: skip
+    figure = Figure(figsize=(10, 6.4), layout="constrained")
+    axes = figure.subplots(2, 2, sharex=True, sharey=True)
+    for axis, (name, panel) in zip(axes.flat, levels.items(), strict=False):
+        image = axis.imshow(panel, vmin=top - RANGE_DB, vmax=top, cmap="magma", **place)
+        axis.set_title(name, fontsize="medium")
+    figure.colorbar(image, ax=axes[0, :], label="level (dB), on all three", pad=0.01)
+    image = axes[1, 1].imshow(levels[best_name] - levels["one-pass"], vmin=-30, vmax=30, cmap="RdBu_r", **place)
+    axes[1, 1].set_title("from one-pass to best step", fontsize="medium")
+    figure.colorbar(image, ax=axes[1, :], label="change (dB)", pad=0.01)
+    axes[0, 0].set_yticks([2, 3, 4], ["100", "1k", "10k"])
+    figure.supxlabel("seconds", fontsize="medium")
+    figure.supylabel("Hz", fontsize="medium")
+    figure.suptitle(title, fontsize="medium")
+    return figure
+
+
+def _sources_with_values(comparison: Comparison, metric: str) -> list[str]:
+    means = comparison.means
+    rows = means[(means["metric"] == metric) & (means["method"] == comparison.baseline) & (means["songs"] > 0)]
+    return [str(source) for source in rows["source"].unique()]
 
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:
-    """Panels over the steps, two in a row; one that stays empty where there is nothing to show."""
+    """A figure with panels, two in a row; with an empty one if there is nothing to show."""
     columns = 1 if count < 2 else 2
     rows = max(1, -(-count // columns))
     figure = Figure(figsize=(columns * 4.4, 0.6 + rows * 3.4), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis in axes[:count]:
-        axis.set_xlabel("step")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.25)
     for axis in axes[max(1, count) :]:
         axis.set_visible(False)
     return figure, axes
 
 
-def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
+def _add_legend(figure: Figure, axes: Sequence[Axes]) -> None:
     handles, labels = axes[0].get_legend_handles_labels()
     if handles:
         columns = min(len(labels), round(figure.get_figwidth() / 1.8))
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
 
 
-def _boxes(axis: Axes, songs: pd.DataFrame, column: str, methods: Sequence[str]) -> None:
+def _draw_band(axis: Axes, curve: pd.DataFrame, line: Line2D) -> None:
+    axis.fill_between(curve.index, curve["min"], curve["max"], alpha=0.12, color=line.get_color(), lw=0)
+
+
+def _draw_boxes(axis: Axes, songs: pd.DataFrame, column: str, methods: Sequence[str]) -> None:
     values = [songs[songs["method"] == method][column].tolist() for method in methods]
     places = range(len(methods))
-    if values:  # With one pass alone nothing is gained.
+    if values:  # One pass alone has no gains.
         axis.boxplot(values, positions=places, widths=0.5, showfliers=False, medianprops={"color": "C1"})
-    for place, of_method in zip(places, values, strict=True):
-        axis.plot([place] * len(of_method), of_method, "o", color="C0", alpha=0.6, markersize=3.5)
+    for place, dots in zip(places, values, strict=True):
+        axis.plot([place] * len(dots), dots, "o", color="C0", alpha=0.6, markersize=3.5)
     axis.set_xticks(places, methods, rotation=30, ha="right", fontsize="small")
     axis.grid(alpha=0.25, axis="y")

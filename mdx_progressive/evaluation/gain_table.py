@@ -1,51 +1,53 @@
-"""The tables of `compare` as files: CSV, or Markdown or LaTeX with what has to be known to read it."""
+"""What the methods of one or several runs gain, with what has to be known to read it: the table of `compare`."""
 
-import math
+import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
-from tabulate import LATEX_ESCAPE_RULES, tabulate
 
+from mdx_progressive.evaluation.comparability import run_differences
 from mdx_progressive.evaluation.metrics.scale import Scale
-from mdx_progressive.evaluation.statistics import Gain
-from mdx_progressive.evaluation.timings import ComputeTime
-from mdx_progressive.runtime import atomic_write
-
-FORMATS = {".csv": None, ".md": "github", ".tex": "latex_booktabs"}
-"""Endings of files, and what tabulate calls their format."""
-CAREFUL = "Careful: "
-_COLUMNS = """\
-mean: over songs, each the mean over its sources. median, improved, worst: over songs and sources, each the mean over \
-its chunks; a column by source: over songs. low, high: 95 % bootstrap interval of the mean. p: Wilcoxon over songs. \
-real_time_factor: seconds of computing for a second of music; over_one_pass: how many times that of one pass."""
-
-_SONGS = "Differences within a song and source, of the means over the song's chunks, at each method's last step."
+from mdx_progressive.evaluation.run import Run
+from mdx_progressive.evaluation.statistics import (
+    CHOSEN,
+    Gain,
+    last_steps,
+    leave_one_song_out,
+    paired_gains,
+    side_by_side,
+    summarise,
+)
+from mdx_progressive.evaluation.timings import ONE_PASS, ComputeTime, compute_times
+from mdx_progressive.runtime import MdxError
 
 
 class GainTable(NamedTuple):
-    """What methods gain, and what has to be known to read it.
+    """Gains of methods over one of them; of several runs the methods are named after their runs.
 
     Args:
         metric: Name of the metric.
-        scale: What its values stand for.
+        scale: How its values are read.
         against: The method that the others are compared with.
         gains: A line for each method and step.
-        paces: What methods take in time, by name and last step.
-        clocks: What one pass takes, in words, for each run that knows it.
-        cautions: In what runs are not like the first one.
-        careful: The same by the name of the method; empty for those of the first run and of runs like it.
+        by_song: The gain of each method at its last step on each song and source (see `paired_gains`).
+        reference_methods: The methods that are given the references.
+        times: Computing times by method and last step: the time of a method is that of all its steps.
+        one_pass_times: The time of one pass in words, for each run that has recorded it.
+        warnings: How runs differ from the first one.
+        warning_of: The same by the name of the method; empty for those of the first run and of runs like it.
     """
 
     metric: str
     scale: Scale
     against: str
     gains: Sequence[Gain]
-    paces: Mapping[tuple[str, int], ComputeTime]
-    clocks: Sequence[str]
-    cautions: Sequence[str]
-    careful: Mapping[str, str]
+    by_song: pd.DataFrame
+    reference_methods: Sequence[str]
+    times: Mapping[tuple[str, int], ComputeTime]
+    one_pass_times: Sequence[str]
+    warnings: Sequence[str]
+    warning_of: Mapping[str, str]
 
     @property
     def sources(self) -> list[str]:
@@ -56,77 +58,79 @@ class GainTable(NamedTuple):
     def heading(self) -> str:
         """What the table shows."""
         unit = f", {self.scale.unit}" if self.scale.unit else ""
-        falls = " (lower is better: a gain is a fall)" if self.scale.lower_is_better else ""
+        direction = " (lower is better: a gain is a fall)" if self.scale.lower_is_better else ""
         counts = {gain.songs for gain in self.gains}
         songs = "n songs" if len(counts) != 1 else "1 song" if counts == {1} else f"{counts.pop()} songs"
-        return f"Gain in {self.metric}{falls} over {self.against}{unit}; {songs}"
+        return f"Gain in {self.metric}{direction} over {self.against}{unit}; {songs}"
 
-    def write(self, path: Path) -> None:
-        """Write it as its ending says, one of `FORMATS`; the file appears when it is complete."""
-        rows = self._rows()
-        self._write(path, rows, rows, _COLUMNS)
-
-    def write_songs(self, path: Path, differences: pd.DataFrame, beside: pd.DataFrame) -> None:
-        """Write what is gained song by song instead: a row for each method as CSV, else the methods side by side.
-
-        Args:
-            path: The file, as for `write`.
-            differences: The last steps of what `gains.differences` made.
-            beside: What `gains.side_by_side` made of it.
-        """
-        self._write(path, _records(differences), _records(beside), _SONGS)
-
-    def _write(
-        self, path: Path, rows: Sequence[Mapping[str, Any]], shown: Sequence[Mapping[str, Any]], note: str
-    ) -> None:
-        style = FORMATS[path.suffix]
-        with atomic_write(path) as temporary:
-            if style is None:
-                of_all = {"metric": self.metric, "unit": self.scale.unit, "against": self.against}
-                rows = [{**of_all, **row, "careful": self.careful[row["method"]]} for row in rows]
-                pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.9g")
-            else:
-                table = tabulate(shown, headers="keys", tablefmt=style, floatfmt=".3g")
-                text = self._in_latex(table, note) if path.suffix == ".tex" else self._in_markdown(table, note)
-                temporary.write_text(text, encoding="utf-8")
-
-    def _rows(self) -> list[dict[str, Any]]:
-        plain = [field for field in Gain._fields if field != "by_source"]
-        rows = [
-            {
-                **{field: getattr(gain, field) for field in plain},
-                **dict(zip(ComputeTime._fields, self.paces.get((gain.method, gain.step), (None, None)), strict=True)),
-                **{source: gain.by_source.get(source) for source in self.sources},
-            }
-            for gain in self.gains
-        ]
-        return [_without_nan(row) for row in rows]
-
-    def _in_markdown(self, table: str, note: str) -> str:
-        cautions = (CAREFUL + caution for caution in self.cautions)
-        return "\n\n".join([self.heading, table, note, *self.clocks, *cautions]) + "\n"
-
-    def _in_latex(self, table: str, note: str) -> str:
-        """Heading and notes are comments, for the caption of whoever takes the table in; what to beware of is not."""
-        comments = [f"% {line}" for line in (self.heading, note, *self.clocks)]
-        cautions = [rf"\par{{\footnotesize {CAREFUL}{_escaped(caution)}\par}}" for caution in self.cautions]
-        return "\n".join([*comments, table, *cautions]) + "\n"
+    def songs(self) -> pd.DataFrame:
+        """The methods side by side for each song, in ascending order of the first one that needs no references."""
+        methods = list(self.by_song["method"].unique())
+        first = next((name for name in methods if name not in self.reference_methods), methods[0])
+        return side_by_side(self.by_song, first)
 
 
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [_without_nan(dict(zip(table.columns, row, strict=True))) for row in table.itertuples(index=False)]
+def compare_runs(runs: Sequence[Run], against: str, every_step: bool = False, leave_one_out: bool = False) -> GainTable:
+    """Compare the methods of runs, read for the same metric.
 
+    Args:
+        runs: The runs.
+        against: The method that the others are compared with, within each run.
+        every_step: Whether all steps have a line, not only the last one of each method.
+        leave_one_out: Whether the gain of `leave_one_song_out` is added as a line.
 
-def _without_nan(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables leave the place of NaN empty: of one song there is no interval."""
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
-
-
-def _escaped(text: str) -> str:
-    r"""A text as LaTeX prints it.
-
-    Example:
-        >>> print(_escaped("100 % of logs/my_run"))
-        100 \% of logs/my\_run
+    Raises:
+        MdxError: If a run lacks the method, or its methods and songs don't suffice to leave one song out.
     """
-    return "".join(LATEX_ESCAPE_RULES.get(letter, letter) for letter in text)
+    gains_of_runs, reference_methods, one_pass_times = [], [], []
+    times: dict[str, ComputeTime] = {}
+    for run, prefix in zip(runs, _prefixes(runs), strict=True):
+        try:
+            gains_of_run = paired_gains(run.rows, run.metric, against, run.scale.lower_is_better)
+        except MdxError as error:
+            raise MdxError(f"{run.path}: {error}") from error
+        gains_of_runs.append(gains_of_run.assign(method=prefix + gains_of_run["method"]))
+        reference_methods += [prefix + method for method in run.reference_methods]
+        if times_of_run := compute_times(run.timings):
+            times |= {prefix + method: time for method, time in times_of_run.items()}
+            seconds, devices = times_of_run[ONE_PASS].real_time_factor, ", ".join(run.timings["device"].unique())
+            one_pass_times.append(f"{prefix}{ONE_PASS}: {seconds:#.3g} s for a second of music ({devices})")
+    table = pd.concat(gains_of_runs, ignore_index=True)
+    by_song = last_steps(table)
+    gains = summarise(table if every_step else by_song)
+    warning_of_run = run_differences(runs, against)
+    warnings = [warning for warning in warning_of_run if warning]
+    if leave_one_out:
+        if warnings and table.groupby("method")["song"].agg(frozenset).nunique() > 1:
+            raise MdxError("--leave-one-out needs the same songs for all methods: " + "; ".join(warnings))
+        chosen = leave_one_song_out(by_song[~by_song["method"].isin(reference_methods)])
+        if chosen is None:
+            raise MdxError("--leave-one-out needs two songs and two methods or more that don't need the true sources")
+        gains.append(chosen)
+    steps = by_song.groupby("method")["step"].first()
+    warning_of = {
+        method: warning
+        for gains_of_run, warning in zip(gains_of_runs, warning_of_run, strict=True)
+        for method in gains_of_run["method"].unique()
+    }
+    return GainTable(
+        metric=runs[0].metric,
+        scale=runs[0].scale,
+        against=against,
+        gains=gains,
+        by_song=by_song,
+        reference_methods=reference_methods,
+        times={(method, steps[method]): time for method, time in times.items() if method in steps},
+        one_pass_times=one_pass_times,
+        warnings=warnings,
+        warning_of={**warning_of, CHOSEN: "; ".join(warnings)},
+    )
+
+
+def _prefixes(runs: Sequence[Run]) -> list[str]:
+    """What methods are named after: the folders of the runs below the one that holds all; nothing for a single run."""
+    if len(runs) == 1:
+        return [""]
+    folders = [os.path.abspath(run.folder) for run in runs]
+    names = [os.path.relpath(folder, os.path.commonpath(folders)) for folder in folders]
+    return [f"{name} " for name in (names if "." not in names else [str(run.folder) for run in runs])]

@@ -1,4 +1,4 @@
-"""A run of `test` as it lies on disk: its tables and the facts beside them."""
+"""A finished run of `test` on disk: its tables, its summary and its settings."""
 
 import json
 from collections.abc import Iterable
@@ -19,19 +19,19 @@ RUN_HELP = "Folder of a run of `test`, logs/<name>/version_<N>, or its results.c
 METRIC_HELP = "Name of the metric: si_sdr (default), sdr, bsseval_sdr, and what else `test` has measured."
 _TABLE = "results.csv"
 _MOST = 5
-"""Runs that are named where a folder holds several."""
+"""Runs that a message lists of a folder that holds several."""
 
 
 class Run(NamedTuple):
-    """What a run has left.
+    """A run, read for one metric.
 
     Args:
         path: Its table, results.csv.
-        metric: Name of the metric that is wanted of it.
-        rows: The rows of that table (see `results.Row`) that are of the metric.
-        timings: Those of timings.csv (see `timings.Timing`); none of a run that has no such file.
-        facts: What summary.json says of the separator and the methods.
-        bounds: Names of the methods that are told the true sources.
+        metric: Name of the metric.
+        rows: The rows of that table (see `results.Row`) of the metric.
+        timings: The rows of timings.csv (see `timings.Timing`); empty for a run without that file.
+        facts: The content of summary.json.
+        reference_methods: Names of the methods that are given the references.
     """
 
     path: Path
@@ -39,7 +39,7 @@ class Run(NamedTuple):
     rows: pd.DataFrame
     timings: pd.DataFrame
     facts: dict[str, Any]
-    bounds: list[str]
+    reference_methods: list[str]
 
     @property
     def folder(self) -> Path:
@@ -48,70 +48,69 @@ class Run(NamedTuple):
 
     @property
     def scale(self) -> Scale:
-        """What the values of the metric stand for; of runs that don't say it, decibels of which more is better."""
-        known = self.facts.get("metrics", {}).get(self.metric)
-        return Scale(**known) if known else Scale(self.metric)
+        """How the values of the metric are read; in dB, higher is better, for runs that don't record it."""
+        fields = self.facts.get("metrics", {}).get(self.metric)
+        return Scale(**fields) if fields else Scale(self.metric)
 
 
-def read_run(place: Path, metric: str, command: str = "report") -> Run:
+def read_run(location: Path, metric: str, command: str = "report") -> Run:
     """Read a run.
 
     Args:
-        place: Its folder, or its results.csv.
-        metric: Name of the metric that is wanted.
-        command: The command that it is read for: where `place` is no run, a message says how to call it.
+        location: Its folder, or its results.csv.
+        metric: Name of the metric.
+        command: The command that reads it, for the hint in the error message.
 
     Raises:
-        MdxError: If there is no table or no summary, one of the files is not what `test` writes, or it has no such
-            metric.
+        MdxError: If there is no table or no summary, one of the files is not what `test` writes, or the table has no
+            such metric.
     """
-    path = place / _TABLE if place.is_dir() else place
+    path = location / _TABLE if location.is_dir() else location
     if not path.is_file():
-        raise MdxError(_why_there_is_none(place, command))
+        raise MdxError(_missing_table(location, command))
     try:
         rows = read_metric(path, metric)
         facts = json.loads(path.with_name("summary.json").read_text(encoding="utf-8"))
-        bounds = list(facts["bounds"])
+        reference_methods = list(facts["bounds"])
     except FileNotFoundError as error:
-        why = _not_ended(path.parent) or f"{path}: there is no summary.json beside it; did the run finish?"
-        raise MdxError(why) from error
+        reason = _unfinished(path.parent) or f"{path}: there is no summary.json beside it; did the run finish?"
+        raise MdxError(reason) from error
     except (KeyError, TypeError, ValueError) as error:
         raise MdxError(f"{path} is no table of results of `mdx-progressive test`: {error}") from error
-    return Run(path, metric, rows, read_timings(path.with_name("timings.csv")), facts, bounds)
+    return Run(path, metric, rows, read_timings(path.with_name("timings.csv")), facts, reference_methods)
 
 
-def settings_of(folder: Path) -> dict[str, Any]:
+def read_settings(folder: Path) -> dict[str, Any]:
     """The settings of a run from its config.yaml, under the names of today; empty if it can't be read."""
     try:
-        found = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):
         return {}
-    return rename_settings(found, {}) if isinstance(found, dict) else {}
+    return rename_settings(settings, {}) if isinstance(settings, dict) else {}
 
 
-def _why_there_is_none(place: Path, command: str) -> str:
-    """What to say of a place without a table of results."""
-    folder = place.parent if place.name == _TABLE else place
+def _missing_table(location: Path, command: str) -> str:
+    """The error message for a location without a table of results: what is there instead, and what to do."""
+    folder = location.parent if location.name == _TABLE else location
     if folder.is_dir():
-        if said := _not_ended(folder):
-            return said
+        if message := _unfinished(folder):
+            return message
         # As `test` lays them out, logs/<name>/version_<number>.
-        within = [path for depth in ("*", "*/*") for path in folder.glob(depth) if path.is_dir()]
-        ended = _newest_first(path / _TABLE for path in within if (path / _TABLE).is_file())
-        begun = _newest_first(path / "config.yaml" for path in within if path not in ended and run_progress(path))
-        names = [path.relative_to(folder).as_posix() for path in ended]
-        names += [f"{path.relative_to(folder).as_posix()} (not ended)" for path in begun]
+        subfolders = [path for depth in ("*", "*/*") for path in folder.glob(depth) if path.is_dir()]
+        finished = _newest_first(path / _TABLE for path in subfolders if (path / _TABLE).is_file())
+        others = [path for path in subfolders if path not in finished and run_progress(path)]
+        unfinished = _newest_first(path / "config.yaml" for path in others)
+        names = [path.relative_to(folder).as_posix() for path in finished]
+        names += [f"{path.relative_to(folder).as_posix()} (not ended)" for path in unfinished]
         if names:
             more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
-            said = f"{place} is no run, but holds {', '.join(names[:_MOST])}{more}"
-            if not ended:
-                return f"{said}; {_not_ended(begun[0])}"
-            return f"{said}; for the newest: `mdx-progressive {command} {quote(str(ended[0]))}`"
+            message = f"{location} is no run, but holds {', '.join(names[:_MOST])}{more}; "
+            if not finished:
+                return message + _unfinished(unfinished[0])
+            return message + f"for the newest: `mdx-progressive {command} {quote(str(finished[0]))}`"
         if (folder / "config.yaml").is_file():
-            return f"{folder}: the run was stopped before it had measured anything; {_again(folder)} begins it again"
-    return (
-        f"{place} holds no {_TABLE}: name the folder of a run of `mdx-progressive test`, logs/<name>/version_<number>"
-    )
+            return f"{folder}: the run was stopped before it had measured anything; {_same_command(folder)} restarts it"
+    return f"{location} holds no {_TABLE}: give the folder of a run of `mdx-progressive test`, logs/<name>/version_<N>"
 
 
 def _newest_first(files: Iterable[Path]) -> list[Path]:
@@ -119,17 +118,21 @@ def _newest_first(files: Iterable[Path]) -> list[Path]:
     return [path.parent for path in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)]
 
 
-def _not_ended(folder: Path) -> str:
-    """What to say of a run that has not come to its end; nothing of others."""
-    how_far = run_progress(folder)
-    if how_far is None:
+def _unfinished(folder: Path) -> str:
+    """The message for a run that has not finished; empty for others."""
+    progress = run_progress(folder)
+    if progress is None:
         return ""
-    of = f" of {how_far.total}" if how_far.total else ""
-    said = f"{folder}: the run has not ended, {how_far.measured}{of} chunks are measured"
-    return f"{said}; {_again(folder)} goes on with it" if how_far.interrupted else f"{said} so far, it is still at work"
+    total = f" of {progress.total}" if progress.total else ""
+    message = f"{folder}: the run has not ended, {progress.measured}{total} chunks are measured"
+    return (
+        f"{message}; {_same_command(folder)} resumes it"
+        if progress.interrupted
+        else f"{message} so far, it is still running"
+    )
 
 
-def _again(folder: Path) -> str:
+def _same_command(folder: Path) -> str:
     path = folder / "config.yaml"
     same = "the same `mdx-progressive test` command"
     return f"{same}, or `mdx-progressive test -c {quote(str(path))}`," if path.is_file() else same

@@ -1,94 +1,77 @@
-"""What an estimate looks like beside another one and the truth: spectrograms over logarithmic frequency."""
-
-from typing import Any
+"""Spectrograms: power spectra, their levels in dB, and bands on a logarithmic or mel axis."""
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
 from mdx_progressive.dsp import framed_stft
 
-_WINDOW = 4096
-_COLUMNS = 500
-_BANDS = 160
-_LOWEST = 40.0
-_RANGE_DB = 80.0
+RANGE_DB = 80.0
+"""What pictures show below the loudest level."""
 
-Levels = NDArray[np.floating]
+Array = NDArray[np.floating]
 
 
-def levels(waveform: Tensor, sample_rate: int) -> Levels:
-    """Levels in dB of bands of equal width on a logarithmic axis, from 40 Hz up to half the sample rate.
-
-    At most some hundred frames, evenly spread over the waveform. A band's power is the mean over its part of the bins,
-    and over the channels.
-
-    Args:
-        waveform: The sound, (channel, time).
-        sample_rate: In Hz.
+def power_spectra(signals: Tensor, window: int, hop: int) -> Tensor:
+    """Power spectra of all frames that fit, with a Hann window; its length and the hop are in samples.
 
     Shape:
+        - signals: (..., time)
+        - result: (..., frame, bin)
+    """
+    weights = torch.hann_window(window, device=signals.device, dtype=signals.dtype)
+    return framed_stft(signals, weights, hop).abs().square()
+
+
+def decibels(powers: Tensor, floor: Tensor | float) -> Tensor:
+    """Levels of powers in dB; those below the floor are raised to it.
+
+    Example:
+        >>> decibels(torch.tensor([100.0, 0.0]), floor=1e-3)
+        tensor([ 20., -30.])
+    """
+    return 10 * torch.log10(powers.clamp(min=floor))
+
+
+def log_bands(sample_rate: int, count: int = 160, lowest: float = 40.0) -> Array:
+    """Edges in Hz of bands that are equally wide on a logarithmic axis up to half the sample rate."""
+    return np.geomspace(lowest, sample_rate / 2, count + 1)
+
+
+def mel_bands(highest: float, count: int) -> Array:
+    """Edges in Hz of bands that are equally wide on Slaney's mel scale: linear up to 1 kHz, logarithmic above.
+
+    Example:
+        >>> mel_bands(6400.0, 42).round()[[0, 15, 28, 42]]
+        array([   0., 1000., 2444., 6400.])
+    """
+    per_octave = 27 / np.log(6.4)
+    mels = np.linspace(0, 15 + per_octave * np.log(highest / 1000), count + 1)
+    return np.where(mels < 15, mels * 200 / 3, 1000 * np.exp((mels - 15) / per_octave))
+
+
+def band_levels(waveform: Tensor, sample_rate: int, edges: Array, window: int = 4096, columns: int = 500) -> Array:
+    """Levels in dB of bands: of the mean power over a band's part of the bins and over the channels.
+
+    Args:
+        waveform: The waveform.
+        sample_rate: In Hz.
+        edges: Edges of the bands in Hz.
+        window: Length of a frame in samples.
+        columns: Number of frames, roughly; they are evenly spread over the waveform.
+
+    Shape:
+        - waveform: (channel, time)
         - result: (band, frame)
     """
-    time = waveform.shape[-1]
-    hop = max(_WINDOW // 4, -(-time // _COLUMNS))
-    padded = pad(waveform, (_WINDOW // 2, _WINDOW // 2))
-    power = framed_stft(padded, torch.hann_window(_WINDOW, device=waveform.device), hop).abs().square().mean(dim=0)
-    total = np.concatenate([np.zeros((len(power), 1)), power.double().cpu().numpy().cumsum(axis=1)], axis=1)
+    hop = max(1, -(-waveform.shape[-1] // columns))
+    powers = power_spectra(pad(waveform, (window // 2, window // 2)), window, hop).mean(dim=0).double().cpu().numpy()
+    sums = np.pad(powers.cumsum(axis=1), ((0, 0), (1, 0)))
     # Bin k reaches from k - 1/2 to k + 1/2 bins.
-    edges = band_edges(sample_rate) * _WINDOW / sample_rate + 0.5
-    upto = np.stack([np.interp(edges, np.arange(total.shape[1]), frame) for frame in total])
-    found: Levels = 10 * np.log10(np.maximum(np.diff(upto, axis=1) / np.diff(edges), 1e-12)).T
-    return found
-
-
-def band_edges(sample_rate: int) -> Levels:
-    """Lower edges of the bands in Hz, and the upper one of the last."""
-    return np.geomspace(_LOWEST, sample_rate / 2, _BANDS + 1)
-
-
-def spectrogram_figure(
-    reference: Tensor, one_pass: Tensor, best: Tensor, sample_rate: int, title: str, best_name: str
-) -> Figure:
-    """Reference, one pass and best step on one scale, and how the level changes from one pass to the best step.
-
-    Args:
-        reference: The true source.
-        one_pass: Estimate of the plain pass.
-        best: Estimate of the best step.
-        sample_rate: In Hz.
-        title: What is shown.
-        best_name: The title of the best step's panel.
-
-    Shape:
-        - reference, one_pass, best: (channel, time)
-    """
-    shown = {"reference": reference, "one-pass": one_pass, best_name: best}
-    pictures = {name: levels(waveform, sample_rate) for name, waveform in shown.items()}
-    top = max(float(picture.max()) for picture in pictures.values())
-    floor = top - _RANGE_DB
-    audible = {name: np.maximum(picture, floor) for name, picture in pictures.items()}
-    low, high = np.log10(band_edges(sample_rate)[[0, -1]])
-    place: dict[str, Any] = {
-        "extent": (0, reference.shape[-1] / sample_rate, low, high), "origin": "lower", "aspect": "auto",
-    }  # fmt: skip
-    figure = Figure(figsize=(10, 6.4), layout="constrained")
-    axes = figure.subplots(2, 2, sharex=True, sharey=True)
-    for axis, (name, picture) in zip(axes.flat, audible.items(), strict=False):
-        image = axis.imshow(picture, vmin=floor, vmax=top, cmap="magma", **place)
-        axis.set_title(name, fontsize="medium")
-    figure.colorbar(image, ax=axes[0, :], label="level (dB), on all three", pad=0.01)
-    change = audible[best_name] - audible["one-pass"]
-    image = axes[1, 1].imshow(change, vmin=-30, vmax=30, cmap="RdBu_r", **place)
-    axes[1, 1].set_title("from one-pass to best step", fontsize="medium")
-    figure.colorbar(image, ax=axes[1, :], label="change (dB)", pad=0.01)
-    # The bands are of one width on this axis, so that pictures will do.
-    marks = {"100": 100.0, "1k": 1e3, "10k": 1e4}
-    axes[0, 0].set_yticks(np.log10(list(marks.values())), list(marks))
-    figure.supxlabel("seconds", fontsize="medium")
-    figure.supylabel("Hz", fontsize="medium")
-    figure.suptitle(title, fontsize="medium")
-    return figure
+    positions = edges * window / sample_rate + 0.5
+    sums_at_edges = np.stack([np.interp(positions, np.arange(sums.shape[1]), frame) for frame in sums])
+    bands = np.diff(sums_at_edges, axis=1) / np.diff(positions)
+    levels: Array = decibels(torch.from_numpy(bands.T), 1e-12).numpy()
+    return levels

@@ -344,7 +344,7 @@ class TestCommand:
         assert "songs in both: 2 (of 2, and 3)" in error
         assert error.count("\n") == 1
 
-    def test_what_no_setting_tells_is_told_by_the_values(
+    def test_what_no_setting_shows_is_seen_in_the_values(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         def louder(decibels: float) -> list[Row]:

@@ -20,7 +20,8 @@ from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.evaluation.metrics.bsseval import RATIOS, BssEval
 from mdx_progressive.evaluation.metrics.log_spectral import LogSpectralDistance
 from mdx_progressive.evaluation.metrics.log_wmse import LogWmse
-from mdx_progressive.evaluation.metrics.ratios import Sdr, SiSdr, si_sdr
+from mdx_progressive.evaluation.metrics.sdr import Sdr
+from mdx_progressive.evaluation.metrics.si_sdr import SiSdr, si_sdr
 from mdx_progressive.evaluation.results import Row, to_table
 from mdx_progressive.progressive.augmentations import AugmentationCycle
 from mdx_progressive.progressive.corrections.complement import Complement

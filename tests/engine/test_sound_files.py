@@ -58,8 +58,8 @@ def test_the_first_songs_have_their_takes_of_one_length_and_gain(
     assert quiet.gain_db == 0  # nothing is turned up
     assert (loud.seconds, loud.chunk_seconds, loud.method) == (1, 1.2, "linear")
     for excerpt in excerpts:
-        assert list(excerpt.takes) == ["vocals", "bass"]
-        for takes in excerpt.takes.values():
+        assert list(excerpt.clips) == ["vocals", "bass"]
+        for takes in excerpt.clips.values():
             steps = [take for take in takes if take.kind == "step"]
             assert [take.kind for take in takes if take not in steps] == ["mixture", "one-pass", "oracle", "reference"]
             assert [take.step for take in steps] in ([3], [1, 3], [2, 3])  # the best and the last
@@ -67,10 +67,10 @@ def test_the_first_songs_have_their_takes_of_one_length_and_gain(
             assert best.kind == "one-pass" or best in steps
             assert {heard(folder / take.file).shape for take in takes} == {(RATE, 2)}
 
-    files = {take.file for takes in loud.takes.values() for take in takes}
+    files = {take.file for takes in loud.clips.values() for take in takes}
     assert max(np.abs(heard(folder / file)).max() for file in files) == pytest.approx(0.9, abs=0.06)
     span = clip["vocals"][:, RATE : 2 * RATE].T.numpy()
-    coded = heard(folder / loud.takes["vocals"][-1].file) / 10 ** (loud.gain_db / 20)
+    coded = heard(folder / loud.clips["vocals"][-1].file) / 10 ** (loud.gain_db / 20)
     level = 3 / max(float(clip[stem][:, RATE : RATE + 6 * RATE // 5].abs().max()) for stem in SOURCES)
     error = coded - level * span
     assert 10 * np.log10(((level * span) ** 2).sum() / (error**2).sum()) > 15  # neither shifted nor at another gain
@@ -80,7 +80,7 @@ def test_an_oracle_that_was_not_run_has_no_take_and_no_songs_leave_no_sound(soun
     short = ("--model.oracle", "false", "--data.chunk", "0.3", "--model.method.steps", "1")
     (excerpt,) = read_index(sound_of(*short, "--sound.songs", "1"))
 
-    assert all(take.kind != "oracle" for takes in excerpt.takes.values() for take in takes)
+    assert all(take.kind != "oracle" for takes in excerpt.clips.values() for take in takes)
     assert not sound_of(*short, "--sound.songs", "0").exists()
 
 

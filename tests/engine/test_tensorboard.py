@@ -21,7 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from mdx_progressive.cli.main import main
 from mdx_progressive.evaluation.results import read_rows
-from mdx_progressive.evaluation.spectrograms import band_edges, levels
+from mdx_progressive.evaluation.spectrograms import band_levels, log_bands
 from tests.conftest import CONFIGS, NARROW, RATE, noise
 
 SONG = "The Easton Ellises - Falcon 69"
@@ -250,10 +250,10 @@ def test_a_browser_shows_it(server: _Server, page: Page, tab: str, shown: list[s
 
 def test_a_tone_lies_in_the_band_of_its_frequency() -> None:
     tone = torch.sin(2 * torch.pi * 1000 * torch.arange(RATE) / RATE)
-    picture = levels(tone[None], RATE)
+    picture = band_levels(tone[None], RATE, log_bands(RATE))
 
     loudest = picture.mean(axis=1).argmax()
-    edges = band_edges(RATE)
+    edges = log_bands(RATE)
     # A bin is 10.8 Hz wide, a band there 40.
     assert edges[loudest - 1] < 1000 < edges[loudest + 2]
     assert picture.shape[0] == len(edges) - 1
@@ -261,4 +261,4 @@ def test_a_tone_lies_in_the_band_of_its_frequency() -> None:
 
 @pytest.mark.parametrize("time", [1, 1000, 100_000])
 def test_a_spectrogram_of_any_length_has_a_frame(time: int) -> None:
-    assert 1 <= levels(noise(1, level=0.1)[:, :1].expand(2, time), RATE).shape[1] <= 600
+    assert 1 <= band_levels(noise(1, level=0.1)[:, :1].expand(2, time), RATE, log_bands(RATE)).shape[1] <= 600

@@ -11,7 +11,7 @@ from torch import Tensor
 from mdx_progressive.cli.main import main
 from mdx_progressive.dsp.silence import silent_channels
 from mdx_progressive.engine.tuning import Chunks, OfflineSearch
-from mdx_progressive.evaluation.metrics.ratios import si_sdr
+from mdx_progressive.evaluation.metrics.si_sdr import si_sdr
 from mdx_progressive.progressive.augmentations import AugmentationCycle
 from mdx_progressive.progressive.combine import Last, Mean
 from mdx_progressive.progressive.methods import OnePass, Progressive

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 
 from mdx_progressive.evaluation.figures import curves_figure, songs_figure, weights_figure
 from mdx_progressive.evaluation.metrics.scale import Scale
-from mdx_progressive.evaluation.results import Comparison, Row, mean_curves, song_means, to_table
+from mdx_progressive.evaluation.results import Row, mean_curves, song_means, to_table
 from mdx_progressive.evaluation.statistics import last_steps, paired_gains
+from mdx_progressive.evaluation.summary import Comparison
 
 VALUES = {"one": 5.0, "two": 3.0, "three": 10.0}
 GAINS = {"one": 1.0, "two": -1.0, "three": 3.0}

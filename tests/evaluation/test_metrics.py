@@ -14,8 +14,9 @@ from mdx_progressive.evaluation.metrics.base import EvaluationContext, Measure, 
 from mdx_progressive.evaluation.metrics.bsseval import BssEval
 from mdx_progressive.evaluation.metrics.log_spectral import LogSpectralDistance
 from mdx_progressive.evaluation.metrics.log_wmse import LogWmse
-from mdx_progressive.evaluation.metrics.ratios import Sdr, SiSdr, sdr, si_sdr
 from mdx_progressive.evaluation.metrics.scale import Scale
+from mdx_progressive.evaluation.metrics.sdr import Sdr, sdr
+from mdx_progressive.evaluation.metrics.si_sdr import SiSdr, si_sdr
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.separators.spleeter import SpleeterSeparator
 from tests.conftest import SHARED

@@ -16,9 +16,9 @@ from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from torch import Tensor
 
 from mdx_progressive.cli.main import main
-from mdx_progressive.evaluation.metrics.ratios import SiSdr
-from mdx_progressive.evaluation.report.answer import Answer, answer
-from mdx_progressive.evaluation.report.findings import Findings
+from mdx_progressive.evaluation.metrics.si_sdr import SiSdr
+from mdx_progressive.evaluation.report.data import ReportData
+from mdx_progressive.evaluation.report.headline import Headline, report_headline
 from mdx_progressive.evaluation.report.page import report_page
 from mdx_progressive.evaluation.results import Row, write_rows
 from mdx_progressive.evaluation.run import read_run
@@ -81,53 +81,53 @@ def write_run(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def said(run: Path) -> Answer:
-    findings = Findings(read_run(run, "si_sdr"))
-    assert report_page(findings)  # the whole page can be made of it
-    return answer(findings, "a separator")
+def headline(folder: Path) -> Headline:
+    run = read_run(folder, "si_sdr")
+    assert report_page(run)  # the whole page can be rendered
+    return report_headline(ReportData(run))
 
 
-class TestAnswer:
+class TestHeadline:
     def test_a_gain_has_its_interval_its_passes_and_its_worst_case(self, write_run: Callable[..., Path]) -> None:
         songs = {f"song {n}": {"one-pass": [5.0], "oracle": [5.0, 9.0], "a": [5.0, 6.0 + n / 10]} for n in range(12)}
 
-        found = said(write_run(rows(songs), ("oracle",)))
+        found = headline(write_run(rows(songs), ("oracle",)))
 
         assert "these 12 songs" in found.question
         assert re.match(r"“a” gains \+1\.55 dB SI-SDR over one pass in the mean \(95\s% interval \+1\.", found.answer)
         assert "at 2 passes over the mixture for each source instead of 1" in found.answer
-        assert "the oracle, which is told the true stems, gains +4.00 dB" in found.answer
+        assert "the oracle, which is given the true stems, gains +4.00 dB" in found.answer
         assert "In its worst case (song 0, vocals) it gains 1.00 dB" in found.caveat
         assert "few" not in found.caveat
         assert "picked" not in found.caveat
 
     def test_methods_have_their_time_where_it_was_measured(self, write_run: Callable[..., Path]) -> None:
         run = write_run(rows({"a song": {"one-pass": [5.0], "a": [5.0, 6.0]}}))
-        without = report_page(Findings(read_run(run, "si_sdr")))
+        without = report_page(read_run(run, "si_sdr"))
         seconds = {"one-pass": 0.5, "a": 1.5}
         taken = [Timing("a song", 0, method, each, 1.0, "cpu") for method, each in seconds.items()]
         write_timings(run / "timings.csv", taken)
 
-        assert "<td>×4.00</td>" in report_page(Findings(read_run(run, "si_sdr")))
+        assert "<td>×4.00</td>" in report_page(read_run(run, "si_sdr"))
         assert "<td>×" not in without
 
-    def test_the_best_of_several_methods_is_said_to_be_picked(self, write_run: Callable[..., Path]) -> None:
+    def test_the_best_of_several_methods_is_flagged_as_picked(self, write_run: Callable[..., Path]) -> None:
         songs = {name: {"one-pass": [5.0], "a": [5.0, 5.5], "b": [5.0, 6.0]} for name in ("one", "two")}
 
-        found = said(write_run(rows(songs)))
+        found = headline(write_run(rows(songs)))
 
         assert found.answer.startswith("The best of 2 methods, “b”, gains +1.00 dB")
         assert "oracle" not in found.answer + found.caveat
         assert "picked among 2 methods" in found.caveat
         assert "2 songs are few" in found.caveat
 
-    def test_a_gain_that_may_be_chance_is_said_to_be(self, write_run: Callable[..., Path]) -> None:
+    def test_a_gain_that_may_be_chance_is_flagged(self, write_run: Callable[..., Path]) -> None:
         songs = {str(n): {"one-pass": [5.0], "a": [5.0, 5.1 + (-1) ** n]} for n in range(6)}
 
-        assert "which may be chance" in said(write_run(rows(songs))).answer
+        assert "which may be chance" in headline(write_run(rows(songs))).answer
 
     def test_one_song_has_no_interval(self, write_run: Callable[..., Path]) -> None:
-        found = said(write_run(rows({"a song": {"one-pass": [5.0], "a": [5.0, 6.0]}})))
+        found = headline(write_run(rows({"a song": {"one-pass": [5.0], "a": [5.0, 6.0]}})))
 
         assert "“a song”" in found.question
         assert "on this one song" in found.answer
@@ -138,7 +138,7 @@ class TestAnswer:
     def test_nothing_better_than_one_pass_is_not_at_all(
         self, write_run: Callable[..., Path], value: float, change: str
     ) -> None:
-        found = said(write_run(rows({name: {"one-pass": [5.0], "a": [5.0, value]} for name in ("one", "two")})))
+        found = headline(write_run(rows({name: {"one-pass": [5.0], "a": [5.0, value]} for name in ("one", "two")})))
 
         assert found.answer.startswith(f"Not at all: “a” {change}")
 
@@ -146,7 +146,7 @@ class TestAnswer:
         made = rows({"one": {"one-pass": [5.0], "a": [5.0, 6.0]}})
         made += rows({"one": {"one-pass": [math.nan], "a": [math.nan, math.nan]}}, "bass")
 
-        found = said(write_run(made))
+        found = headline(write_run(made))
 
         assert "gains +1.00 dB" in found.answer
         assert "1 silent chunk of a source is left out" in found.caveat
@@ -155,27 +155,27 @@ class TestAnswer:
         made = rows({"one": {"one-pass": [5.0], "a": [5.0, 6.0]}})
         run = write_run(made, failed={"two": "two/bass.wav: breaks off at 2 s"})
 
-        assert "1 song could not be read and is left out" in said(run).caveat
-        assert "two/bass.wav: breaks off at 2 s" in report_page(Findings(read_run(run, "si_sdr")))
+        assert "1 song could not be read and is left out" in headline(run).caveat
+        assert "two/bass.wav: breaks off at 2 s" in report_page(read_run(run, "si_sdr"))
 
     def test_where_all_is_silent_nothing_is_claimed(self, write_run: Callable[..., Path]) -> None:
         nothing = {"one": {"one-pass": [math.nan], "oracle": [math.nan] * 2, "a": [math.nan, math.nan]}}
 
-        found = said(write_run(rows(nothing), ("oracle",)))
+        found = headline(write_run(rows(nothing), ("oracle",)))
 
-        assert found.answer == "That can't be told: every source is silent."
+        assert found.answer == "There is no answer: every source is silent."
 
     def test_one_pass_alone_has_no_answer(self, write_run: Callable[..., Path]) -> None:
-        assert "no method was run" in said(write_run(rows({"one": {"one-pass": [5.0]}}))).answer
+        assert "no method was run" in headline(write_run(rows({"one": {"one-pass": [5.0]}}))).answer
 
-    def test_a_method_that_is_told_the_truth_is_never_the_answer(self, write_run: Callable[..., Path]) -> None:
+    def test_a_method_that_is_given_the_references_is_never_the_answer(self, write_run: Callable[..., Path]) -> None:
         songs = {"one": {"one-pass": [5.0], "oracle": [5.0, 9.0], "a": [5.0, 5.5], "search": [5.0, 8.0]}}
         run = write_run(rows(songs), ("oracle", "search"))
 
-        found = said(run)
+        found = headline(run)
 
         assert found.answer.startswith("“a” gains +0.50 dB")
-        assert "search (told the truth)" in report_page(Findings(read_run(run, "si_sdr")))
+        assert "search (given the references)" in report_page(read_run(run, "si_sdr"))
 
     @pytest.mark.parametrize(("seen", "words"), [(True, "prove nothing"), (None, "it is unknown whether")])
     def test_weights_that_have_seen_the_test_set_are_named(
@@ -183,14 +183,14 @@ class TestAnswer:
     ) -> None:
         run = write_run(rows({"one": {"one-pass": [5.0], "a": [5.0, 6.0]}}), trained_on_musdb18_test=seen)
 
-        assert words in said(run).caveat
+        assert words in headline(run).caveat
 
 
-class TestFindings:
+class TestReportData:
     def test_the_best_step_of_a_song_is_its_own(self, write_run: Callable[..., Path]) -> None:
         songs = {"one": {"one-pass": [5.0], "a": [5.0, 6.0, 4.0]}, "two": {"one-pass": [1.0], "a": [1.0, 0.5, 3.0]}}
 
-        one, two = Findings(read_run(write_run(rows(songs)), "si_sdr")).entries
+        one, two = ReportData(read_run(write_run(rows(songs)), "si_sdr")).song_lines()
 
         assert (one.best_step, one.best, one.gains) == (1, 1.0, {"a": -1.0})
         assert (two.best_step, two.best, two.one_pass) == (2, 2.0, 1.0)
@@ -199,7 +199,7 @@ class TestFindings:
         run = write_run(rows({"one": {"one-pass": [5.0]}}), methods=[])
 
         with pytest.raises(MdxError, match=r"summary\.json does not name the methods"):
-            Findings(read_run(run, "si_sdr"))
+            ReportData(read_run(run, "si_sdr"))
 
 
 @pytest.fixture(scope="module")
@@ -354,20 +354,20 @@ class TestPage:
     def test_a_player_is_worked_by_keys(self, run: Path, show: Callable[..., Page]) -> None:
         page = show(run / "report.html")
         bass = player(page, SILENT, "bass")
-        takes = bass.get_by_role("radio")
-        assert takes.nth(1).is_checked()
+        clips = bass.get_by_role("radio")
+        assert clips.nth(1).is_checked()
 
-        takes.nth(1).focus()
+        clips.nth(1).focus()
         page.keyboard.press("ArrowRight")
         assert position(bass) == pytest.approx(1, abs=0.01)
         page.keyboard.press("ArrowLeft")
         assert position(bass) == 0
         page.keyboard.press("ArrowDown")
-        assert takes.nth(2).is_checked()
+        assert clips.nth(2).is_checked()
         page.keyboard.press("1")
-        assert takes.nth(0).is_checked()
+        assert clips.nth(0).is_checked()
         page.keyboard.press("ArrowUp")
-        assert takes.last.is_checked()
+        assert clips.last.is_checked()
         page.keyboard.press("Space")
         plays(bass)
         page.keyboard.press("Space")
@@ -432,13 +432,13 @@ class TestPage:
         page = show(run / "report.html")
         open_all(page)
         page.evaluate("""() => {
-            window.left = new Set(document.querySelectorAll("a, button, summary, .position, [tabindex='0'], .takes"));
+            window.left = new Set(document.querySelectorAll("a, button, summary, .position, [tabindex='0'], .clips"));
             document.activeElement.blur();
             window.scrollTo(0, 0);
         }""")
         reached = """() => {
             const at = document.activeElement;
-            window.left.delete(at.matches(".takes input") ? at.closest(".takes") : at);
+            window.left.delete(at.matches(".clips input") ? at.closest(".clips") : at);
             return window.left.size;
         }"""
 

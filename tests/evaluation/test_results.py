@@ -11,17 +11,15 @@ from pandas.testing import assert_frame_equal
 from mdx_progressive.evaluation.metrics.scale import Scale
 from mdx_progressive.evaluation.results import (
     COLUMNS,
-    Comparison,
     Row,
     mean_curves,
     read_rows,
     read_songs,
     song_means,
-    summary_lines,
     to_table,
     write_rows,
-    write_summary,
 )
+from mdx_progressive.evaluation.summary import Comparison, summary_lines, write_summary
 
 NAN = float("nan")
 
@@ -48,10 +46,10 @@ def comparison(of: list[Row], lower_is_better: bool = False) -> Comparison:
         gains=songs.iloc[:0],
         means=mean_curves(songs),
         scales={"si_sdr": Scale("SI-SDR", lower_is_better=lower_is_better)},
-        caption="some songs",
+        separator="S",
         baseline="one-pass",
         oracle="oracle",
-        between=["linear"],
+        methods=["linear"],
     )
 
 
@@ -71,7 +69,7 @@ def test_the_file_has_exactly_the_columns_and_gives_the_rows_back(tmp_path: Path
 def test_songs_are_read_one_after_the_other_however_many_rows_are_read_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int
 ) -> None:
-    monkeypatch.setattr("mdx_progressive.evaluation.results._PIECE", piece)
+    monkeypatch.setattr("mdx_progressive.evaluation.results._ROWS_AT_ONCE", piece)
     write_rows(tmp_path / "results.csv", [row._replace(song=row.song.replace("three", "NA")) for row in rows()])
 
     songs = list(read_songs(tmp_path / "results.csv"))

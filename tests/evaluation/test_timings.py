@@ -1,4 +1,4 @@
-"""The time of methods: what the stopwatch counts, the file, and the paces that come of it."""
+"""The time of methods: what the stopwatch counts, the file, and the times of the methods."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,7 +75,7 @@ def test_a_first_chunk_that_makes_ready_does_not_count_and_short_chunks_count_by
     assert found == {ONE_PASS: (0.25, 1.0), "linear": (1.0, 4.0), "ensemble": (1.25, 5.0)}
 
 
-def test_without_a_file_there_are_no_paces(tmp_path: Path) -> None:
+def test_without_a_file_there_are_no_times(tmp_path: Path) -> None:
     assert compute_times(read_timings(tmp_path / "timings.csv")) == {}
 
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from mdx_progressive.audio.decode import AudioStream
-from mdx_progressive.evaluation.metrics.ratios import sdr, si_sdr
+from mdx_progressive.evaluation.metrics.sdr import sdr
+from mdx_progressive.evaluation.metrics.si_sdr import si_sdr
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.separators.demucs import DemucsSeparator
 from tests.conftest import RATE, SOURCES, Network, noise, normalised, save_safetensors, small_network

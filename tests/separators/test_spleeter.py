@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mdx_progressive.evaluation.metrics.ratios import sdr, si_sdr
+from mdx_progressive.evaluation.metrics.sdr import sdr
+from mdx_progressive.evaluation.metrics.si_sdr import si_sdr
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.separators.spleeter import SpleeterSeparator
 from tests.conftest import noise

@@ -151,7 +151,7 @@ class TestResume:
         assert said.startswith("mdx-progressive: error: logs is no run, but holds run/version_0 (not ended); ")
         with FileLock(folder / ".lock"):  # As the run itself holds it.
             assert main(["report", str(folder)]) == 1
-        assert "chunks are measured so far, it is still at work\n" in capsys.readouterr().err
+        assert "chunks are measured so far, it is still running\n" in capsys.readouterr().err
         (named,) = re.findall("`mdx-progressive (test -c .*?)`", said)
 
         (folder / "linear").touch()  # In the place of a folder with curves, which are the last to be written.

@@ -75,7 +75,7 @@ class SoundFiles(FirstSongs):
             return AudioClip(kind, file.as_posix(), step, best)
 
         mixture = write(sound.mixture, "mixture")
-        takes: dict[str, list[AudioClip]] = {}
+        clips_of_sources: dict[str, list[AudioClip]] = {}
         names: list[str] = []
         for number, target in enumerate(module.targets):
             names.append(name := safe_names([target], names)[target])
@@ -87,7 +87,7 @@ class SoundFiles(FirstSongs):
             clips += [write(others[step], "step", name, step=step, best=step == best) for step in others]
             if sound.oracle is not None and module.oracle is not None:
                 clips.append(write(sound.oracle[number], "oracle", name, step=module.oracle.steps))
-            takes[target] = [*clips, write(sound.references[number], "reference", name)]
+            clips_of_sources[target] = [*clips, write(sound.references[number], "reference", name)]
         return Excerpt(
             song=origin.song,
             chunk=origin.chunk,
@@ -95,7 +95,7 @@ class SoundFiles(FirstSongs):
             chunk_seconds=time / rate,
             gain_db=round(20 * math.log10(gain), 2),
             method=method.name,
-            takes=takes,
+            clips=clips_of_sources,
         )
 
 

@@ -1,36 +1,17 @@
-"""How good an estimate is: one metric a file, and one written rule for what can't be measured.
+"""How good an estimate is: one metric a file, and one rule for what has no value.
 
-- A channel of a reference is *silent* where it is zero or lies 60 dB below the mixture: nobody hears it, and a ratio to
-  it says nothing. Silent channels are left out of the mean over channels. A source with no other channel has no value,
+- A channel of a reference is *silent* where it is zero or 60 dB below the mixture: it can't be heard, and a ratio to it
+  says nothing. Silent channels are left out of the mean over channels. A source of silent channels only has no value
   by any metric: NaN, counted as `silent`.
-- An estimate with a sample that is no number, or infinite, is as far from its source as can be: -inf, or inf where
-  lower is better. A value without limit to either side is left out of all means, and counted as `infinite`.
-- An estimate of nothing at all for a source that can be heard is measured like any other; only SI-SDR and SDR are
-  given -60 dB, where torchmetrics says 0 dB.
-- A chunk shorter than a metric's window is one window: as it is for BSSEval, in the middle of silence for spectra. One
-  sample is enough for every metric (but BSSEval's SIR and SAR, whose filters then explain everything).
-- A metric that has nothing to go by for another reason (BSSEval where no window holds sound of all sources and
-  estimates, or where it would divide nothing by nothing; SI-SDR improvement where the mixture is the source to within
-  60 dB) has no value: NaN, counted as `undefined`.
+- An estimate with a sample that is NaN or infinite gets the worst value: -inf, or inf where lower is better. An
+  infinite value of either sign is left out of all means and counted as `infinite`.
+- An estimate that is zero throughout, of a source that is not silent, is measured like any other; only SI-SDR and SDR
+  are set to -60 dB, where torchmetrics returns 0 dB.
+- A chunk shorter than a metric's window is one window: as it is for BSSEval, centred in silence for spectra. One sample
+  is enough for every metric (except BSSEval's SIR and SAR, whose filters then explain everything).
+- A metric that is undefined for another reason (BSSEval where no window has sound in all sources and estimates, or
+  where it would divide zero by zero; SI-SDR improvement where the mixture equals the source to within 60 dB) has no
+  value: NaN, counted as `undefined`.
 
-The counts are of chunks, and stand beside each mean in `summary.json`.
+The counts are of chunks, and are listed with each mean in `summary.json`.
 """
-
-from mdx_progressive.evaluation.metrics.base import EvaluationContext, Measure, Metric
-from mdx_progressive.evaluation.metrics.bsseval import BssEval
-from mdx_progressive.evaluation.metrics.log_spectral import LogSpectralDistance
-from mdx_progressive.evaluation.metrics.log_wmse import LogWmse
-from mdx_progressive.evaluation.metrics.ratios import Sdr, SiSdr, sdr, si_sdr
-
-__all__ = [
-    "BssEval",
-    "EvaluationContext",
-    "LogSpectralDistance",
-    "LogWmse",
-    "Measure",
-    "Metric",
-    "Sdr",
-    "SiSdr",
-    "sdr",
-    "si_sdr",
-]

@@ -1,4 +1,4 @@
-"""What a metric is, and the one written rule for what can't be measured (see the package's docstring)."""
+"""What a metric is, and how the rule for what has no value is applied (see the package's docstring)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -15,13 +15,13 @@ Measure = Callable[[Tensor], dict[str, Tensor]]
 
 
 class EvaluationContext(NamedTuple):
-    """What is known of a batch of chunks before anything is estimated.
+    """What estimates of a batch of chunks are measured against.
 
     Args:
         mixture: The mixtures.
         references: All true sources.
-        silent: Which of their channels count as silent.
-        targets: Which of them are estimated.
+        silent: Which of their channels are silent.
+        targets: Indices of the sources that are estimated.
         sample_rate: Sample rate in Hz.
 
     Shape:
@@ -37,49 +37,54 @@ class EvaluationContext(NamedTuple):
     sample_rate: int
 
     @property
-    def wanted(self) -> tuple[Tensor, Tensor]:
+    def target_references(self) -> tuple[Tensor, Tensor]:
         """The references of the targets, and which of their channels are silent."""
         return self.references[:, self.targets], self.silent[:, self.targets]
 
 
 class Metric(ABC):
-    """How good estimates are. A subclass says what its numbers stand for, and measures what can be measured."""
+    """Base of the metrics. A subclass declares the scales of its values, and measures without regard to silence."""
 
     scales: ClassVar[dict[str, Scale]]
-    """What the values stand for, by the names under which they are measured."""
+    """How its values are read, by the names under which they are returned."""
 
-    def prepare(self, known: EvaluationContext) -> Measure:
-        """Get ready for a batch, of which many estimates are to be measured.
+    def prepare(self, context: EvaluationContext) -> Measure:
+        """Compute once what all estimates of a batch share; returns the function that measures one of them.
 
         Raises:
-            MdxError: By what is returned, if a value comes without its scale.
+            MdxError: From that function, if a value has no scale.
         """
-        measure = self._prepare(known)
-        _, silent = known.wanted
-        unheard = silent.all(dim=-1)
+        measure = self._prepare(context)
+        _, silent = context.target_references
+        silent_sources = silent.all(dim=-1)
 
-        def ruled(estimates: Tensor) -> dict[str, Tensor]:
+        def measure_by_rule(estimates: Tensor) -> dict[str, Tensor]:
             broken = ~estimates.isfinite().flatten(2).all(dim=-1)
-            kept = {}
+            results = {}
             for name, values in measure(estimates).items():
                 if name not in self.scales:
-                    raise MdxError(f"{type(self).__name__} measures {name}, but its scales don't say what that is")
+                    raise MdxError(f"{type(self).__name__} measures {name}, which is missing from its scales")
                 worst = torch.inf if self.scales[name].lower_is_better else -torch.inf
-                kept[name] = values.masked_fill(broken.to(values.device), worst)
-                kept[name].masked_fill_(unheard.to(values.device), torch.nan)
-            return kept
+                results[name] = values.masked_fill(broken.to(values.device), worst)
+                results[name].masked_fill_(silent_sources.to(values.device), torch.nan)
+            return results
 
-        return ruled
+        return measure_by_rule
 
     @abstractmethod
-    def _prepare(self, known: EvaluationContext) -> Measure:
-        """Get ready for a batch; values of silent sources and of estimates that are not finite may be anything."""
+    def _prepare(self, context: EvaluationContext) -> Measure:
+        """As `prepare`; values of silent sources and of estimates that are not finite may be anything."""
 
 
 def mean_over_channels(values: Tensor, silent: Tensor) -> Tensor:
-    """Mean (batch, source) over the channels that can be heard; NaN where there is none.
+    """Mean (batch, source) over the channels that are not silent; NaN where all are.
 
     Shape:
         - values, silent: (batch, source, channel)
     """
     return values.masked_fill(silent, torch.nan).nanmean(dim=-1)
+
+
+def is_zero(signals: Tensor) -> Tensor:
+    """Which channels of signals (..., time) are zero throughout."""
+    return (signals == 0).all(dim=-1)

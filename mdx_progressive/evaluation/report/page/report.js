@@ -31,7 +31,7 @@ for (const button of document.querySelectorAll(".legend button")) {
   });
 }
 
-/* All takes of a player run at once and in step, and all but one are mute: so switching has no gap. */
+/* All clips of a player run at once and in step, and all but one are mute: so switching has no gap. */
 let context = null;
 const decoded = new Map();
 
@@ -49,7 +49,7 @@ class Player {
   constructor(section) {
     this.section = section;
     this.seconds = parseFloat(section.dataset.seconds);
-    this.inputs = [...section.querySelectorAll(".takes input")];
+    this.inputs = [...section.querySelectorAll(".clips input")];
     this.button = section.querySelector(".play");
     this.slider = section.querySelector(".position");
     this.source = section.querySelector("h3").textContent;
@@ -84,7 +84,7 @@ class Player {
   async play() {
     if (Player.current !== this) {
       Player.current?.stop();
-      decoded.clear(); // A player's takes are tens of megabytes when decoded: only one's are kept.
+      decoded.clear(); // A player's clips are tens of megabytes when decoded: only one's are kept.
       Player.current = this;
     }
     this.playing = true;
