@@ -1,6 +1,6 @@
 """Files to samples and samples to files: decoding, resampling, encoding, tags.
 
-It knows neither songs nor separators, and imports `runtime` and `dsp`.
+It knows neither songs nor separators, and imports `runtime`.
 """
 
 from mdx_progressive.audio.channel_masks import channel_mask
@@ -12,22 +12,7 @@ from mdx_progressive.audio.signals import Header, Signal, StreamSum
 from mdx_progressive.audio.tags import read_tags
 
 __all__ = [
-    "AUDIO_SUFFIXES",
-    "FORMATS",
-    "AudioFormat",
-    "AudioStream",
-    "Encoding",
-    "Format",
-    "Header",
-    "Mp3",
-    "Signal",
-    "StreamSum",
-    "channel_mask",
-    "exact_storage",
-    "read_tags",
-    "resample",
-    "resample_stream",
-    "resampled_length",
-    "sum_streams",
-    "zero_pad_together",
-]
+    "AUDIO_SUFFIXES", "FORMATS", "AudioFormat", "AudioStream", "Encoding", "Format", "Header", "Mp3", "Signal",
+    "StreamSum", "channel_mask", "exact_storage", "read_tags", "resample", "resample_stream", "resampled_length",
+    "sum_streams", "zero_pad_together",
+]  # fmt: skip

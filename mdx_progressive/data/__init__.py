@@ -18,26 +18,7 @@ from mdx_progressive.data.song_reader import MixtureChoice
 from mdx_progressive.data.song_stream import SongStream
 
 __all__ = [
-    "BuiltinClip",
-    "ChunkBatch",
-    "ChunkLength",
-    "CutSettings",
-    "Failure",
-    "Loudness",
-    "MixtureChoice",
-    "Musdb18",
-    "Normalisation",
-    "Origin",
-    "Peak",
-    "Prediction",
-    "PreparedIndex",
-    "PreparedSet",
-    "PreparedWriter",
-    "Rms",
-    "Song",
-    "SongDataModule",
-    "SongDataset",
-    "SongFolders",
-    "SongStream",
-    "choose_dataset",
-]
+    "BuiltinClip", "ChunkBatch", "ChunkLength", "CutSettings", "Failure", "Loudness", "MixtureChoice", "Musdb18",
+    "Normalisation", "Origin", "Peak", "Prediction", "PreparedIndex", "PreparedSet", "PreparedWriter", "Rms",
+    "Song", "SongDataModule", "SongDataset", "SongFolders", "SongStream", "choose_dataset",
+]  # fmt: skip

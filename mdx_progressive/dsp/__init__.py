@@ -1,6 +1,6 @@
 """Signal processing as pure functions of tensors: blocks, overlap-add, spectra, tuning, silence.
 
-It knows no file and no separator, and imports `runtime` alone.
+It knows no file and no separator, and imports no other room.
 """
 
 from mdx_progressive.dsp.blocks import Block, ReceptiveField, join_blocks, plan_blocks
@@ -22,28 +22,8 @@ from mdx_progressive.dsp.spectra import (
 from mdx_progressive.dsp.stft import framed_stft, overlap_add_frames
 
 __all__ = [
-    "FRAMES_AT_ONCE",
-    "HOP",
-    "SILENCE_DB",
-    "Block",
-    "OverlapAdd",
-    "ReceptiveField",
-    "apply_mixing",
-    "band_indices",
-    "band_products",
-    "channels_as_sources",
-    "concert_pitch_ratio",
-    "deviations",
-    "framed_stft",
-    "join_blocks",
-    "overlap_add_frames",
-    "padded_slice",
-    "plan_blocks",
-    "segment_spans",
-    "silent_channels",
-    "split_frames",
-    "stride",
-    "to_spectra",
-    "to_waveforms",
-    "triangular_window",
-]
+    "FRAMES_AT_ONCE", "HOP", "SILENCE_DB", "Block", "OverlapAdd", "ReceptiveField", "apply_mixing", "band_indices",
+    "band_products", "channels_as_sources", "concert_pitch_ratio", "deviations", "framed_stft", "join_blocks",
+    "overlap_add_frames", "padded_slice", "plan_blocks", "segment_spans", "silent_channels", "split_frames",
+    "stride", "to_spectra", "to_waveforms", "triangular_window",
+]  # fmt: skip

@@ -1,6 +1,6 @@
 """Blocks: what is too long to be separated at once is cut so that the joins can't be told from the rest."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -43,10 +43,6 @@ class Block(NamedTuple):
     def kept(self, estimates: Tensor) -> Tensor:
         """The block's estimates (..., time) without those of the context."""
         return estimates[..., self.begin - self.start : self.end - self.start]
-
-
-BlockPlanner = Callable[[int], list[Block]]
-"""Plans the blocks of a chunk of a given length in samples."""
 
 
 def plan_blocks(length: int, size: int | None, receptive_field: ReceptiveField) -> list[Block]:

@@ -1,6 +1,6 @@
-"""What runs it all on devices: the LightningModule, the Trainer, callbacks, benchmark, tuning, dry run.
+"""Runs methods on devices: the LightningModule, the Trainer, callbacks, benchmark, tuning, dry run.
 
-The room that knows Lightning; only `cli` imports it.
+The room that knows Lightning; it imports every room but `cli`.
 """
 
 from mdx_progressive.engine.callbacks.estimate_writer import EstimateWriter
@@ -19,20 +19,7 @@ from mdx_progressive.engine.trainer import ProgressiveTrainer
 from mdx_progressive.engine.tuning import OfflineSearch
 
 __all__ = [
-    "EstimateWriter",
-    "EventLog",
-    "FailureCollector",
-    "OfflineSearch",
-    "ProgressiveDemixing",
-    "ProgressiveTrainer",
-    "ResultFiles",
-    "SoundFiles",
-    "StepProgressBar",
-    "TensorBoardResults",
-    "TensorBoardSound",
-    "decisive_settings",
-    "plan_predict",
-    "plan_test",
-    "run_folder",
-    "unfinished_version",
-]
+    "EstimateWriter", "EventLog", "FailureCollector", "OfflineSearch", "ProgressiveDemixing", "ProgressiveTrainer",
+    "ResultFiles", "SoundFiles", "StepProgressBar", "TensorBoardResults", "TensorBoardSound", "decisive_settings",
+    "plan_predict", "plan_test", "run_folder", "unfinished_version",
+]  # fmt: skip

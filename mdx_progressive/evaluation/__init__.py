@@ -1,4 +1,4 @@
-"""How good estimates are: metrics, tables of results, statistics, charts, the report.
+"""The quality of estimates: metrics, tables of results, statistics, charts, the report.
 
 It knows no Lightning and no data set, and imports `dsp` and `runtime`.
 """
@@ -20,7 +20,6 @@ from mdx_progressive.evaluation.metrics.base import EvaluationContext, Metric
 from mdx_progressive.evaluation.metrics.bsseval import BssEval
 from mdx_progressive.evaluation.metrics.log_spectral import LogSpectralDistance
 from mdx_progressive.evaluation.metrics.log_wmse import LogWmse
-from mdx_progressive.evaluation.metrics.ratios import sdr
 from mdx_progressive.evaluation.metrics.sdr import Sdr
 from mdx_progressive.evaluation.metrics.si_sdr import SiSdr, si_sdr
 from mdx_progressive.evaluation.report.page import report_page
@@ -38,52 +37,11 @@ from mdx_progressive.evaluation.summary import (
 from mdx_progressive.evaluation.timings import ONE_PASS, Timing, write_timings
 
 __all__ = [
-    "AGGREGATION",
-    "FOLDER",
-    "FORMATS",
-    "LINE_COLUMNS",
-    "METRIC_HELP",
-    "NO_VALUE",
-    "ONE_PASS",
-    "RUN_HELP",
-    "WARNING",
-    "AudioClip",
-    "BssEval",
-    "Comparison",
-    "EvaluationContext",
-    "Excerpt",
-    "GainTable",
-    "Kind",
-    "LogSpectralDistance",
-    "LogWmse",
-    "Measurements",
-    "Metric",
-    "Row",
-    "Sdr",
-    "SiSdr",
-    "SummaryLine",
-    "Timing",
-    "compare_methods",
-    "compare_runs",
-    "curves_figure",
-    "discard_measurements",
-    "read_index",
-    "read_run",
-    "read_settings",
-    "read_songs",
-    "remove_index",
-    "report_page",
-    "sdr",
-    "select_curve",
-    "si_sdr",
-    "songs_figure",
-    "spectrogram_figure",
-    "summary_lines",
-    "was_interrupted",
-    "weights_figure",
-    "write_gains",
-    "write_index",
-    "write_rows",
-    "write_summary",
-    "write_timings",
-]
+    "AGGREGATION", "FOLDER", "FORMATS", "LINE_COLUMNS", "METRIC_HELP", "NO_VALUE", "ONE_PASS", "RUN_HELP",
+    "WARNING", "AudioClip", "BssEval", "Comparison", "EvaluationContext", "Excerpt", "GainTable", "Kind",
+    "LogSpectralDistance", "LogWmse", "Measurements", "Metric", "Row", "Sdr", "SiSdr", "SummaryLine", "Timing",
+    "compare_methods", "compare_runs", "curves_figure", "discard_measurements", "read_index", "read_run",
+    "read_settings", "read_songs", "remove_index", "report_page", "select_curve", "si_sdr", "songs_figure",
+    "spectrogram_figure", "summary_lines", "was_interrupted", "weights_figure", "write_gains", "write_index",
+    "write_rows", "write_summary", "write_timings",
+]  # fmt: skip

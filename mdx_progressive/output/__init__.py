@@ -1,6 +1,6 @@
 """Estimates to files of stems: blocks kept until a song is complete, names, levels, claims on a folder.
 
-It knows no Lightning, and imports `data`, `audio` and what lies below.
+It knows no Lightning, and imports `data`, `audio`, `dsp` and `runtime`.
 """
 
 from mdx_progressive.output.block_store import BlockStore
@@ -12,13 +12,6 @@ from mdx_progressive.output.stem_paths import StemPaths, check_pattern
 from mdx_progressive.output.stems import StemMix
 
 __all__ = [
-    "BlockStore",
-    "Claims",
-    "Clip",
-    "PartialSongs",
-    "SongWriter",
-    "StemFiles",
-    "StemMix",
-    "StemPaths",
+    "BlockStore", "Claims", "Clip", "PartialSongs", "SongWriter", "StemFiles", "StemMix", "StemPaths",
     "check_pattern",
-]
+]  # fmt: skip

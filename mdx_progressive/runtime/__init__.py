@@ -1,6 +1,6 @@
-"""What every other room stands on: errors, files, memory, threads, timing.
+"""The foundation of all rooms: errors, files, journals, memory, threads, timing.
 
-Nothing here knows of music; it imports no other room.
+Nothing here knows of audio; it imports no other room.
 """
 
 from mdx_progressive.runtime.distributed import all_gather, warn_once
@@ -25,34 +25,9 @@ from mdx_progressive.runtime.timing import Stopwatch, device_name
 from mdx_progressive.runtime.torchaudio_import import import_torchaudio
 
 __all__ = [
-    "RESUME_HINT",
-    "BackgroundThread",
-    "ChangedError",
-    "Entry",
-    "Journal",
-    "MdxError",
-    "Stopwatch",
-    "all_gather",
-    "atomic_write",
-    "check_yaml_size",
-    "checksum",
-    "device_name",
-    "error_text",
-    "escape_unprintable",
-    "former_names",
-    "import_torchaudio",
-    "is_out_of_memory",
-    "keep_freed_memory",
-    "keep_layer_memory",
-    "package_file",
-    "peak_memory",
-    "prefetch",
-    "release_freed_memory",
-    "release_layer_memory",
-    "rename_settings",
-    "reset_peak_memory",
-    "safe_names",
-    "thread_pool",
-    "warn_once",
-    "write_table",
-]
+    "RESUME_HINT", "BackgroundThread", "ChangedError", "Entry", "Journal", "MdxError", "Stopwatch", "all_gather",
+    "atomic_write", "check_yaml_size", "checksum", "device_name", "error_text", "escape_unprintable",
+    "former_names", "import_torchaudio", "is_out_of_memory", "keep_freed_memory", "keep_layer_memory",
+    "package_file", "peak_memory", "prefetch", "release_freed_memory", "release_layer_memory", "rename_settings",
+    "reset_peak_memory", "safe_names", "thread_pool", "warn_once", "write_table",
+]  # fmt: skip

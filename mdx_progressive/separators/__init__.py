@@ -12,12 +12,6 @@ from mdx_progressive.separators.spleeter import SpleeterSeparator
 from mdx_progressive.separators.torchaudio import TorchaudioSeparator
 
 __all__ = [
-    "DemucsSeparator",
-    "ExportedSeparator",
-    "OpenUnmixSeparator",
-    "PublishedWeights",
-    "RoFormerSeparator",
-    "Separator",
-    "SpleeterSeparator",
-    "TorchaudioSeparator",
-]
+    "DemucsSeparator", "ExportedSeparator", "OpenUnmixSeparator", "PublishedWeights", "RoFormerSeparator",
+    "Separator", "SpleeterSeparator", "TorchaudioSeparator",
+]  # fmt: skip

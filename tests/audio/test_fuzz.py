@@ -16,7 +16,9 @@ from mdx_progressive.audio.decode import AudioStream
 from mdx_progressive.data.song import Song
 from mdx_progressive.data.song_stream import SongStream
 from mdx_progressive.runtime.errors import MdxError
-from tests.conftest import CONFIGS, NARROW, RATE, run
+from tests.support.command import NARROW, run
+from tests.support.paths import CONFIGS
+from tests.support.signals import RATE
 
 FORMATS = ("wav", "aiff", "flac", "ogg", "mp3", "opus", "m4a", "rf64")
 EACH = 300

@@ -22,8 +22,10 @@ from mdx_progressive.evaluation.results import COLUMNS, read_rows
 from mdx_progressive.evaluation.timings import read_timings
 from mdx_progressive.progressive.schedules import formulas
 from mdx_progressive.separators.spleeter import SpleeterSeparator
-from tests.conftest import CONFIGS, NARROW, RATE, SOURCES, noise, run
+from tests.support.command import NARROW, run
+from tests.support.paths import CONFIGS
 from tests.support.processes import forked
+from tests.support.signals import RATE, SOURCES, noise
 
 DEMO = str(CONFIGS / "demo.yaml")
 HTDEMUCS = str(CONFIGS / "htdemucs.yaml")

@@ -30,7 +30,9 @@ from mdx_progressive.data.song_reader import load_song
 from mdx_progressive.evaluation.results import read_rows
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.runtime.names import safe_names
-from tests.conftest import CONFIGS, NARROW, RATE, SOURCES, noise, run
+from tests.support.command import NARROW, run
+from tests.support.paths import CONFIGS
+from tests.support.signals import RATE, SOURCES, noise
 
 DEMO = str(CONFIGS / "demo.yaml")
 

@@ -20,7 +20,7 @@ from mdx_progressive.progressive.schedules import Linear
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.runtime.memory import keep_freed_memory
 from mdx_progressive.separators.base import Separator
-from tests.conftest import CONFIGS
+from tests.support.paths import CONFIGS
 
 Found = dict[str, list[dict[str, Any]]]
 

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 import soundfile
 
-from tests.conftest import CONFIGS, RATE, noise, run
+from tests.support.command import run
+from tests.support.paths import CONFIGS
+from tests.support.signals import RATE, noise
 
 KEYS = {
     "run_started": {"songs", "seconds", "blocks", "passes", "processes"},

@@ -15,8 +15,10 @@ from torch import Tensor
 from mdx_progressive.cli.main import main
 from mdx_progressive.runtime.memory import keep_freed_memory
 from mdx_progressive.separators.batch_size import BatchSizeFinder
-from tests.conftest import CONFIGS, RATE, noise, small_network
+from tests.support.demucs_weights import small_network
+from tests.support.paths import CONFIGS
 from tests.support.processes import FORKS
+from tests.support.signals import RATE, noise
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="address spaces are not limited here")
 SEGMENTS = 12

@@ -12,7 +12,8 @@ from torch import Tensor
 from mdx_progressive.cli.main import main
 from mdx_progressive.evaluation.audio_clips import AudioClip, Excerpt, read_index, write_index
 from mdx_progressive.runtime.errors import MdxError
-from tests.conftest import CONFIGS, RATE, SOURCES
+from tests.support.paths import CONFIGS
+from tests.support.signals import RATE, SOURCES
 
 HTDEMUCS = str(CONFIGS / "htdemucs.yaml")
 

@@ -16,8 +16,9 @@ import soundfile
 
 from mdx_progressive.cli.main import main
 from mdx_progressive.output.claims import Claims
-from tests.conftest import CONFIGS, RATE, noise
+from tests.support.paths import CONFIGS
 from tests.support.processes import FORKS, begun, forked
+from tests.support.signals import RATE, noise
 
 SONGS = {"a": 3.9, "b": 1.7, "c": 0.3}
 Stopped = Callable[..., ForkServerProcess]

@@ -19,7 +19,8 @@ from mdx_progressive.evaluation.metrics.sdr import sdr
 from mdx_progressive.evaluation.metrics.si_sdr import si_sdr
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.separators.demucs import DemucsSeparator
-from tests.conftest import RATE, SOURCES, Network, noise, normalised, save_safetensors, small_network
+from tests.support.demucs_weights import Network, normalised, save_safetensors, small_network
+from tests.support.signals import RATE, SOURCES, noise
 
 KINDS: list[type[Network]] = [HTDemucs, HDemucs, Demucs]
 

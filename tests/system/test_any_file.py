@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from mdx_progressive.audio.decode import AUDIO_SUFFIXES, AudioStream
-from tests.conftest import CONFIGS, run
+from tests.support.command import run
 from tests.support.exported_programs import scripted
+from tests.support.paths import CONFIGS
 
 LENGTH = 30001
 PLACE = 10007

@@ -29,7 +29,9 @@ from mdx_progressive.data.chunk_reader import ChunkReader
 from mdx_progressive.data.song_stream import SongStream
 from mdx_progressive.evaluation.results import read_rows
 from mdx_progressive.output import song_writer as song_files
-from tests.conftest import CONFIGS, NARROW, RATE, SOURCES, noise, run
+from tests.support.command import NARROW, run
+from tests.support.paths import CONFIGS
+from tests.support.signals import RATE, SOURCES, noise
 
 SPLEETER = ("-c", str(CONFIGS / "demo.yaml"), "--model.method.steps", "0")
 

@@ -17,8 +17,10 @@ from filelock import FileLock
 from mdx_progressive.cli.main import main
 from mdx_progressive.evaluation.results import read_rows
 from mdx_progressive.evaluation.timings import read_timings
-from tests.conftest import CONFIGS, RATE, SOURCES, noise, save_safetensors, small_network
+from tests.support.demucs_weights import save_safetensors, small_network
+from tests.support.paths import CONFIGS
 from tests.support.processes import forked, stopped
+from tests.support.signals import RATE, SOURCES, noise
 
 SMALL = (
     *("-c", str(CONFIGS / "htdemucs.yaml"), "--model.separator.weights", "small.safetensors"),

@@ -23,7 +23,9 @@ from mdx_progressive.data.song_stream import SongStream
 from mdx_progressive.evaluation.results import read_rows
 from mdx_progressive.output.block_store import BlockStore
 from mdx_progressive.runtime.errors import MdxError
-from tests.conftest import CONFIGS, NARROW, RATE, noise, run
+from tests.support.command import NARROW, run
+from tests.support.paths import CONFIGS
+from tests.support.signals import RATE, noise
 
 HTDEMUCS = ("-c", str(CONFIGS / "htdemucs.yaml"), "--model.separator.weights", "small.safetensors")
 ONE_PASS = ("--model.method.steps", "0")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import CONFIGS, NARROW
+from tests.support.command import NARROW
+from tests.support.paths import CONFIGS
 from tests.support.processes import forked
 
 OURS = ("-m", "mdx_progressive")

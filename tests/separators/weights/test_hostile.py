@@ -34,10 +34,13 @@ from mdx_progressive.separators.roformer import RoFormerSeparator
 from mdx_progressive.separators.spleeter import SpleeterSeparator
 from mdx_progressive.separators.torchaudio import TorchaudioSeparator
 from mdx_progressive.separators.weights.spleeter import convert
-from tests.conftest import CONFIGS, RATE, SOURCES, run, save_pickle, save_safetensors
 from tests.support import open_unmix_weights, roformer_weights
+from tests.support.command import run
+from tests.support.demucs_weights import save_pickle, save_safetensors
 from tests.support.exported_programs import FIXED, SEGMENT
 from tests.support.hostile_pickle import Hostile
+from tests.support.paths import CONFIGS
+from tests.support.signals import RATE, SOURCES
 from tests.support.spleeter_reference import DATA
 from tests.support.torchaudio_weights import small_hdemucs
 
