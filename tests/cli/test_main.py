@@ -5,8 +5,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +22,7 @@ from mdx_progressive.progressive.schedules import formulas
 from mdx_progressive.separators.spleeter import SpleeterSeparator
 from tests.support.command import NARROW, run
 from tests.support.paths import CONFIGS
-from tests.support.processes import forked
+from tests.support.processes import TWO_DEVICES, Ended, run_command, run_interpreter
 from tests.support.signals import RATE, SOURCES, noise
 
 DEMO = str(CONFIGS / "demo.yaml")
@@ -244,17 +242,22 @@ class TestTestOnSongs:
         assert of_search["value"].iloc[-1] >= of_search["value"].iloc[0] - 1e-6
         assert "search-oracle" not in capsys.readouterr().out  # a bound is no method to choose
 
-    @pytest.mark.parametrize("chunk", ["1.9", "6.1"])
-    def test_two_processes_give_the_table_of_one(self, chunk: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        # Three chunks of 1.9 s can't be dealt out evenly; 6.1 s is a single one, so that one process has nothing to do.
+    @pytest.mark.parametrize(
+        ("chunk", "start"),
+        [
+            # Three chunks, which can't be dealt out evenly; two interpreters, as a user has them.
+            ("1.9", lambda command: run_interpreter("-m", "mdx_progressive", *command, *TWO_DEVICES)),
+            # A single one, so that one process has nothing to do.
+            ("6.1", lambda command: run_command(command, processes=2)),
+        ],
+        ids=["1.9", "6.1"],
+    )
+    def test_two_processes_give_the_table_of_one(self, chunk: str, start: Callable[[list[str]], Ended]) -> None:
         cut = ("--model.method.steps", "1", "--data.all_chunks", "true", "--data.chunk", chunk)
         command = ["test", "-c", DEMO, *QUICK, *cut, "--trainer.logger.init_args.name"]
-        two = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
-        monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
-        assert forked([*command, "one"]) == 0
-        both = [sys.executable, "-m", "mdx_progressive", *command, "two", *two]
-        subprocess.run(both, check=True, capture_output=True, timeout=300)
+        assert run_command([*command, "one"]).exit_code == 0
+        assert start([*command, "two"]).exit_code == 0
 
         alone, spread = (Path(f"logs/{name}/version_0/results.csv") for name in ("one", "two"))
         assert spread.read_text() == alone.read_text()
@@ -494,12 +497,10 @@ class TestErrors:
             main(["predict", "-c", DEMO, "--data.input", "gone.mp3", "--traceback"])
 
     def test_the_process_exits_with_the_code(self) -> None:
-        command = [sys.executable, "-m", "mdx_progressive", "predict", "-c", DEMO, "--data.input", "gone.mp3"]
+        ended = run_interpreter("-m", "mdx_progressive", "predict", "-c", DEMO, "--data.input", "gone.mp3")
 
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-        assert done.returncode == 1
-        assert done.stderr.strip().splitlines()[-1].endswith("gone.mp3: no such file or folder")
+        assert ended.exit_code == 1
+        assert ended.err.strip().splitlines()[-1].endswith("gone.mp3: no such file or folder")
 
 
 class TestConfigs:
