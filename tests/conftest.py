@@ -4,6 +4,8 @@ import logging
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from mdx_progressive.audio.signals import Signal
 from mdx_progressive.data.song import builtin_clip
+from mdx_progressive.separators.weights import spleeter
 from tests.support.demucs_weights import save_safetensors, small_network
 from tests.support.paths import SHARED
 from tests.support.signals import RATE
@@ -38,6 +41,20 @@ def no_messages_to_a_stream_that_is_closed() -> Iterator[None]:
     """`main` writes messages to the stderr of its time, which pytest closes after the test."""
     yield
     logging.getLogger("mdx_progressive").handlers.clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def spleeter_weights_loaded_once() -> Iterator[None]:
+    """Most commands of the tests use Spleeter, whose pickles take half a second each time."""
+    loaded = cache(spleeter._load_wheel)
+
+    def load(name: str) -> spleeter.Weights:
+        weights = loaded(name)
+        return weights._replace(states=deepcopy(weights.states))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spleeter, "_load_wheel", load)
+        yield
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from mdx_progressive.evaluation.timings import read_timings
 from mdx_progressive.progressive.schedules import formulas
 from mdx_progressive.separators.spleeter import SpleeterSeparator
 from tests.support.command import NARROW, run
+from tests.support.exported_programs import Waves, program_options, scripted
 from tests.support.paths import CONFIGS
 from tests.support.processes import TWO_DEVICES, Ended, run_command, run_interpreter
 from tests.support.signals import RATE, SOURCES, noise
@@ -48,6 +49,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         assert run("test", "-c", DEMO, *NARROW, "--data.chunk", "1.5", "--model.method.steps", "3") == 0
     return folder / "logs" / "demo" / "version_0"
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of two convolutions, for methods that run many passes."""
+    return scripted(tmp_path_factory.mktemp("program") / "waves.pt", Waves())
 
 
 class TestTest:
@@ -217,13 +224,13 @@ class TestTestOnSongs:
         assert "no method was run beside one pass" in (folder / "report.html").read_text()
 
     def test_methods_are_compared_with_the_passes_that_they_cost(
-        self, write_song: Callable[..., Path], small_htdemucs_file: Path, capsys: pytest.CaptureFixture[str]
+        self, write_song: Callable[..., Path], program: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         root = write_song("one", {name: noise(0.5, seed=seed) for seed, name in enumerate(SOURCES)}).parent
         others = [str(METHODS / f"{name}.yaml") for name in ("ensemble", "heun", "search", "search-oracle")]
 
         code = run(
-            "test", "-c", HTDEMUCS, "--model.separator.weights", str(small_htdemucs_file), "--data.root", str(root),
+            "test", *program_options(program), "--data.root", str(root),
             "--model.method", str(METHODS / "recommended-htdemucs.yaml"), "--model.compare", f"[{', '.join(others)}]",
             "--model.targets", "[vocals]", "--model.oracle", "false",
         )  # fmt: skip
@@ -294,11 +301,11 @@ class TestPredict:
 
     @pytest.mark.parametrize("path", sorted(METHODS.glob("*.yaml")), ids=lambda path: path.stem)
     def test_every_method_separates_unless_it_needs_the_truth(
-        self, path: Path, tmp_path: Path, small_htdemucs_file: Path, capsys: pytest.CaptureFixture[str]
+        self, path: Path, tmp_path: Path, program: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         song = song_file(tmp_path / "a.wav", 0.5, subtype="FLOAT")
-        demucs = ["-c", HTDEMUCS, "--model.separator.weights", str(small_htdemucs_file)]
-        separator = ["-c", DEMO, *NARROW, "--model.compare", "null"] if "spleeter" in path.stem else demucs
+        spleeter = ["-c", DEMO, *NARROW, "--model.compare", "null"]
+        separator = spleeter if "spleeter" in path.stem else program_options(program)
 
         code = run("predict", *separator, "--model.method", str(path), "--data.input", str(song))
 

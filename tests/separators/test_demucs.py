@@ -125,6 +125,7 @@ class TestRealHTDemucs:
             )
             assert sdr(estimates, references, loud)[0, number].item() == pytest.approx(self.KNOWN[source][1], abs=0.05)
 
+    @pytest.mark.exhaustive  # The small networks have several segments, too.
     def test_equals_apply_model_over_several_segments(self, htdemucs_file: Path, shared_songs: Path) -> None:
         stems = [AudioStream(shared_songs / "ev3_lithium" / f"{source}.flac").read()[0] for source in SOURCES]
         mixture = functional.pad(torch.stack(stems).sum(0)[:, : 9 * RATE], (0, 100))
