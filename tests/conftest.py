@@ -48,7 +48,7 @@ def spleeter_weights_loaded_once() -> Iterator[None]:
     """Most commands of the tests use Spleeter, whose pickles take half a second each time."""
     loaded = cache(spleeter._load_wheel)
 
-    def load(name: str) -> spleeter.Weights:
+    def load(name: str) -> spleeter.Loaded:
         weights = loaded(name)
         return weights._replace(states=deepcopy(weights.states))
 
