@@ -14,7 +14,9 @@ import pytest
 import soundfile
 
 from mdx_progressive.separators.spleeter import SpleeterSeparator
-from tests.conftest import CONFIGS, NARROW, RATE, SOURCES, noise, run
+from tests.support.command import NARROW, run
+from tests.support.paths import CONFIGS
+from tests.support.signals import RATE, SOURCES, noise
 
 ROOT = CONFIGS.parent
 DOCUMENTS = sorted(

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from mdx_progressive.audio.tags import read_tags, write_flac_comment, write_id3_tags
-from tests.conftest import RATE, noise
+from tests.support.signals import RATE, noise
 
 TAGS = {
     "title": "Señorita", "artist": "東京 \U0001f3b5", "album": "Noise, PEAK", "tracknumber": "7/12", "date": "1999-05",

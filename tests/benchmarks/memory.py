@@ -19,7 +19,9 @@ import torch
 from demucs.htdemucs import HTDemucs
 
 from mdx_progressive.data.song import builtin_clip
-from tests.conftest import CONFIGS, SOURCES, save_safetensors
+from tests.support.demucs_weights import save_safetensors
+from tests.support.paths import CONFIGS
+from tests.support.signals import SOURCES
 
 
 def loop(path: Path, seconds: float) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 
 from mdx_progressive.data.song import builtin_clip
-from tests.conftest import CONFIGS
+from tests.support.paths import CONFIGS
 
 
 def make(folder: Path, songs: int, kind: str) -> None:

@@ -5,8 +5,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,8 +20,11 @@ from mdx_progressive.evaluation.results import COLUMNS, read_rows
 from mdx_progressive.evaluation.timings import read_timings
 from mdx_progressive.progressive.schedules import formulas
 from mdx_progressive.separators.spleeter import SpleeterSeparator
-from tests.conftest import CONFIGS, NARROW, RATE, SOURCES, noise, run
-from tests.support.processes import forked
+from tests.support.command import NARROW, run
+from tests.support.exported_programs import Waves, program_options, scripted
+from tests.support.paths import CONFIGS
+from tests.support.processes import TWO_DEVICES, Ended, run_command, run_interpreter
+from tests.support.signals import RATE, SOURCES, noise
 
 DEMO = str(CONFIGS / "demo.yaml")
 HTDEMUCS = str(CONFIGS / "htdemucs.yaml")
@@ -48,6 +49,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         assert run("test", "-c", DEMO, *NARROW, "--data.chunk", "1.5", "--model.method.steps", "3") == 0
     return folder / "logs" / "demo" / "version_0"
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of two convolutions, for methods that run many passes."""
+    return scripted(tmp_path_factory.mktemp("program") / "waves.pt", Waves())
 
 
 class TestTest:
@@ -217,13 +224,13 @@ class TestTestOnSongs:
         assert "no method was run beside one pass" in (folder / "report.html").read_text()
 
     def test_methods_are_compared_with_the_passes_that_they_cost(
-        self, write_song: Callable[..., Path], small_htdemucs_file: Path, capsys: pytest.CaptureFixture[str]
+        self, write_song: Callable[..., Path], program: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         root = write_song("one", {name: noise(0.5, seed=seed) for seed, name in enumerate(SOURCES)}).parent
         others = [str(METHODS / f"{name}.yaml") for name in ("ensemble", "heun", "search", "search-oracle")]
 
         code = run(
-            "test", "-c", HTDEMUCS, "--model.separator.weights", str(small_htdemucs_file), "--data.root", str(root),
+            "test", *program_options(program), "--data.root", str(root),
             "--model.method", str(METHODS / "recommended-htdemucs.yaml"), "--model.compare", f"[{', '.join(others)}]",
             "--model.targets", "[vocals]", "--model.oracle", "false",
         )  # fmt: skip
@@ -242,17 +249,22 @@ class TestTestOnSongs:
         assert of_search["value"].iloc[-1] >= of_search["value"].iloc[0] - 1e-6
         assert "search-oracle" not in capsys.readouterr().out  # a bound is no method to choose
 
-    @pytest.mark.parametrize("chunk", ["1.9", "6.1"])
-    def test_two_processes_give_the_table_of_one(self, chunk: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        # Three chunks of 1.9 s can't be dealt out evenly; 6.1 s is a single one, so that one process has nothing to do.
+    @pytest.mark.parametrize(
+        ("chunk", "start"),
+        [
+            # Three chunks, which can't be dealt out evenly; two interpreters, as a user has them.
+            ("1.9", lambda command: run_interpreter("-m", "mdx_progressive", *command, *TWO_DEVICES)),
+            # A single one, so that one process has nothing to do.
+            ("6.1", lambda command: run_command(command, processes=2)),
+        ],
+        ids=["1.9", "6.1"],
+    )
+    def test_two_processes_give_the_table_of_one(self, chunk: str, start: Callable[[list[str]], Ended]) -> None:
         cut = ("--model.method.steps", "1", "--data.all_chunks", "true", "--data.chunk", chunk)
         command = ["test", "-c", DEMO, *QUICK, *cut, "--trainer.logger.init_args.name"]
-        two = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
-        monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
-        assert forked([*command, "one"]) == 0
-        both = [sys.executable, "-m", "mdx_progressive", *command, "two", *two]
-        subprocess.run(both, check=True, capture_output=True, timeout=300)
+        assert run_command([*command, "one"]).exit_code == 0
+        assert start([*command, "two"]).exit_code == 0
 
         alone, spread = (Path(f"logs/{name}/version_0/results.csv") for name in ("one", "two"))
         assert spread.read_text() == alone.read_text()
@@ -289,11 +301,11 @@ class TestPredict:
 
     @pytest.mark.parametrize("path", sorted(METHODS.glob("*.yaml")), ids=lambda path: path.stem)
     def test_every_method_separates_unless_it_needs_the_truth(
-        self, path: Path, tmp_path: Path, small_htdemucs_file: Path, capsys: pytest.CaptureFixture[str]
+        self, path: Path, tmp_path: Path, program: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         song = song_file(tmp_path / "a.wav", 0.5, subtype="FLOAT")
-        demucs = ["-c", HTDEMUCS, "--model.separator.weights", str(small_htdemucs_file)]
-        separator = ["-c", DEMO, *NARROW, "--model.compare", "null"] if "spleeter" in path.stem else demucs
+        spleeter = ["-c", DEMO, *NARROW, "--model.compare", "null"]
+        separator = spleeter if "spleeter" in path.stem else program_options(program)
 
         code = run("predict", *separator, "--model.method", str(path), "--data.input", str(song))
 
@@ -492,12 +504,10 @@ class TestErrors:
             main(["predict", "-c", DEMO, "--data.input", "gone.mp3", "--traceback"])
 
     def test_the_process_exits_with_the_code(self) -> None:
-        command = [sys.executable, "-m", "mdx_progressive", "predict", "-c", DEMO, "--data.input", "gone.mp3"]
+        ended = run_interpreter("-m", "mdx_progressive", "predict", "-c", DEMO, "--data.input", "gone.mp3")
 
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-        assert done.returncode == 1
-        assert done.stderr.strip().splitlines()[-1].endswith("gone.mp3: no such file or folder")
+        assert ended.exit_code == 1
+        assert ended.err.strip().splitlines()[-1].endswith("gone.mp3: no such file or folder")
 
 
 class TestConfigs:

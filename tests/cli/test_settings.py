@@ -21,7 +21,8 @@ from mdx_progressive import (
     Separator,
     SongDataset,
 )
-from tests.conftest import CONFIGS, run
+from tests.support.command import run
+from tests.support.paths import CONFIGS
 
 DEMO = str(CONFIGS / "demo.yaml")
 FORMER = Path(__file__).parents[1] / "support" / "model-0.1.yaml"

@@ -24,7 +24,7 @@ from mdx_progressive.data.normalisation import Loudness, Normalisation, Peak, Rm
 from mdx_progressive.data.song import Song, audio_files, builtin_clip
 from mdx_progressive.data.stem_grouping import group_stems
 from mdx_progressive.runtime.errors import MdxError
-from tests.conftest import RATE, SOURCES, noise
+from tests.support.signals import RATE, SOURCES, noise
 
 WriteSong = Callable[..., Path]
 

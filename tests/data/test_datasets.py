@@ -28,7 +28,8 @@ from mdx_progressive.data.song import Song, builtin_clip
 from mdx_progressive.data.song_reader import load_song
 from mdx_progressive.data.stem_grouping import group_stems
 from mdx_progressive.runtime.errors import MdxError
-from tests.conftest import CONFIGS, RATE, SOURCES, noise
+from tests.support.paths import CONFIGS
+from tests.support.signals import RATE, SOURCES, noise
 
 DATASETS = CONFIGS / "dataset"
 VALID = "Actions - One Minute Smile"  # One of musdb's fourteen.

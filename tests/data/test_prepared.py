@@ -2,11 +2,7 @@
 
 import hashlib
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -30,7 +26,10 @@ from mdx_progressive.data.song_reader import load_song
 from mdx_progressive.evaluation.results import read_rows
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.runtime.names import safe_names
-from tests.conftest import CONFIGS, NARROW, RATE, SOURCES, noise, run
+from tests.support.command import NARROW, run
+from tests.support.paths import CONFIGS
+from tests.support.processes import start_command
+from tests.support.signals import RATE, SOURCES, noise
 
 DEMO = str(CONFIGS / "demo.yaml")
 
@@ -430,19 +429,13 @@ class TestGoingOn:
         for seed in range(3):
             write_song(tmp_path / "songs" / f"song {seed}", 6, seed)
         options = ("--data.root", "songs", "--chunk", "0.4", "--all-chunks", "--to")
-        program = "from mdx_progressive.cli.main import main; main()"
-        command = [sys.executable, "-c", program, "prepare", *options, "killed", "--workers", "2"]
-        running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
         killed = tmp_path / "killed"
-        until = time.monotonic() + 240
-        while not list(killed.glob("*/002")):
-            assert running.poll() is None
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        running = start_command(["prepare", *options, "killed", "--workers", "2"])
+        running.wait_until(lambda: list(killed.glob("*/002")))
         children = [int(pid) for pid in Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()]
-        os.kill(running.pid, signal.SIGKILL)
-        assert running.wait() == -signal.SIGKILL
+        running.kill()
 
+        until = time.monotonic() + 240
         while any(Path(f"/proc/{pid}").exists() for pid in children):  # They must not go on beside the next run.
             assert time.monotonic() < until
             time.sleep(0.05)

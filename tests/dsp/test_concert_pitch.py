@@ -150,6 +150,7 @@ def test_a_tolerance_that_is_none_is_named(cents: float) -> None:
         Progressive(Constant(0.5), steps=1, pitch_correct=cents)
 
 
+@pytest.mark.exhaustive
 def test_htdemucs_hears_the_vocals_of_the_clip_far_better_in_tune(htdemucs_file: Path, clip: dict[str, Tensor]) -> None:
     separator = DemucsSeparator(weights=htdemucs_file)
     mixture, truth = clip["mixture"], clip["vocals"]

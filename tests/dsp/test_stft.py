@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mdx_progressive.dsp.stft import framed_stft, overlap_add_frames
-from tests.conftest import noise
+from tests.support.signals import noise
 
 SIZES = pytest.mark.parametrize(("size", "hop"), [(4096, 1024), (64, 32), (30, 5), (8, 8)])
 

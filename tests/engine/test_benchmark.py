@@ -1,7 +1,7 @@
 """`mdx-progressive benchmark`, `separators`, and what keeps memory."""
 
 import json
-import subprocess
+import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +18,17 @@ from mdx_progressive.engine.benchmark import Benchmark
 from mdx_progressive.progressive.methods import Progressive
 from mdx_progressive.progressive.schedules import Linear
 from mdx_progressive.runtime.errors import MdxError
-from mdx_progressive.runtime.memory import keep_freed_memory
+from mdx_progressive.runtime.memory import (
+    keep_freed_memory,
+    keep_layer_memory,
+    peak_memory,
+    release_layer_memory,
+    reset_peak_memory,
+)
 from mdx_progressive.separators.base import Separator
-from tests.conftest import CONFIGS
+from mdx_progressive.separators.batch_size import BatchSizeFinder
+from tests.support.paths import CONFIGS
+from tests.support.processes import Running, run_command
 
 Found = dict[str, list[dict[str, Any]]]
 
@@ -29,12 +37,14 @@ Found = dict[str, list[dict[str, Any]]]
 def found(small_htdemucs_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
     """The real command, on the built-in clip with a small network."""
     folder = tmp_path_factory.mktemp("benchmark")
-    command = [sys.executable, "-m", "mdx_progressive", "benchmark", "-c", str(CONFIGS / "htdemucs.yaml")]
+    command = ["benchmark", "-c", str(CONFIGS / "htdemucs.yaml")]
     command += ["--model.separator.weights", str(small_htdemucs_file), "--model.targets", "[vocals, bass]"]
     command += ["--model.method.steps", "2", "--rounds", "1", "--data.chunk", "2"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "bare forwards" in done.stdout
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        ended = run_command(command)
+    assert ended.exit_code == 0, ended.err
+    assert "bare forwards" in ended.out
     content: Found = json.loads((folder / "logs" / "benchmark.json").read_text())
     return content
 
@@ -116,58 +126,69 @@ class TestSeparators:
         assert "BY-NC-SA" in printed
 
 
-RESIDENT = """
-import resource
-def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
-"""
-"""For processes of their own: what they hold of the memory."""
+CPU = torch.device("cpu")
+
+
+def resident() -> int:
+    """What this process holds of the memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def faults() -> int:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        torch.ones(2**25)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def print_peaks() -> None:
+    reset_peak_memory(CPU)
+    before = peak_memory(CPU)
+    held = torch.ones(64, 2**20)
+    peak = peak_memory(CPU)
+    del held
+    reset_peak_memory(CPU)
+    print(before, peak, peak_memory(CPU))
+
+
+def print_faults() -> None:
+    first, held = faults(), resident()
+    assert keep_freed_memory()
+    songs = faults()
+    with keep_layer_memory():
+        faults()
+        layers, kept = faults(), resident()
+    release_layer_memory()
+    print(first, songs, layers, kept - held, resident() - held)
+
+
+def print_memory_between_passes() -> None:
+    fit, held = BatchSizeFinder(), resident()
+    assert keep_freed_memory()
+    for _ in range(4):
+        list(fit.run(range(4), CPU, 1, lambda _: torch.ones(2**25).sum()))
+        print(resident() - held)
+
+
+def printed(function: Callable[[], None]) -> list[int]:
+    """The numbers that a function prints in a process of its own."""
+    ended = Running(function).wait()
+    assert ended.exit_code == 0, ended.err
+    return [int(number) for number in ended.out.split()]
 
 
 class TestMemory:
     @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
     def test_the_peak_is_that_since_the_last_start(self) -> None:
-        """In a process of its own: one that keeps what it has freed may not grow."""
-        code = """
-import torch
-from mdx_progressive.memory import peak_memory, restart_peak_memory
-cpu = torch.device("cpu")
-restart_peak_memory(cpu)
-before = peak_memory(cpu)
-held = torch.ones(64, 2**20)
-peak = peak_memory(cpu)
-del held
-restart_peak_memory(cpu)
-print(before, peak, peak_memory(cpu))
-"""
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        before, peak, after = map(int, done.stdout.split())
+        # In a process of its own: one that keeps what it has freed may not grow.
+        before, peak, after = printed(print_peaks)
 
         assert 200 * 2**20 < peak - before < 400 * 2**20
         assert after < peak - 200 * 2**20
 
     @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone can be told")
     def test_large_tensors_of_layers_stop_faulting_and_those_of_songs_go_back(self) -> None:
-        code = f"""{RESIDENT}
-import torch
-from mdx_progressive.memory import give_back_layers, keep_freed_memory, kept_for_layers
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(20):
-        torch.ones(2**25)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-first, held = faults(), resident()
-assert keep_freed_memory()
-songs = faults()
-with kept_for_layers():
-    faults()
-    layers, kept = faults(), resident()
-give_back_layers()
-print(first, songs, layers, kept - held, resident() - held)
-"""
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        before, songs, layers, kept, after = map(int, done.stdout.split())
+        before, songs, layers, kept, after = printed(print_faults)
 
         assert layers < before / 10
         assert songs > before / 2
@@ -176,18 +197,7 @@ print(first, songs, layers, kept - held, resident() - held)
 
     @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone can be told")
     def test_short_passes_too_give_the_memory_of_layers_back_from_time_to_time(self) -> None:
-        code = f"""{RESIDENT}
-import torch
-from mdx_progressive.memory import keep_freed_memory
-from mdx_progressive.separators.batch_size import BatchSizeFinder
-fit, held = BatchSizeFinder(), resident()
-assert keep_freed_memory()
-for _ in range(4):
-    list(fit.run(range(4), torch.device("cpu"), 1, lambda _: torch.ones(2**25).sum()))
-    print(resident() - held)
-"""
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        *kept, after = map(int, done.stdout.split())
+        *kept, after = printed(print_memory_between_passes)
 
         assert min(kept) > 100 * 2**20
         assert after < 20 * 2**20

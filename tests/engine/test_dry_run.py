@@ -16,7 +16,8 @@ from mdx_progressive.progressive.methods import Progressive
 from mdx_progressive.progressive.passes import Passes
 from mdx_progressive.progressive.schedules import Cosine, Linear
 from mdx_progressive.separators.spleeter import SpleeterSeparator
-from tests.conftest import CONFIGS, RATE, noise
+from tests.support.paths import CONFIGS
+from tests.support.signals import RATE, noise
 
 DEMO = ("-c", str(CONFIGS / "demo.yaml"), "--dry-run")
 

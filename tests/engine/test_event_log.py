@@ -4,8 +4,6 @@ import json
 import os
 import pty
 import shutil
-import subprocess
-import sys
 import termios
 import threading
 from pathlib import Path
@@ -14,7 +12,10 @@ from typing import Any
 import pytest
 import soundfile
 
-from tests.conftest import CONFIGS, RATE, noise, run
+from tests.support.command import run
+from tests.support.paths import CONFIGS
+from tests.support.processes import start_command
+from tests.support.signals import RATE, noise
 
 KEYS = {
     "run_started": {"songs", "seconds", "blocks", "passes", "processes"},
@@ -55,8 +56,7 @@ def on_a_terminal(command: list[str]) -> tuple[int, str, str]:
     """Exit code, stdout, and what is shown on the terminal that is its stderr."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 160))
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True)
-    os.close(theirs)
+    running = start_command(command, terminal=os.ttyname(theirs))
     shown: list[bytes] = []
 
     def read() -> None:
@@ -69,22 +69,18 @@ def on_a_terminal(command: list[str]) -> tuple[int, str, str]:
     reading = threading.Thread(target=read)
     reading.start()
     try:
-        said, _ = process.communicate(timeout=240)
+        ended = running.wait()
     finally:
-        process.kill()
-        process.wait(10)
+        os.close(theirs)
         reading.join(10)
         os.close(ours)
-    return process.returncode, said, b"".join(shown).decode()
+    return ended.exit_code, ended.out, b"".join(shown).decode()
 
 
 def test_stdout_has_the_lines_alone_and_a_terminal_shows_song_block_step_pace_and_time_left(
-    songs: Path, monkeypatch: pytest.MonkeyPatch
+    songs: Path,
 ) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    command = [sys.executable, "-m", "mdx_progressive", "predict", *SETTINGS, "--log-json", "-"]
-
-    code, said, shown = on_a_terminal(command)
+    code, said, shown = on_a_terminal(["predict", *SETTINGS, "--log-json", "-"])
 
     lines = events(said)
     of = {name: [line for line in lines if line["event"] == name] for name in KEYS}

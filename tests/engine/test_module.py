@@ -36,8 +36,8 @@ from mdx_progressive.separators.base import Separator
 from mdx_progressive.separators.demucs import DemucsSeparator
 from mdx_progressive.separators.open_unmix import OpenUnmixSeparator
 from mdx_progressive.separators.spleeter import SpleeterSeparator
-from tests.conftest import noise
 from tests.support.open_unmix_weights import small_folder
+from tests.support.signals import noise
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Memory that is wanting for real: the address space of a process is limited, and its allocators refuse."""
 
-import os
 import resource
 import sys
 from collections.abc import Sequence
@@ -15,8 +14,10 @@ from torch import Tensor
 from mdx_progressive.cli.main import main
 from mdx_progressive.runtime.memory import keep_freed_memory
 from mdx_progressive.separators.batch_size import BatchSizeFinder
-from tests.conftest import CONFIGS, RATE, noise, small_network
-from tests.support.processes import FORKS
+from tests.support.demucs_weights import small_network
+from tests.support.paths import CONFIGS
+from tests.support.processes import Running
+from tests.support.signals import RATE, noise
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="address spaces are not limited here")
 SEGMENTS = 12
@@ -31,9 +32,6 @@ def limit(mebibytes: int) -> None:
 
 
 def predict(weights: Path, mebibytes: int) -> None:
-    torch.set_num_threads(1)
-    with Path("said").open("w") as said:
-        os.dup2(said.fileno(), 2)
     network = (
         "-c",
         CONFIGS / "htdemucs.yaml",
@@ -50,20 +48,16 @@ def predict(weights: Path, mebibytes: int) -> None:
 @pytest.mark.parametrize("mebibytes", [30, 400])
 def test_what_no_allocator_gives_is_one_line(own_folder: Path, small_htdemucs_file: Path, mebibytes: int) -> None:
     soundfile.write("a.wav", noise(20).T.numpy(), RATE)
-    process = FORKS.Process(target=predict, args=(small_htdemucs_file, mebibytes))
 
-    process.start()
-    process.join(120)
+    ended = Running(predict, small_htdemucs_file, mebibytes).wait()
 
-    said = Path("said").read_text()
-    assert process.exitcode == 1, said
-    assert said.splitlines()[-1].startswith("mdx-progressive: error: out of memory (")
-    assert "Traceback" not in said
+    assert ended.exit_code == 1, ended.err
+    assert ended.err.splitlines()[-1].startswith("mdx-progressive: error: out of memory (")
+    assert "Traceback" not in ended.err
     assert not list(Path("out").rglob("*.wav"))
 
 
 def halve(place: Path, mebibytes: int) -> None:
-    torch.set_num_threads(1)
     keep_freed_memory()
     network, sizes = small_network(HTDemucs), []
 
@@ -85,13 +79,11 @@ def halve(place: Path, mebibytes: int) -> None:
 def test_a_batch_that_the_allocator_refuses_is_halved(own_folder: Path) -> None:
     # The least that holds one segment differs from process to process.
     for mebibytes in (120, 180, 240, 320, 400):
-        process = FORKS.Process(target=halve, args=(own_folder / "result.pt", mebibytes))
-        process.start()
-        process.join(120)
-        if process.exitcode == 0:
+        ended = Running(halve, own_folder / "result.pt", mebibytes).wait()
+        if ended.exit_code == 0:
             break
 
-    assert process.exitcode == 0
+    assert ended.exit_code == 0, ended.err
     sizes, error = torch.load("result.pt")
     assert sum(sizes) == SEGMENTS
     assert 1 <= max(sizes) < SEGMENTS

@@ -12,17 +12,15 @@ from torch import Tensor
 from mdx_progressive.cli.main import main
 from mdx_progressive.evaluation.audio_clips import AudioClip, Excerpt, read_index, write_index
 from mdx_progressive.runtime.errors import MdxError
-from tests.conftest import CONFIGS, RATE, SOURCES
-
-HTDEMUCS = str(CONFIGS / "htdemucs.yaml")
+from tests.support.exported_programs import Waves, program_options, scripted
+from tests.support.signals import RATE, SOURCES
 
 
 @pytest.fixture(scope="module")
-def sound_of(
-    tmp_path_factory: pytest.TempPathFactory, clip: dict[str, Tensor], small_htdemucs_file: Path
-) -> Callable[..., Path]:
+def sound_of(tmp_path_factory: pytest.TempPathFactory, clip: dict[str, Tensor]) -> Callable[..., Path]:
     """Runs `test` on three songs of 1.2 s, the stems of the second one three times full scale; returns its sound."""
     root = tmp_path_factory.mktemp("root")
+    program = scripted(root / "waves.pt", Waves())
     for number, name in enumerate(("x.. b", "x..a", "y")):
         (folder := root / "songs" / name).mkdir(parents=True)
         span = slice(number * RATE, number * RATE + 6 * RATE // 5)
@@ -31,8 +29,8 @@ def sound_of(
             soundfile.write(folder / f"{stem}.wav", level * clip[stem][:, span].T.numpy(), RATE, subtype="FLOAT")
 
     def run(*args: str) -> Path:
-        given = ("test", "-c", HTDEMUCS, "--model.separator.weights", str(small_htdemucs_file), "--data.trim", "null",
-                 "--data.root", str(root / "songs"), "--model.targets", "[vocals,bass]", *args)  # fmt: skip
+        data = ("--data.trim", "null", "--data.root", str(root / "songs"))
+        given = ("test", *program_options(program), *data, "--model.targets", "[vocals,bass]", *args)
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(root)
             assert main(given) == 0

@@ -22,7 +22,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from mdx_progressive.cli.main import main
 from mdx_progressive.evaluation.results import read_rows
 from mdx_progressive.evaluation.spectrograms import band_levels, log_bands
-from tests.conftest import CONFIGS, NARROW, RATE, noise
+from tests.support.command import NARROW
+from tests.support.paths import CONFIGS
+from tests.support.signals import RATE, noise
 
 SONG = "The Easton Ellises - Falcon 69"
 SOURCES = ("vocals", "accompaniment")

@@ -19,8 +19,8 @@ from mdx_progressive.progressive.remix import SubtractOthers
 from mdx_progressive.progressive.samplers import Euler, FromMixture
 from mdx_progressive.progressive.schedules import Explicit, Linear, PerSource
 from mdx_progressive.runtime.errors import MdxError
-from tests.conftest import CONFIGS
 from tests.support.known_separators import SOURCES, passes_of, run
+from tests.support.paths import CONFIGS
 
 TIME = 9000
 

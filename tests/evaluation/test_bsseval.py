@@ -15,7 +15,7 @@ from mdx_progressive.evaluation.metrics.base import EvaluationContext
 from mdx_progressive.evaluation.metrics.bsseval import RATIOS, BssEval
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.separators.spleeter import SpleeterSeparator
-from tests.conftest import SOURCES
+from tests.support.signals import SOURCES
 
 RATE = 1000
 TAPS = 24

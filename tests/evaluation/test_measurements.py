@@ -1,8 +1,6 @@
 """An interrupted run leaves what it has measured, and the next one resumes from there."""
 
 import json
-import multiprocessing
-import multiprocessing.synchronize
 import time
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from mdx_progressive.evaluation.measurements import Measurements, run_progress, 
 from mdx_progressive.evaluation.results import Row
 from mdx_progressive.evaluation.timings import Timing
 from mdx_progressive.runtime.errors import MdxError
+from tests.support.processes import Running
 
 
 def rows(song: str, chunk: int = 0, value: float = 1 / 3) -> list[Row]:
@@ -112,25 +111,21 @@ def test_a_complete_run_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not was_interrupted(tmp_path)
 
 
-def _write(folder: Path, ready: "multiprocessing.synchronize.Event") -> None:
+def measure_and_wait(folder: Path) -> None:
     journal = filled(folder, ("a", 0))
-    ready.set()
+    (folder / "ready").touch()
     time.sleep(60)
     journal.close()
 
 
 def test_a_killed_run_was_interrupted_and_a_running_one_was_not(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    process = context.Process(target=_write, args=(tmp_path, ready))
-    process.start()
-    assert ready.wait(60)
+    process = Running(measure_and_wait, tmp_path)
+    process.wait_until((tmp_path / "ready").exists)
 
     assert not was_interrupted(tmp_path)
     with pytest.raises(MdxError, match="another run is writing"):
         Measurements(tmp_path)
 
     process.kill()
-    process.join()
     assert was_interrupted(tmp_path)
     assert set(filled(tmp_path).chunks()[0]) == {("a", 0)}

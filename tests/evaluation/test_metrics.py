@@ -19,7 +19,7 @@ from mdx_progressive.evaluation.metrics.sdr import Sdr, sdr
 from mdx_progressive.evaluation.metrics.si_sdr import SiSdr, si_sdr
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.separators.spleeter import SpleeterSeparator
-from tests.conftest import SHARED
+from tests.support.paths import SHARED
 
 RATE = 44100
 EVERY = [

@@ -24,7 +24,8 @@ from mdx_progressive.evaluation.results import Row, write_rows
 from mdx_progressive.evaluation.run import read_run
 from mdx_progressive.evaluation.timings import Timing, write_timings
 from mdx_progressive.runtime.errors import MdxError
-from tests.conftest import CONFIGS, RATE, SOURCES
+from tests.support.paths import CONFIGS
+from tests.support.signals import RATE, SOURCES
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge")
 EVIL = '<script>alert(1)</script><img src=x onerror="alert(2)">'

@@ -4,11 +4,8 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
@@ -16,11 +13,12 @@ import soundfile
 
 from mdx_progressive.cli.main import main
 from mdx_progressive.output.claims import Claims
-from tests.conftest import CONFIGS, RATE, noise
-from tests.support.processes import FORKS, begun, forked
+from tests.support.paths import CONFIGS
+from tests.support.processes import Running, Stop, run_command, start_command
+from tests.support.signals import RATE, noise
 
 SONGS = {"a": 3.9, "b": 1.7, "c": 0.3}
-Stopped = Callable[..., ForkServerProcess]
+Stopped = Callable[[list[str]], Running]
 
 
 def predict(songs: str, *more: str) -> list[str]:
@@ -42,26 +40,22 @@ def songs(own_folder: Path, small_htdemucs_file: Path) -> None:
 
 @pytest.fixture
 def stopped() -> Iterator[Stopped]:
-    """Begins a command, which stands still when it has kept so many blocks."""
-    processes = []
+    """Starts a command, which stands still when it has kept one block."""
+    commands = []
 
-    def stop(arguments: list[str], blocks: int = 1) -> ForkServerProcess:
-        processes.append(process := begun(arguments, signal.SIGSTOP, blocks))
-        deadline = time.monotonic() + 120
-        while len(list(Path("out").glob("*/.blocks-*/0*.npy"))) < blocks and time.monotonic() < deadline:
-            time.sleep(0.01)
-        return process
+    def stop(arguments: list[str]) -> Running:
+        commands.append(command := start_command(arguments, Stop(signal.SIGSTOP, after=1)))
+        command.wait_until(lambda: list(Path("out").glob("*/.blocks-*/0*.npy")))
+        return command
 
     yield stop
-    for process in processes:
-        process.kill()
+    for command in commands:
+        command.kill()
 
 
-def go_on(process: ForkServerProcess) -> int | None:
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGCONT)
-    process.join(240)
-    return process.exitcode
+def resume(command: Running) -> int:
+    command.send(signal.SIGCONT)
+    return command.wait().exit_code
 
 
 def files() -> list[str]:
@@ -85,7 +79,7 @@ class TestOtherSongs:
         assert [line["song"] for line in lines if line["event"] == "song_left"] == ["b"]
         assert [lines[-1][key] for key in ("written", "failed", "left", "exit_code")] == [1, 0, 1, 1]
         assert [file for file in files() if "/vocals" in file] == ["c/vocals.wav"]
-        assert go_on(first) == 0
+        assert resume(first) == 0
         assert main(predict("bc")) == 0
         assert files() == ["a/vocals.wav", "b/vocals.wav", "c/vocals.wav"]
 
@@ -100,7 +94,7 @@ class TestOtherSongs:
 
         assert "out: left to another run, which is writing there: b, a;" in capsys.readouterr().err.split("error: ")[-1]
         assert files() == before
-        assert go_on(first) == 0
+        assert resume(first) == 0
         assert files() == ["a/vocals.wav", "b/vocals.wav"]
 
     def test_one_file_of_several_songs_belongs_to_the_first(
@@ -112,32 +106,29 @@ class TestOtherSongs:
         assert main(predict("b", *name)) == 1
 
         assert "which is writing there: b;" in capsys.readouterr().err
-        assert go_on(first) == 0
+        assert resume(first) == 0
         assert files() == ["vocals.wav"]
         assert soundfile.info("out/vocals.wav").duration == SONGS["a"]
 
     def test_what_a_killed_run_was_at_is_done_by_another_one(self, stopped: Stopped) -> None:
         first = stopped(predict("ab"))
         first.kill()
-        first.join(60)
 
-        assert forked(predict("bc")) == 0
+        assert run_command(predict("bc")).exit_code == 0
 
         assert [file for file in files() if ".blocks-" not in file] == ["b/vocals.wav", "c/vocals.wav"]
-        assert forked(predict("ab")) == 0
+        assert run_command(predict("ab")).exit_code == 0
         assert files() == ["a/vocals.wav", "b/vocals.wav", "c/vocals.wav"]
 
     def test_processes_of_one_run_share_its_songs_while_another_one_has_some(self, stopped: Stopped) -> None:
-        two = ("--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp")
         first = stopped(predict("bc"))
-        command = [sys.executable, "-m", "mdx_progressive", *predict("ab", *two)]
 
-        second = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+        second = run_command(predict("ab"), processes=2)
 
-        assert second.returncode == 1
-        assert second.stderr.splitlines()[-1].endswith("there: b; after its end the same command does what is missing")
-        assert "Traceback" not in second.stderr
-        assert go_on(first) == 0
+        assert second.exit_code == 1
+        assert second.err.splitlines()[-1].endswith("there: b; after its end the same command does what is missing")
+        assert "Traceback" not in second.err
+        assert resume(first) == 0
         assert files() == ["a/vocals.wav", "b/vocals.wav", "c/vocals.wav"]
 
 
@@ -155,16 +146,13 @@ def claim_and_fork(out: Path, place: Path) -> None:
 
 class TestClaims:
     def test_a_process_that_outlives_a_killed_run_keeps_nothing(self, tmp_path: Path) -> None:
-        process = FORKS.Process(target=claim_and_fork, args=(tmp_path, tmp_path / "a"))
-        process.start()
-        while not (tmp_path / "worker").exists() and process.is_alive():
-            time.sleep(0.01)
+        process = Running(claim_and_fork, tmp_path, tmp_path / "a")
+        process.wait_until((tmp_path / "worker").exists)
         worker = int((tmp_path / "worker").read_text())
         with Claims(tmp_path).choosing() as claimed:
             assert claimed == {tmp_path / "a"}
 
         process.kill()
-        process.join(60)
 
         try:
             with Claims(tmp_path).choosing() as claimed:

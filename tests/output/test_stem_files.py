@@ -13,8 +13,9 @@ from mdx_progressive.audio import encode as file_formats
 from mdx_progressive.audio.decode import AudioStream
 from mdx_progressive.audio.tags import read_tags
 from mdx_progressive.output.stems import QuantisationSteps
-from tests.conftest import RATE, noise, run
+from tests.support.command import run
 from tests.support.exported_programs import Waves, scripted
+from tests.support.signals import RATE, noise
 from tests.system.test_any_file import separator
 
 SECONDS = 0.7

@@ -1,6 +1,5 @@
 """torchaudio, with its compiled part or without."""
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.runtime.torchaudio_import import import_torchaudio
+from tests.support.processes import run_interpreter
 
 IN_A_NEW_PROCESS = """
 import sys
@@ -42,7 +42,9 @@ def forgotten() -> Iterator[None]:
 
 
 def test_it_is_imported_whole_and_without_a_warning_beside_any_torch() -> None:
-    subprocess.run([sys.executable, "-W", "error", "-c", IN_A_NEW_PROCESS], check=True)
+    ended = run_interpreter("-W", "error", "-c", IN_A_NEW_PROCESS)
+
+    assert ended.exit_code == 0, ended.err
 
 
 def test_a_missing_torchaudio_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ from mdx_progressive.dsp.blocks import join_blocks, plan_blocks
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.separators.base import Separator
 from mdx_progressive.separators.batch_size import BatchSizeFinder
-from tests.conftest import RATE, noise
 from tests.support.families import FAMILIES
+from tests.support.signals import RATE, noise
 
 
 @pytest.fixture(scope="module", params=FAMILIES)

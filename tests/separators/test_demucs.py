@@ -19,7 +19,8 @@ from mdx_progressive.evaluation.metrics.sdr import sdr
 from mdx_progressive.evaluation.metrics.si_sdr import si_sdr
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.separators.demucs import DemucsSeparator
-from tests.conftest import RATE, SOURCES, Network, noise, normalised, save_safetensors, small_network
+from tests.support.demucs_weights import Network, normalised, save_safetensors, small_network
+from tests.support.signals import RATE, SOURCES, noise
 
 KINDS: list[type[Network]] = [HTDemucs, HDemucs, Demucs]
 
@@ -124,6 +125,7 @@ class TestRealHTDemucs:
             )
             assert sdr(estimates, references, loud)[0, number].item() == pytest.approx(self.KNOWN[source][1], abs=0.05)
 
+    @pytest.mark.exhaustive  # The small networks have several segments, too.
     def test_equals_apply_model_over_several_segments(self, htdemucs_file: Path, shared_songs: Path) -> None:
         stems = [AudioStream(shared_songs / "ev3_lithium" / f"{source}.flac").read()[0] for source in SOURCES]
         mixture = functional.pad(torch.stack(stems).sum(0)[:, : 9 * RATE], (0, 100))

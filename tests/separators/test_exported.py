@@ -18,8 +18,9 @@ from mdx_progressive.dsp.overlap_add import padded_slice
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.separators.demucs import DemucsSeparator
 from mdx_progressive.separators.exported import ExportedSeparator
-from tests.conftest import RATE, SOURCES, noise, save_safetensors, small_network
+from tests.support.demucs_weights import save_safetensors, small_network
 from tests.support.exported_programs import FIXED, OPEN, SEGMENT, Waves, example, exported, onnx_file, scripted
+from tests.support.signals import RATE, SOURCES, noise
 
 each_format = pytest.mark.parametrize("kind", FIXED)
 

@@ -17,9 +17,9 @@ from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.runtime.torchaudio_import import import_torchaudio
 from mdx_progressive.separators.open_unmix import OpenUnmixSeparator
 from mdx_progressive.separators.weights.open_unmix import DOWNLOADS
-from tests.conftest import RATE, noise
 from tests.support.hostile_pickle import Hostile
 from tests.support.open_unmix_weights import FOUR, MUSIC, SPEECH, small_folder, small_network, write
+from tests.support.signals import RATE, noise
 
 import_torchaudio()
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.separators.roformer import RoFormerSeparator
-from tests.conftest import RATE, noise
 from tests.support.hostile_pickle import Hostile
 from tests.support.roformer_weights import CHUNK, FOUR, HOP, KINDS, description, package_network, write
+from tests.support.signals import RATE, noise
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
 

@@ -12,7 +12,7 @@ from mdx_progressive.evaluation.metrics.sdr import sdr
 from mdx_progressive.evaluation.metrics.si_sdr import si_sdr
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.separators.spleeter import SpleeterSeparator
-from tests.conftest import noise
+from tests.support.signals import noise
 from tests.support.spleeter_reference import CASES, DATA, Case, kept, mixture
 
 NAMES = [known.name for known in SpleeterSeparator.published]

@@ -16,8 +16,9 @@ from mdx_progressive.cli.main import main
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.runtime.torchaudio_import import import_torchaudio
 from mdx_progressive.separators.torchaudio import TorchaudioSeparator
-from tests.conftest import CONFIGS, RATE, SOURCES, noise
 from tests.support.hostile_pickle import Hostile
+from tests.support.paths import CONFIGS
+from tests.support.signals import RATE, SOURCES, noise
 from tests.support.torchaudio_weights import small_bundles, small_hdemucs, small_torchaudio
 
 NAMES = [known.name for known in TorchaudioSeparator.published]

@@ -9,6 +9,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from tests.support.paths import CONFIGS
+
 SEGMENT = 11025
 """Samples that programs of a fixed shape take."""
 FOUR = ["drums", "bass", "other", "vocals"]
@@ -85,6 +87,14 @@ def onnx_file(path: Path, network: Waves, batch: int | str = 1, time: int | str 
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, path)
     return path
+
+
+def program_options(program: Path, sources: str = "[drums,bass,other,vocals]") -> tuple[str, ...]:
+    """What the command separates with a program."""
+    settings = {"program": program, "sources": sources, "sample_rate": 44100}
+    given = [part for name, value in settings.items() for part in (f"--model.separator.{name}", str(value))]
+    preset = ("--model.separator", str(CONFIGS / "separator" / "exported.yaml"))
+    return ("-c", str(CONFIGS / "htdemucs.yaml"), *preset, *given)
 
 
 FIXED: dict[str, Callable[[Path], Path]] = {

@@ -14,10 +14,11 @@ from mdx_progressive.separators.exported import ExportedSeparator
 from mdx_progressive.separators.open_unmix import OpenUnmixSeparator
 from mdx_progressive.separators.roformer import RoFormerSeparator
 from mdx_progressive.separators.spleeter import SpleeterSeparator
-from tests.conftest import RATE, SOURCES, Network, save_safetensors, small_network
+from tests.support.demucs_weights import Network, save_safetensors, small_network
 from tests.support.exported_programs import FIXED, SEGMENT
 from tests.support.open_unmix_weights import small_folder
 from tests.support.roformer_weights import description, write
+from tests.support.signals import RATE, SOURCES
 from tests.support.spleeter_reference import DATA
 from tests.support.torchaudio_weights import small_torchaudio
 

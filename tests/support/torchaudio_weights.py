@@ -9,7 +9,7 @@ from torch import nn
 
 from mdx_progressive.runtime.torchaudio_import import import_torchaudio
 from mdx_progressive.separators.torchaudio import TorchaudioSeparator
-from tests.conftest import SOURCES
+from tests.support.signals import SOURCES
 
 
 def small_hdemucs(seed: int = 0, **settings: Any) -> nn.Module:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from mdx_progressive.audio.decode import AUDIO_SUFFIXES, AudioStream
-from tests.conftest import CONFIGS, run
-from tests.support.exported_programs import scripted
+from tests.support.command import run
+from tests.support.exported_programs import program_options, scripted
 
 LENGTH = 30001
 PLACE = 10007
@@ -128,10 +128,7 @@ def black_frame() -> av.VideoFrame:
 
 def separator(program: Path, sources: str) -> tuple[str, ...]:
     """Settings of one pass of a program."""
-    settings = {"program": program, "sources": sources, "sample_rate": 44100}
-    given = [part for name, value in settings.items() for part in (f"--model.separator.{name}", str(value))]
-    preset = ("--model.separator", str(CONFIGS / "separator" / "exported.yaml"))
-    return ("-c", str(CONFIGS / "htdemucs.yaml"), *preset, *given, "--model.method.steps", "0")
+    return (*program_options(program, sources), "--model.method.steps", "0")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Faults of files, disks and processes, caused for real: the others go on, nothing that is done is lost."""
 
-import ctypes
 import json
 import os
 import re
@@ -8,7 +7,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +27,11 @@ from mdx_progressive.data.chunk_reader import ChunkReader
 from mdx_progressive.data.song_stream import SongStream
 from mdx_progressive.evaluation.results import read_rows
 from mdx_progressive.output import song_writer as song_files
-from tests.conftest import CONFIGS, NARROW, RATE, SOURCES, noise, run
+from tests.support.command import NARROW, run
+from tests.support.paths import CONFIGS
+from tests.support.privileges import drop_privileges
+from tests.support.processes import run_command, start_command
+from tests.support.signals import RATE, SOURCES, noise
 
 SPLEETER = ("-c", str(CONFIGS / "demo.yaml"), "--model.method.steps", "0")
 
@@ -51,8 +53,8 @@ def predict(*more: object) -> int:
     return run("predict", *SPLEETER, "--data.input", "in", "--out", "out", *more)
 
 
-def command(*more: str) -> list[str]:
-    return [sys.executable, "-m", "mdx_progressive", "predict", *SPLEETER, "--data.input", "in", "--out", "out", *more]
+COMMAND = ["predict", *SPLEETER, "--data.input", "in", "--out", "out"]
+"""For processes of their own."""
 
 
 def stems(song: str) -> list[str]:
@@ -375,14 +377,11 @@ class TestDisks:
     def test_a_file_that_may_not_grow_is_named_and_the_others_are_done(self, songs: Path) -> None:
         write(songs / "long.wav", 10)
 
-        def limited() -> None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (2_500_000, 2_500_000))
+        ended = run_command(COMMAND, prepare=limit_files)
 
-        done = subprocess.run(command(), check=False, capture_output=True, text=True, preexec_fn=limited, timeout=120)
-
-        assert done.returncode == 1
-        assert "long" in done.stderr.split("error: ")[-1]
-        assert "Traceback" not in done.stderr
+        assert ended.exit_code == 1
+        assert "long" in ended.err.split("error: ")[-1]
+        assert "Traceback" not in ended.err
         assert stems("good") == BOTH
         assert not list(Path("out").rglob("*.part"))
         assert not list(Path("out/long").glob("*.wav"))
@@ -392,22 +391,17 @@ class TestDisks:
         write(songs / "closed" / "song.wav").parent.chmod(0)
         Path("fixed").mkdir(mode=0o555)
 
-        def started(out: str) -> "subprocess.CompletedProcess[str]":
-            words = [word if word != "out" else out for word in command()]
-            return subprocess.run(
-                words, check=False, capture_output=True, text=True, timeout=120, preexec_fn=without_privilege
-            )
+        ended = run_command(COMMAND, prepare=drop_privileges)
+        refused = run_command([*COMMAND, "--out", "fixed"], prepare=drop_privileges)
 
-        done, refused = started("out"), started("fixed")
-
-        assert done.returncode == refused.returncode == 1
-        last = done.stderr.split("error: ")[-1]
+        assert ended.exit_code == refused.exit_code == 1
+        last = ended.err.split("error: ")[-1]
         assert "secret.wav" in last
         assert "Permission denied" in last
         assert "closed: can't be read" in last
         assert stems("good") == BOTH
-        assert "fixed: nothing more can be written there" in refused.stderr
-        assert "Traceback" not in done.stderr + refused.stderr
+        assert "fixed: nothing more can be written there" in refused.err
+        assert "Traceback" not in ended.err + refused.err
 
     @pytest.mark.parametrize("out", ["in/good.wav", "in/good.wav/out"])
     def test_a_file_in_the_place_of_the_folder_is_named(
@@ -421,26 +415,28 @@ class TestDisks:
 
     def test_logs_that_are_read_only_are_one_line_of_test_and_nothing_to_predict(self, songs: Path) -> None:
         Path("fixed").mkdir(mode=0o555)
-        started = []
-        for subcommand in ("test", "predict"):
-            words = [*command(), "--trainer.logger.init_args.save_dir", "fixed"]
-            words[words.index("predict")] = subcommand
-            started.append(
-                subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=without_privilege)  # noqa: PLW1509
-            )
+        options = [*COMMAND[1:], "--trainer.logger.init_args.save_dir", "fixed"]
 
-        told, silent = (process.communicate(timeout=120)[1] for process in started)
+        measured, separated = (run_command([name, *options], prepare=drop_privileges) for name in ("test", "predict"))
 
-        assert [process.returncode for process in started] == [1, 0]
-        assert re.search(r"error: .*fixed.*: Permission denied$", told.splitlines()[-1])
-        assert "Traceback" not in told
-        assert "fixed" not in silent
+        assert (measured.exit_code, separated.exit_code) == (1, 0)
+        assert re.search(r"error: .*fixed.*: Permission denied$", measured.err.splitlines()[-1])
+        assert "Traceback" not in measured.err
+        assert "fixed" not in separated.err
 
 
-def without_privilege() -> None:
-    """Even root has to heed permissions in what is started now."""
-    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+def limit_files() -> None:
+    """No file of this process may become longer than 2.5 MB."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_500_000, 2_500_000))
+
+
+def kill_readers() -> None:
+    """Each process that reads ahead kills itself."""
+
+    def killed(self: BlockReader, place: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    pytest.MonkeyPatch().setattr(BlockReader, "__call__", killed)
 
 
 class TestProcesses:
@@ -450,13 +446,11 @@ class TestProcesses:
             write(songs / f"{number}.wav", 1)
         assert predict("--out", "whole") == 0
         for passed in (0.0, 0.1):
-            process = subprocess.Popen(command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            deadline = time.monotonic() + 120
-            while process.poll() is None and not list(Path("out").rglob("*.npy")) and time.monotonic() < deadline:
-                time.sleep(0.005)
+            running = start_command(COMMAND)
+            running.wait_until(lambda: list(Path("out").rglob("*.npy")))
             time.sleep(passed)
-            process.send_signal(how)
-            process.wait(60)
+            running.send(how)
+            running.wait()
             for path in Path("out").glob("*/*.wav"):
                 assert path.read_bytes() == Path("whole", path.parent.name, path.name).read_bytes()
 
@@ -467,21 +461,10 @@ class TestProcesses:
         assert not list(Path("out").rglob(".*"))
 
     def test_a_reading_process_that_is_killed_is_one_line(self, songs: Path) -> None:
-        killing = (
-            "import os, signal, sys\n"
-            "from mdx_progressive.cli.main import main\n"
-            "from mdx_progressive.data.block_reader import BlockReader\n"
-            "def killed(self, place):\n"
-            "    os.kill(os.getpid(), signal.SIGKILL)\n"
-            "BlockReader.__call__ = killed\n"
-            "sys.exit(main(sys.argv[1:]))\n"
-        )
-        words = [sys.executable, "-c", killing, *command()[3:], "--data.num_workers", "1"]
+        ended = run_command([*COMMAND, "--data.num_workers", "1"], prepare=kill_readers)
 
-        done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=120)
-
-        assert done.returncode == 1
-        assert "a process that reads ahead was ended from outside" in done.stderr.splitlines()[-1]
+        assert ended.exit_code == 1
+        assert "a process that reads ahead was ended from outside" in ended.err.splitlines()[-1]
         assert predict() == 0
 
 

@@ -17,8 +17,10 @@ from filelock import FileLock
 from mdx_progressive.cli.main import main
 from mdx_progressive.evaluation.results import read_rows
 from mdx_progressive.evaluation.timings import read_timings
-from tests.conftest import CONFIGS, RATE, SOURCES, noise, save_safetensors, small_network
-from tests.support.processes import forked, stopped
+from tests.support.demucs_weights import save_safetensors, small_network
+from tests.support.paths import CONFIGS
+from tests.support.processes import Stop, run_command
+from tests.support.signals import RATE, SOURCES, noise
 
 SMALL = (
     *("-c", str(CONFIGS / "htdemucs.yaml"), "--model.separator.weights", "small.safetensors"),
@@ -26,7 +28,6 @@ SMALL = (
     *("--model.oracle", "false", "--tensorboard.songs", "0", "--sound.songs", "0"),
 )
 CUT = ("--data.chunk", "0.5", "--data.all_chunks", "true", "--data.root", "songs")
-TWO = ("--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp")
 CHUNKS = 9
 
 
@@ -54,7 +55,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, small_htdemucs_file: Path) -
     lay_out(folder, small_htdemucs_file)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert forked(command("run")) == 0
+        assert run_command(command("run")).exit_code == 0
     return files(folder / "logs/run/version_0")
 
 
@@ -77,13 +78,13 @@ class TestResume:
         folder = Path("logs/run/version_0")
 
         for times, how in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGINT), start=1):
-            code = forked(command("run"), how, chunks=2)
+            code = run_command(command("run"), Stop(how, after=2)).exit_code
             assert code == (-how if how is signal.SIGKILL else 1)
             assert measured(folder) == 2 * times
             assert not (folder / "results.csv").exists()
         with (folder / "measured.0.jsonl").open("a") as file:
             file.write('{"song": "song 2", "chu')  # As a power failure may leave it.
-        assert forked(command("run")) == 0
+        assert run_command(command("run")).exit_code == 0
 
         assert files(folder) == whole
         assert not list(folder.glob("measured.*"))
@@ -98,36 +99,36 @@ class TestResume:
     ) -> None:
         folder = Path("logs/run/version_0")
 
-        done = stopped(how, rank, 2, command("run", *TWO))
+        ended = run_command(command("run"), Stop(how, 2, rank), processes=2)
 
         first = rank == 0 and how is signal.SIGKILL
-        assert done.returncode == (-how if first else 1)
-        assert "Traceback" not in done.stderr
+        assert ended.exit_code == (-how if first else 1)
+        assert "Traceback" not in ended.err
         told = "process 2 of 2 ends, since the first one was ended:"
         if not first:
             told = "process 2 of 2 was ended from outside (SIGKILL):" if rank else "stopped by a signal;"
-        assert f"error: {told} what is done is kept, and the same command resumes the run" in done.stderr
+        assert f"error: {told} what is done is kept, and the same command resumes the run" in ended.err
         assert 2 <= measured(folder) < CHUNKS
-        assert forked(command("run")) == 0
+        assert run_command(command("run")).exit_code == 0
         assert files(folder) == whole
 
     def test_two_processes_that_separate_end_both_when_one_is_killed(self, songs: Path) -> None:
-        def predict(out: str, *more: str) -> list[str]:
+        def predict(out: str) -> list[str]:
             places = ("--data.input", "songs/song 0", "--out", out, "--trainer.logger", "false")
-            return ["predict", *SMALL, "--model.method.steps", "0", *places, *more]
+            return ["predict", *SMALL, "--model.method.steps", "0", *places]
 
-        assert forked(predict("whole")) == 0
+        assert run_command(predict("whole")).exit_code == 0
         for rank, code, told in (
             (0, -signal.SIGKILL, "process 2 of 2 ends, since the first one was ended"),
             (1, 1, "process 2 of 2 was ended from outside (SIGKILL)"),
         ):
             shutil.rmtree("out", ignore_errors=True)  # So that each has blocks to do.
-            done = stopped(signal.SIGKILL, rank, 1, predict("out", *TWO))
-            assert done.returncode == code
-            assert f"error: {told}: what is done is kept, and the same command resumes the run" in done.stderr
-            assert "Traceback" not in done.stderr
+            ended = run_command(predict("out"), Stop(signal.SIGKILL, 1, rank), processes=2)
+            assert ended.exit_code == code
+            assert f"error: {told}: what is done is kept, and the same command resumes the run" in ended.err
+            assert "Traceback" not in ended.err
         finished = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.wav")}
-        assert forked(predict("out")) == 0
+        assert run_command(predict("out")).exit_code == 0
 
         assert len(finished) < len(list(Path("whole").rglob("*.wav"))) == len(SOURCES)
         assert all(path.stat().st_mtime_ns == date for path, date in finished.items())
@@ -139,7 +140,7 @@ class TestResume:
         self, songs: Path, whole: dict[str, bytes], capsys: pytest.CaptureFixture[str]
     ) -> None:
         folder = Path("logs/run/version_0")
-        forked(command("run"), signal.SIGKILL, chunks=CHUNKS)
+        run_command(command("run"), Stop(signal.SIGKILL, after=CHUNKS))
         assert measured(folder) == CHUNKS
         assert not (folder / "results.csv").exists()
         for name, place in (("report", folder), ("compare", folder / "results.csv"), ("compare", Path("logs"))):
@@ -171,42 +172,41 @@ class TestResume:
     def test_other_settings_or_no_resuming_begin_a_run_of_their_own(self, songs: Path) -> None:
         folder = Path("logs/run")
         for chunks, more in ((3, ()), (2, ("--resume", "false")), (1, ("--model.targets", "[drums]"))):
-            forked(command("run", *more), signal.SIGKILL, chunks)
+            run_command(command("run", *more), Stop(signal.SIGKILL, chunks))
 
         assert {path.name: measured(path) for path in folder.iterdir()} == {
             "version_0": 3, "version_1": 2, "version_2": 1,
         }  # fmt: skip
 
-    def test_a_song_that_has_changed_meanwhile_is_measured_again(
-        self, songs: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_a_song_that_has_changed_meanwhile_is_measured_again(self, songs: Path) -> None:
         folder = Path("logs/run/version_0")
-        forked(command("run"), signal.SIGKILL, chunks=4)
+        run_command(command("run"), Stop(signal.SIGKILL, after=4))
         soundfile.write(songs / "song 0" / "vocals.wav", noise(1.7, 2, seed=77, level=0.1).T.numpy(), RATE)
 
-        assert main(command("run")) == 0
-        assert [line for line in capsys.readouterr().err.splitlines() if "measured" in line or "once more" in line] == [
+        ended = run_command(command("run"))
+        assert ended.exit_code == 0
+        assert [line for line in ended.err.splitlines() if "measured" in line or "once more" in line] == [
             f"{folder}: resumes an interrupted run, 8 chunks are to be measured",
             "3 of them once more: the songs or the weights have changed since",
         ]
-        assert forked(command("fresh")) == 0
+        assert run_command(command("fresh")).exit_code == 0
 
         assert files(folder) == files(Path("logs/fresh/version_0"))
 
     def test_with_other_weights_under_the_same_name_all_is_measured_again(
-        self, songs: Path, whole: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+        self, songs: Path, whole: dict[str, bytes]
     ) -> None:
         weights = Path("small.safetensors")
         own = weights.read_bytes()
         save_safetensors(small_network(HTDemucs, seed=1), weights)
-        forked(command("run"), signal.SIGKILL, chunks=4)
+        run_command(command("run"), Stop(signal.SIGKILL, after=4))
         weights.write_bytes(own)
 
-        assert main(command("run")) == 0
+        ended = run_command(command("run"))
 
-        said = capsys.readouterr().err
-        assert f"resumes an interrupted run, {CHUNKS} chunks are to be measured" in said
-        assert "\n4 of them once more: the songs or the weights have changed since\n" in said
+        assert ended.exit_code == 0
+        assert f"resumes an interrupted run, {CHUNKS} chunks are to be measured" in ended.err
+        assert "\n4 of them once more: the songs or the weights have changed since\n" in ended.err
         found = files(Path("logs/run/version_0"))
         assert found == whole
         assert json.loads(found["summary.json"])["weights"] == {weights.name: hashlib.sha256(own).hexdigest()}

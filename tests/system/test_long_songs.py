@@ -2,8 +2,7 @@
 
 import json
 import shutil
-import subprocess
-import sys
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,18 @@ from torch import Tensor
 
 from mdx_progressive.audio.decode import AudioStream
 from mdx_progressive.audio.signals import StreamSum
+from mdx_progressive.cli.main import main
 from mdx_progressive.data.song import Song
 from mdx_progressive.data.song_reader import load_song
 from mdx_progressive.data.song_stream import SongStream
 from mdx_progressive.evaluation.results import read_rows
 from mdx_progressive.output.block_store import BlockStore
 from mdx_progressive.runtime.errors import MdxError
-from tests.conftest import CONFIGS, NARROW, RATE, noise, run
+from mdx_progressive.runtime.memory import peak_memory, reset_peak_memory
+from tests.support.command import NARROW, run
+from tests.support.paths import CONFIGS
+from tests.support.processes import Running, Stop, run_command
+from tests.support.signals import RATE, noise
 
 HTDEMUCS = ("-c", str(CONFIGS / "htdemucs.yaml"), "--model.separator.weights", "small.safetensors")
 ONE_PASS = ("--model.method.steps", "0")
@@ -42,6 +46,13 @@ def predict(out: str, *more: str) -> dict[str, np.ndarray]:
     """The stems of song.wav."""
     assert run("predict", *HTDEMUCS, *ONE_PASS, "--data.input", "song.wav", "--out", out, *more) == 0
     return {path.stem: soundfile.read(path, dtype="float32")[0] for path in Path(out, "song").glob("*.*")}
+
+
+def print_peak(arguments: list[str]) -> None:
+    """Run the command, and print how much memory its process took at most."""
+    reset_peak_memory(torch.device("cpu"))
+    assert main(arguments) == 0
+    print(peak_memory(torch.device("cpu")))
 
 
 def ratio(estimate: np.ndarray, reference: np.ndarray) -> float:
@@ -73,21 +84,8 @@ class TestPredict:
         self, song: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         predict("whole", *BLOCKS)
-        killed = (
-            "import os, signal, sys\n"
-            "from mdx_progressive.cli.main import main\n"
-            "from mdx_progressive.output import BlockStore\n"
-            "put = BlockStore.put\n"
-            "def killing(self, number, part):\n"
-            "    put(self, number, part)\n"
-            "    if number == 1:\n"
-            "        os.kill(os.getpid(), signal.SIGKILL)\n"
-            "BlockStore.put = killing\n"
-            "main(sys.argv[1:])\n"
-        )
         arguments = ["predict", *HTDEMUCS, *ONE_PASS, *BLOCKS, "--data.input", "song.wav", "--out", "out"]
-        process = subprocess.run([sys.executable, "-c", killed, *arguments], check=False, capture_output=True)
-        assert process.returncode == -9
+        assert run_command(arguments, Stop(signal.SIGKILL, after=2)).exit_code == -signal.SIGKILL
         assert not list(Path("out").rglob("*.wav"))
         put = BlockStore.put
         again: list[int] = []
@@ -138,20 +136,16 @@ class TestPredict:
         assert "broken.wav: a sample is not a number or infinite, the first at 4.000 s" in capsys.readouterr().err
         assert {path.parent.name for path in Path("out").rglob("*") if path.is_file()} == {"song"}
 
-    def test_two_processes_write_the_same_bytes(self, song: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("OMP_NUM_THREADS", "1")
-        command = [sys.executable, "-m", "mdx_progressive", "predict", *HTDEMUCS, *ONE_PASS, *BLOCKS]
+    def test_two_processes_write_the_same_bytes(self, song: Path) -> None:
         # Of which each process counts the samples of one, for both.
         soundfile.write("short.mp3", noise(0.5).T.numpy(), RATE)
         Path("text.mp3").write_text("no audio at all")
-        for out, devices in (("one", "1"), ("two", "2")):
-            more = ["--data.input", "[song.wav, text.mp3, short.mp3]", "--out", out]
-            more += ["--log-json", f"{out}.jsonl"]
-            more += ["--trainer.accelerator", "cpu", "--trainer.devices", devices]
-            done = subprocess.run([*command, *more], check=False, capture_output=True, text=True)
-            assert done.returncode == 1
-            assert "error: 1 of the songs could not be done" in done.stderr
-            assert "text.mp3: no audio" in done.stderr.split("error: ")[-1]
+        for processes, out in enumerate(("one", "two"), start=1):
+            places = ("--data.input", "[song.wav, text.mp3, short.mp3]", "--out", out, "--log-json", f"{out}.jsonl")
+            ended = run_command(["predict", *HTDEMUCS, *ONE_PASS, *BLOCKS, *places], processes=processes)
+            assert ended.exit_code == 1
+            assert "error: 1 of the songs could not be done" in ended.err
+            assert "text.mp3: no audio" in ended.err.split("error: ")[-1]
 
         written = sorted(Path("one").rglob("*.wav"))
         assert len(written) == 2 * len(list(Path("one/song").iterdir()))
@@ -186,19 +180,11 @@ class TestPredict:
         peaks = {}
         for times in (10, 80):
             soundfile.write("long.wav", clip["mixture"].repeat(1, times).T.numpy(), RATE)
-            measured = (
-                "import sys, torch\n"
-                "from mdx_progressive.cli.main import main\n"
-                "from mdx_progressive.runtime import peak_memory\n"
-                "assert main(sys.argv[1:]) == 0\n"
-                "print(peak_memory(torch.device('cpu')))\n"
-            )
             arguments = ["predict", "-c", str(CONFIGS / "demo.yaml"), *ONE_PASS, *NARROW, "--data.block", "12"]
             more = ["--data.input", "long.wav", "--out", str(times), "--model.targets", "[vocals]"]
-            process = subprocess.run(
-                [sys.executable, "-c", measured, *arguments, *more], check=True, capture_output=True, text=True
-            )
-            peaks[times] = int(process.stdout.split()[-1]) / 2**20
+            ended = Running(print_peak, [*arguments, *more]).wait()
+            assert ended.exit_code == 0, ended.err
+            peaks[times] = int(ended.out.split()[-1]) / 2**20
             assert soundfile.info(f"{times}/long/vocals.wav").frames == times * clip["mixture"].shape[-1]
 
         # Eight minutes and one: the song alone would take 150 MiB more, and what is made of it several times that.

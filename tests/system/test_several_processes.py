@@ -1,18 +1,16 @@
 """Runs of `test` whose processes others start: torchrun on two machines (here one), and SLURM's srun."""
 
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from torch.distributed.run import main as run_torchrun
 
-from tests.conftest import CONFIGS, NARROW
-from tests.support.processes import forked
+from tests.support.command import NARROW
+from tests.support.paths import CONFIGS
+from tests.support.processes import Running, run_command, start_command
 
-OURS = ("-m", "mdx_progressive")
 TWO = (
     *("--trainer.accelerator", "cpu", "--trainer.devices", "1"),
     *("--trainer.num_nodes", "2", "--trainer.strategy", "ddp"),
@@ -28,21 +26,22 @@ def command(name: str, chunk: str) -> list[str]:
     ]
 
 
-def torchrun(rank: int, port: int) -> tuple[list[str], dict[str, str]]:
-    """As on the machine of that rank: `torchrun --nnodes 2 …`."""
+def torchrun(rank: int, port: int, arguments: list[str]) -> Running:
+    """As on the machine of that rank: `torchrun --nnodes 2 …`, which starts an interpreter."""
     address = ["--master_addr", "127.0.0.1", "--master_port", str(port)]
     nodes = ["--nnodes", "2", "--node_rank", str(rank), "--nproc_per_node", "1"]
-    return [sys.executable, "-m", "torch.distributed.run", *nodes, *address, *OURS], {}
+    return Running(run_torchrun, [*nodes, *address, "-m", "mdx_progressive", *arguments])
 
 
-def srun(rank: int, port: int) -> tuple[list[str], dict[str, str]]:
-    """What `srun --nodes 2 --ntasks-per-node 1` puts into the environment of each process."""
+def srun(rank: int, port: int, arguments: list[str]) -> Running:
+    """With what `srun --nodes 2 --ntasks-per-node 1` puts into the environment of each process."""
     slurm = {
         "JOB_ID": "1", "JOB_NAME": "mdx", "NNODES": "2", "NTASKS": "2", "NTASKS_PER_NODE": "1",
         "NODELIST": "127.0.0.1", "PROCID": str(rank), "NODEID": str(rank), "LOCALID": "0",
     }  # fmt: skip
     environment = {f"SLURM_{name}": value for name, value in slurm.items()}
-    return [sys.executable, *OURS], {**environment, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return start_command(arguments, environment=environment)
 
 
 @pytest.mark.parametrize(
@@ -53,23 +52,18 @@ def srun(rank: int, port: int) -> tuple[list[str], dict[str, str]]:
     ],
 )
 def test_processes_of_two_machines_give_the_table_of_one(
-    start: Callable[[int, int], tuple[list[str], dict[str, str]]], chunk: str, own_folder: Path
+    start: Callable[[int, int, list[str]], Running], chunk: str, own_folder: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    running = []
-    for rank in range(2):
-        starter, environment = start(rank, port)
-        both = [*starter, *command("two", chunk), *TWO]
-        of_rank = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-        running.append(subprocess.Popen(both, env=of_rank, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    ranks = [start(rank, port, [*command("two", chunk), *TWO]) for rank in range(2)]
 
     try:
-        assert forked(command("one", chunk)) == 0
-        assert [process.wait(300) for process in running] == [0, 0]
+        assert run_command(command("one", chunk)).exit_code == 0
+        assert [rank.wait().exit_code for rank in ranks] == [0, 0]
     finally:
-        for process in running:
-            process.terminate()
+        for rank in ranks:
+            rank.kill()
 
     alone, spread = (own_folder / "logs" / name / "version_0" / "results.csv" for name in ("one", "two"))
     assert spread.read_bytes() == alone.read_bytes()

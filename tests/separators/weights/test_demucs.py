@@ -18,8 +18,9 @@ from safetensors.torch import save_file
 
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.separators.demucs import DemucsSeparator
-from tests.conftest import SOURCES, noise, normalised, save_pickle, save_safetensors, small_network
+from tests.support.demucs_weights import normalised, save_pickle, save_safetensors, small_network
 from tests.support.hostile_pickle import Hostile
+from tests.support.signals import SOURCES, noise
 
 
 def write_metadata(path: Path, **changes: str) -> Path:

@@ -20,8 +20,10 @@ from mdx_progressive.separators.demucs import DemucsSeparator
 from mdx_progressive.separators.open_unmix import OpenUnmixSeparator
 from mdx_progressive.separators.torchaudio import TorchaudioSeparator
 from mdx_progressive.separators.weights.open_unmix import DOWNLOADS
-from tests.conftest import CONFIGS, run, save_safetensors, small_network
 from tests.support import open_unmix_weights
+from tests.support.command import run
+from tests.support.demucs_weights import save_safetensors, small_network
+from tests.support.paths import CONFIGS
 from tests.support.torchaudio_weights import small_bundles, small_hdemucs
 
 SPEECH = {"sample_rate": 16000, "nfft": 1024, "nhop": 512, "nb_channels": 1}

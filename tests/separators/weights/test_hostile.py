@@ -1,15 +1,12 @@
 """Weights and YAML that are broken, of something else, or hostile: one line that names them, and nothing is run."""
 
-import ctypes
 import json
-import os
 import pickle
 import random
 import resource
 import shutil
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from fractions import Fraction
 from functools import partial
@@ -34,10 +31,14 @@ from mdx_progressive.separators.roformer import RoFormerSeparator
 from mdx_progressive.separators.spleeter import SpleeterSeparator
 from mdx_progressive.separators.torchaudio import TorchaudioSeparator
 from mdx_progressive.separators.weights.spleeter import convert
-from tests.conftest import CONFIGS, RATE, SOURCES, run, save_pickle, save_safetensors
 from tests.support import open_unmix_weights, roformer_weights
+from tests.support.command import run
+from tests.support.demucs_weights import save_pickle, save_safetensors
 from tests.support.exported_programs import FIXED, SEGMENT
 from tests.support.hostile_pickle import Hostile
+from tests.support.paths import CONFIGS
+from tests.support.privileges import without_privileges
+from tests.support.signals import RATE, SOURCES
 from tests.support.spleeter_reference import DATA
 from tests.support.torchaudio_weights import small_hdemucs
 
@@ -271,25 +272,6 @@ class TestBrokenFiles:
         (line,) = capfd.readouterr().err.splitlines()
         assert line.startswith("mdx-progressive: error: ")
         assert path.name in line or str(path.parent) in line
-
-
-@contextmanager
-def without_privileges() -> Iterator[None]:
-    """Root may read everything: within it permissions count for root, too."""
-    if os.geteuid() != 0:
-        yield
-        return
-    header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()  # version 3, this process
-    system = ctypes.CDLL(None)
-    assert system.capget(header, sets) == 0
-    effective = sets[0]
-    sets[0] &= ~0b110  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-    assert system.capset(header, sets) == 0
-    try:
-        yield
-    finally:
-        sets[0] = effective
-        system.capset(header, sets)
 
 
 def pickled_state(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -634,18 +616,19 @@ def few_megabytes() -> Iterator[None]:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**19
 
 
+@pytest.mark.parametrize("count", [50, pytest.param(300, marks=pytest.mark.exhaustive)])
 @pytest.mark.usefixtures("few_megabytes")
-def test_any_of_300_random_corruptions_is_refused_in_one_line_or_loaded(case: Case, tmp_path: Path) -> None:
+def test_any_random_corruption_is_refused_in_one_line_or_loaded(case: Case, count: int, tmp_path: Path) -> None:
     path = case.write(tmp_path)
     content, chance = path.read_bytes(), random.Random(0)  # noqa: S311 - to be repeated
     refused: list[str] = []
 
-    for _ in range(300):
+    for _ in range(count):
         path.write_bytes(spoilt(content, chance))
         try:
             case.load(path)
         except MdxError as error:
             refused.append(str(error))
 
-    assert len(refused) > 100
+    assert len(refused) > count / 3
     assert not any("\n" in line for line in refused)

@@ -13,7 +13,7 @@ from torch import Tensor
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.separators.spleeter import SpleeterSeparator
 from mdx_progressive.separators.weights.spleeter import convert
-from tests.conftest import noise
+from tests.support.signals import noise
 from tests.support.spleeter_reference import DATA, FULL_SIZE
 
 FIVE = ("vocals", "piano", "drums", "bass", "other")
