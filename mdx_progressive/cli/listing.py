@@ -31,8 +31,8 @@ List the schedules of the blend weight, with their formulas and weights. Each ha
 
 def families() -> list[type[Separator]]:
     """All families of separators, in alphabetical order."""
-    found = [getattr(separators, name) for name in separators.__all__]
-    return [family for family in found if family is not Separator]
+    exported = [getattr(separators, name) for name in separators.__all__]
+    return [each for each in exported if issubclass(each, Separator) and each is not Separator]
 
 
 def list_separators(args: Sequence[str]) -> None:

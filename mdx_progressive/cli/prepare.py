@@ -29,33 +29,35 @@ resumes an interrupted run.
 
 def parser() -> ArgumentParser:
     """The options of the command."""
-    made = OneLineErrors(prog="mdx-progressive prepare", description=_DESCRIPTION, formatter_class=HelpFormatter)
-    made.add_argument("-c", "--config", action="config", help="YAML with these options.")
-    made.add_subclass_arguments(SongDataset, "data.dataset", required=False, help="Where the songs come from.")
-    made.add_argument("--data.root", type=Path | None, help="A folder of songs, short for SongFolders of it.")
-    made.add_argument("--to", type=Path, required=True, help="Folder that the chunks are written to.")
-    made.add_argument(
+    options = OneLineErrors(prog="mdx-progressive prepare", description=_DESCRIPTION, formatter_class=HelpFormatter)
+    options.add_argument("-c", "--config", action="config", help="YAML with these options.")
+    options.add_subclass_arguments(SongDataset, "data.dataset", required=False, help="Where the songs come from.")
+    options.add_argument("--data.root", type=Path | None, help="A folder of songs, short for SongFolders of it.")
+    options.add_argument("--to", type=Path, required=True, help="Folder that the chunks are written to.")
+    options.add_argument(
         "--format", type=Literal["flac", "wav"], default="flac", help="What samples of 16 and 24 bits are stored as."
     )
-    made.add_argument("--chunk", type=float | None, default=30.0, help="Length of a chunk in seconds; null for all.")
-    made.add_argument(
+    options.add_argument("--chunk", type=float | None, default=30.0, help="Length of a chunk in seconds; null for all.")
+    options.add_argument(
         "--trim",
         type=float | None,
         default=60.0,
         help="Decibels below its loudest frame at which a stem does not sound yet; null starts at the very beginning.",
     )
-    made.add_argument(
+    options.add_argument(
         "--all-chunks", action="store_true", help="Continue after the first chunk to the end of the song."
     )
-    made.add_argument("--workers", type=int, default=1, help="Processes; each holds one decoded song.")
-    made.add_argument("--overwrite", action="store_true", help="Delete what an earlier run wrote there; start again.")
-    made.add_argument(
+    options.add_argument("--workers", type=int, default=1, help="Processes; each holds one decoded song.")
+    options.add_argument(
+        "--overwrite", action="store_true", help="Delete what an earlier run wrote there; start again."
+    )
+    options.add_argument(
         "--prune",
         action="store_true",
         help="Delete the chunks of songs that the data set no longer has; without it they stay, and are named.",
     )
-    made.add_argument(TRACEBACK, action="store_true", help="Show where in the code an error was raised.")
-    return made
+    options.add_argument(TRACEBACK, action="store_true", help="Show where in the code an error was raised.")
+    return options
 
 
 def prepare(args: Sequence[str]) -> None:
@@ -87,7 +89,7 @@ def _report(index: PreparedIndex, to: Path) -> None:
         log.warning("%s: not prepared: %s", song, reason)
     done = index.songs()
     without = sum(all(chunk.mixture is None for chunk in song.chunks) for song in done.values())
-    said = f" ({without} ship no mixture; theirs is the uniform one)" if without else ""
-    log.info("%s: chunks %d, songs %d%s", to, len(index.chunks), len(done), said)
+    note = f" ({without} ship no mixture; theirs is the uniform one)" if without else ""
+    log.info("%s: chunks %d, songs %d%s", to, len(index.chunks), len(done), note)
     if index.failed:
         raise MdxError(f"{len(index.failed)} of {len(index.failed) + len(done)} songs could not be prepared, see above")

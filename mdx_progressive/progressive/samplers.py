@@ -22,7 +22,8 @@ the input. It needs the references, so it belongs to evaluation.
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import combinations, cycle
 
 import torch
@@ -33,6 +34,9 @@ from mdx_progressive.progressive.passes import Passes
 from mdx_progressive.progressive.remix import AddToMixture, Remix
 from mdx_progressive.progressive.trajectory import Step, Trajectory
 from mdx_progressive.runtime import MdxError
+
+_Separate = Callable[[Tensor], Tensor]
+"""An input of a step (batch, source, channel, time) to its passes (pass, batch, source, channel, time)."""
 
 
 class Sampler(ABC):
@@ -229,20 +233,12 @@ class Euler(Sampler):
             state = state + (churned - sigma) * (mixture - known)
             slope = (state - known) / churned
             sigma = 1 - _per_source(weights[step], state)
-            state = state + (sigma - churned) * self._slope(slope, state, churned, sigma, passes, augmentations, step)
-            yield Step(step, weights[step], trajectory.add(passes.separate(state, augmentations.at(step))))
+            separate = partial(passes.separate, augmentations=augmentations.at(step))
+            state = state + (sigma - churned) * self._slope(slope, state, churned, sigma, separate)
+            yield Step(step, weights[step], trajectory.add(separate(state)))
 
-    def _slope(
-        self,
-        slope: Tensor,
-        state: Tensor,
-        now: Tensor,
-        then: Tensor,
-        passes: Passes,
-        augmentations: AugmentationPlan,
-        step: int,
-    ) -> Tensor:
-        """The slope along which the state moves from one sigma to the next, given the slope at its beginning."""
+    def _slope(self, slope: Tensor, state: Tensor, now: Tensor, then: Tensor, separate: _Separate) -> Tensor:
+        """The slope along which the state moves from sigma `now` to `then`, given the slope at its beginning."""
         return slope
 
 
@@ -261,18 +257,9 @@ class Heun(Euler):
 
     passes_per_augmentation = 2
 
-    def _slope(
-        self,
-        slope: Tensor,
-        state: Tensor,
-        now: Tensor,
-        then: Tensor,
-        passes: Passes,
-        augmentations: AugmentationPlan,
-        step: int,
-    ) -> Tensor:
+    def _slope(self, slope: Tensor, state: Tensor, now: Tensor, then: Tensor, separate: _Separate) -> Tensor:
         predicted = state + (then - now) * slope
-        return 0.5 * (slope + (predicted - passes.separate(predicted, augmentations.at(step)).mean(dim=0)) / then)
+        return 0.5 * (slope + (predicted - separate(predicted).mean(dim=0)) / then)
 
 
 def _per_source(weights: Tensor, signals: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ def report_page(run: Run) -> str:
             charts["gains"] = gains_chart(data, source, without_oracle, f"gains-{number}")
         panels.append({"source": source, "charts": charts, "gains": {gain.method: gain for gain in gains}})
     environment = Environment(
-        loader=PackageLoader("mdx_progressive.evaluation.report", "page"),
+        loader=PackageLoader("mdx_progressive.evaluation.report", "template"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -39,7 +39,7 @@ def report_page(run: Run) -> str:
     )
     environment.filters["decimal"] = decimal
     config = run.folder / "config.yaml"
-    script = _page_file("report.js")
+    script = _template_file("report.js")
     return environment.get_template("report.html").render(
         data=data,
         headline=report_headline(data),
@@ -47,12 +47,12 @@ def report_page(run: Run) -> str:
         colours=COLOURS,
         players=report_players(data),
         config=config.read_text(encoding="utf-8") if config.is_file() else "",
-        style=Markup(_page_file("report.css")),  # noqa: S704 - our own
+        style=Markup(_template_file("report.css")),  # noqa: S704 - our own
         script=Markup(script),  # noqa: S704 - our own
         # The page's policy lets this script run, and no other that might get into it.
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
     )
 
 
-def _page_file(name: str) -> str:
-    return (files(__package__) / "page" / name).read_text(encoding="utf-8")
+def _template_file(name: str) -> str:
+    return (files(__package__) / "template" / name).read_text(encoding="utf-8")
