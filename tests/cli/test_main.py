@@ -221,7 +221,7 @@ class TestTestOnSongs:
         assert read_rows(folder / "results.csv")["method"].unique().tolist() == ["one-pass"]
         assert "accompaniment" in capsys.readouterr().out
         assert run("report", folder) == 0
-        assert "no method was run beside one pass" in (folder / "report.html").read_text()
+        assert "no method was run besides one pass" in (folder / "report.html").read_text()
 
     def test_methods_are_compared_with_the_passes_that_they_cost(
         self, write_song: Callable[..., Path], program: Path, capsys: pytest.CaptureFixture[str]
