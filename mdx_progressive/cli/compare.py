@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from mdx_progressive.evaluation import (
-    FORMATS,
     METRIC_HELP,
     ONE_PASS,
     RUN_HELP,
+    TABLE_FORMATS,
     WARNING,
     GainTable,
     compare_runs,
@@ -57,7 +57,10 @@ def parser() -> ArgumentParser:
         help="Also show the gains song by song, the worst of the first method first; --out then writes these.",
     )
     options.add_argument(
-        "--out", type=Path, metavar="FILE", help=f"Also write the table; its ending is one of {', '.join(FORMATS)}."
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help=f"Also write the table; its ending is one of {', '.join(TABLE_FORMATS)}.",
     )
     return options
 
@@ -69,8 +72,8 @@ def compare(args: Sequence[str]) -> None:
         MdxError: If a run has no results, or lacks the metric or the method.
     """
     options = parser().parse_args(args)
-    if options.out is not None and options.out.suffix not in FORMATS:
-        raise MdxError(f"--out {options.out}: the name must end in one of {', '.join(FORMATS)}")
+    if options.out is not None and options.out.suffix not in TABLE_FORMATS:
+        raise MdxError(f"--out {options.out}: the name must end in one of {', '.join(TABLE_FORMATS)}")
     runs = [read_run(run, options.metric, "compare") for run in options.runs]
     table = compare_runs(runs, options.against, options.steps, options.leave_one_out)
     console = Console(markup=False)  # Brackets in a name are no markup.

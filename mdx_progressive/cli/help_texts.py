@@ -5,7 +5,7 @@ Progressive inference for music demixing: a frozen pretrained separator is appli
 in which the estimated target grows louder. No training.
 
   mdx-progressive test    -c configs/demo.yaml
-      one-pass, every schedule and the oracle on the built-in clip: a table, curves, TensorBoard
+      one pass, four schedules, the recommended method and the oracle on the built-in clip: table, curves, TensorBoard
   mdx-progressive predict -c configs/demo.yaml --data.input song.mp3 --out separated/
       the stems of your own music
   mdx-progressive benchmark -c configs/demo.yaml

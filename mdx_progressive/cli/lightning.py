@@ -197,14 +197,11 @@ class ProgressiveCLI(LightningCLI):
         lines = []
         if failures:
             reasons = "\n  ".join(failure.line for failure in failures)
-            others = "" if self._options.dry_run or elsewhere else ", all others are done"
-            lines.append(f"{len(failures)} of the songs could not be done{others}:\n  {reasons}")
+            others = "" if self._options.dry_run or elsewhere else ", all others are complete"
+            lines.append(f"{len(failures)} of the songs failed{others}:\n  {reasons}")
         if elsewhere:
             names = shorten(escape_unprintable(", ".join(elsewhere)), 300, placeholder=" …")
-            lines.append(
-                f"{out}: left to another run, which is writing there: {names}; after its end the same command does what"
-                " is missing"
-            )
+            lines.append(f"{out}: skipped, another run is writing them: {names}; repeat the command when it has ended")
         if lines and self.trainer.is_global_zero:
             raise MdxError("\n".join(lines))
 

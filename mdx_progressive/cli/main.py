@@ -59,12 +59,12 @@ def _message(error: Exception) -> str | None:
     if is_out_of_memory(error):
         reason = shorten(error_text(error), 90, placeholder=" …")
         return (
-            f"out of memory ({reason}): set data.block (data.chunk in `test`), the separator's segment or the number of"
-            f" the method's views lower; {RESUME_HINT}"
+            f"out of memory ({reason}): use a smaller data.block (data.chunk in `test`), a shorter segment of the"
+            f" separator, or fewer augmentations of the method; {RESUME_HINT}"
         )
     if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
         return (
-            "a process that reads ahead was ended from outside, perhaps because it was out of memory: run the command"
+            "a data.num_workers process was killed, perhaps because it was out of memory: run the command"
             " again with fewer data.num_workers; it resumes where it stopped"
         )
     if isinstance(error, OSError):

@@ -42,7 +42,7 @@ def parser() -> ArgumentParser:
         "--trim",
         type=float | None,
         default=60.0,
-        help="Decibels below its loudest frame at which a stem does not sound yet; null starts at the very beginning.",
+        help="A stem starts at its first frame within this many dB of its loudest one; null starts at the beginning.",
     )
     options.add_argument(
         "--all-chunks", action="store_true", help="Continue after the first chunk to the end of the song."

@@ -51,15 +51,16 @@ class SongDataModule(LightningDataModule):
         input: For `predict`: audio files or folders of them. Without it the songs with stems are separated.
         mixture: "shipped" takes a song's mixture file where there is one, else the sum of its stems; "sum"
             takes the uniform sum always.
-        chunk: Length of a chunk in seconds, for `test`; null for all there is.
-        block: Seconds that are separated at once, which bounds the memory; null for all there is. Longer ones take a
-            little less time, since the context of each is a segment or two of its neighbours.
-        all_chunks: Whether `test` goes on after the first chunk to the end of the song.
-        trim: How many dB below its loudest frame a stem counts as not sounding yet; null starts at the very
-            beginning.
+        chunk: Length of a chunk in seconds, for `test`; null for whole songs.
+        block: Seconds that are separated at once, which bounds the memory; null for whole songs. Longer blocks take a
+            little less time, since each needs a segment or two of its neighbours as context.
+        all_chunks: Whether `test` measures all chunks of a song, not only the first.
+        trim: A stem starts at its first frame within this many dB of its loudest one, and the first chunk where all
+            stems have started; null starts at the beginning of the song.
         normalisation: Level of the chunks: Peak, Rms or Loudness; null keeps it.
         batch_size: Chunks a batch, for `test`. Only chunks of equal length and channels share one.
-        num_workers: Processes that read ahead. With 0 the main one reads, for `predict` in a thread, a block ahead.
+        num_workers: Worker processes that prefetch. With 0 the main process reads; for `predict` a thread prefetches
+            one block.
 
     Raises:
         MdxError: If a setting is out of its range, or both `root` and `dataset` are given.

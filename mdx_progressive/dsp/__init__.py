@@ -19,11 +19,11 @@ from mdx_progressive.dsp.spectra import (
     to_spectra,
     to_waveforms,
 )
-from mdx_progressive.dsp.stft import framed_stft, overlap_add_frames
+from mdx_progressive.dsp.stft import fast_fft_length, framed_stft, overlap_add_frames
 
 __all__ = [
     "FRAMES_AT_ONCE", "HOP", "SILENCE_DB", "Block", "OverlapAdd", "ReceptiveField", "apply_mixing", "band_indices",
-    "band_products", "channels_as_sources", "concert_pitch_ratio", "deviations", "framed_stft", "join_blocks",
-    "overlap_add_frames", "padded_slice", "plan_blocks", "segment_spans", "silent_channels", "split_frames",
-    "stride", "to_spectra", "to_waveforms", "triangular_window",
+    "band_products", "channels_as_sources", "concert_pitch_ratio", "deviations", "fast_fft_length", "framed_stft",
+    "join_blocks", "overlap_add_frames", "padded_slice", "plan_blocks", "segment_spans", "silent_channels",
+    "split_frames", "stride", "to_spectra", "to_waveforms", "triangular_window",
 ]  # fmt: skip

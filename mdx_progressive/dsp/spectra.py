@@ -131,7 +131,7 @@ def deviations(steps: Sequence[Tensor]) -> Iterator[Tensor]:
         steps: The passes of each step.
 
     Shape:
-        - steps: (view, batch, source, channel, time) each
+        - steps: (pass, batch, source, channel, time) each
         - each result: (batch, source, channel, bin, frame)
     """
     freedom = max(1, sum(len(passes) - 1 for passes in steps))

@@ -1,6 +1,7 @@
 """Short-time Fourier transform without centring, its frames before its bins."""
 
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 
@@ -47,3 +48,13 @@ def overlap_add_frames(frames: Tensor, window: Tensor, hop: int) -> Tensor:
     for number, weight in enumerate(weights):
         total[..., number : number + count, :].addcmul_(parts[..., number, :], weight)
     return total.flatten(-2)
+
+
+def fast_fft_length(length: int) -> int:
+    """The next length whose real FFT is fast, `length` or more.
+
+    Example:
+        >>> fast_fft_length(1009)
+        1024
+    """
+    return int(next_fast_len(length, real=True))

@@ -178,7 +178,7 @@ class Benchmark:
         return estimates
 
     def _steps(self) -> Tensor:
-        first = self.runner.first_pass(self.batch, [self.method])
+        first = self.runner.plain_pass(self.batch, [self.method])
         *_, (last, passes) = self.runner.run(self.method, self.batch, first)
         self.passes = 1 + passes.inputs
         return last.estimates

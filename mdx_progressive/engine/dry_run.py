@@ -67,7 +67,7 @@ class Plan(NamedTuple):
         one = f"{self.seconds_per_second:.2f} s for a second of music in a pass, processes: {self.processes}"
         console.print(f"time    about {duration(self.seconds)} for the passes ({one})")
         console.print(f"disk    about {_size(self.disk)} in {folder}, where {_size(free)} are free")
-        console.print("Nothing was written. What is done already is not taken off.")
+        console.print("Nothing was written. Finished songs and chunks are included.")
 
 
 def plan_test(

@@ -20,7 +20,7 @@ PassListener = Callable[[str, int], None]
 """Called with the name of the method and a number of passes, after each call of the separator."""
 
 
-class FirstPass(NamedTuple):
+class PlainPass(NamedTuple):
     """The estimates (batch, source, channel, time) of the pass over the plain mixture, which all methods share."""
 
     sources: list[str]
@@ -32,11 +32,11 @@ class FirstPass(NamedTuple):
 
 
 class BlockInput(NamedTuple):
-    """A block of the chunks of a batch: its place, its part of the batch, and the first pass over that."""
+    """A block of the chunks of a batch: its place, its part of the batch, and the plain pass over that."""
 
     block: Block
     batch: ChunkBatch
-    first: FirstPass
+    first: PlainPass
 
 
 class MethodRunner:
@@ -55,32 +55,32 @@ class MethodRunner:
         """The sources that these methods need the estimates of."""
         return tracked_sources(methods, self.separator.sources, self.targets)
 
-    def first_pass(self, batch: ChunkBatch, methods: Sequence[Method]) -> FirstPass:
+    def plain_pass(self, batch: ChunkBatch, methods: Sequence[Method]) -> PlainPass:
         """One pass for all of these methods, with every source that one of them tracks."""
         sources = self.tracked(*methods)
         estimates = self.separator(batch.mixture, sources)
         for listener in self.listeners:
             listener(ONE_PASS, 1)
-        return FirstPass(sources, estimates)
+        return PlainPass(sources, estimates)
 
     def blocks(self, batch: ChunkBatch, methods: Sequence[Method]) -> list[BlockInput]:
-        """The blocks of a batch, each with its first pass."""
-        return [BlockInput(block, part, self.first_pass(part, methods)) for block, part in batch.split()]
+        """The blocks of a batch, each with its plain pass."""
+        return [BlockInput(block, part, self.plain_pass(part, methods)) for block, part in batch.split()]
 
     def run(
-        self, method: Method, batch: ChunkBatch, first: FirstPass, references: Tensor | None = None
+        self, method: Method, batch: ChunkBatch, first: PlainPass, references: Tensor | None = None
     ) -> Iterator[tuple[Step, Passes]]:
         """Yield the steps of a method with the estimates of the targets, and the passes it has made so far.
 
         Args:
             method: The method.
             batch: The chunks.
-            first: Their first pass.
+            first: Their plain pass.
             references: All true sources (batch, source, channel, time); a method that is no bound does not get them.
         """
         sources = self.tracked(method)
         passes = Passes.of(self.separator, batch.mixture, sources)
-        passes.watchers = [partial(listener, method.name) for listener in self.listeners]
+        passes.listeners = [partial(listener, method.name) for listener in self.listeners]
         given = None
         if method.needs_references and references is not None:
             given = select_sources(references, self.separator.sources, sources)
@@ -119,7 +119,7 @@ class MethodRunner:
                 shared = torch.where(equal, block_weights[0], torch.nan)
                 yield Step(number, shared, estimates.to(blocks[0].batch.mixture.device)), counts[number]
 
-    def join_first(self, blocks: Sequence[BlockInput]) -> Tensor:
-        """The first pass over whole chunks, (batch, target, channel, time)."""
+    def join_plain_pass(self, blocks: Sequence[BlockInput]) -> Tensor:
+        """The plain pass over whole chunks, (batch, target, channel, time)."""
         parts = [block.kept(first.of(self.targets)) for block, _, first in blocks]
         return parts[0] if len(parts) == 1 else torch.cat(list(join_blocks(parts, self.separator.crossfade)), dim=-1)

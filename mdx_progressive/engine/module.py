@@ -40,7 +40,7 @@ class Sound(NamedTuple):
 
     Args:
         mixture: The mixture.
-        one_pass: Estimates of the first pass.
+        one_pass: Estimates of the plain pass.
         best: For each target the estimate of the method's step with the highest SI-SDR.
         best_step: The number of that step, (batch, target).
         last: Estimates of the method's last step.
@@ -76,7 +76,7 @@ class ProgressiveDemixing(LightningModule):
     Args:
         separator: The pretrained separator.
         method: The method that `predict` runs, and `test` measures first.
-        compare: Further methods for `test`, on the same chunks and from the same first pass (see `lineup`).
+        compare: Further methods for `test`, on the same chunks and from the same plain pass (see `lineup`).
         targets: Sources to estimate; all of the separator's by default.
         ensemble: Whether `test` also runs what `method` has to beat: the mean over augmentations of the mixture, with
             as many passes.
@@ -85,7 +85,7 @@ class ProgressiveDemixing(LightningModule):
             in as many steps. A method without steps has no such bound.
         metrics: The metrics of `test`; by default SiSdr, Sdr and BssEval without its components; there are also
             LogSpectralDistance and LogWmse. SiSdr is always included: the tables and charts show it.
-        compile: Whether the networks are compiled with `torch.compile`: minutes at the first pass, then cached on
+        compile: Whether the networks are compiled with `torch.compile`: minutes at the plain pass, then cached on
             disk. Worth it on a GPU and in long runs; needs a C++ compiler.
 
     Raises:
@@ -123,10 +123,10 @@ class ProgressiveDemixing(LightningModule):
             self.metrics = [SiSdr(), *self.metrics]
         self.comparison: Comparison | None = None
         self._runner = MethodRunner(separator, self.targets)
-        self.step_watchers: list[StepListener] = []
+        self.step_listeners: list[StepListener] = []
 
     @property
-    def watchers(self) -> list[PassListener]:
+    def pass_listeners(self) -> list[PassListener]:
         """Called after each call of the separator."""
         return self._runner.listeners
 
@@ -141,11 +141,11 @@ class ProgressiveDemixing(LightningModule):
             return Prediction([], self.targets, self.separator.sample_rate, batch.mixture.unsqueeze(1), 0.0)
         stopwatch = Stopwatch(self.device)
         with stopwatch.measure():
-            first = self._runner.first_pass(batch, [self.method])
+            first = self._runner.plain_pass(batch, [self.method])
             for step, _ in self._runner.run(self.method, batch, first):
                 estimates = step.estimates
-                for watch in self.step_watchers:
-                    watch(step.step)
+                for listener in self.step_listeners:
+                    listener(step.step)
             estimates = estimates / _per_source(batch.gain)
         return Prediction(batch.origins, self.targets, self.separator.sample_rate, estimates, stopwatch.seconds)
 
@@ -153,7 +153,7 @@ class ProgressiveDemixing(LightningModule):
         self.comparison = None
 
     def test_step(self, batch: ChunkBatch, batch_idx: int) -> TestOutput:
-        """Run every method on the same chunks, from one first pass, and measure every step."""
+        """Run every method on the same chunks, from one plain pass, and measure every step."""
         if not batch.origins:
             return TestOutput(batch=batch, rows=[], seconds={}, sound=None)
         if batch.references is None or batch.silent is None:
@@ -161,7 +161,7 @@ class ProgressiveDemixing(LightningModule):
         watches = {method.name: Stopwatch(self.device) for method in self.methods}
         with watches[ONE_PASS].measure():
             blocks = self._runner.blocks(batch, self.methods)
-        one_pass = self._runner.join_first(blocks)
+        one_pass = self._runner.join_plain_pass(blocks)
         best = _Best(one_pass)
         last: dict[str, Tensor] = {}
         context = EvaluationContext(
@@ -216,7 +216,7 @@ class ProgressiveDemixing(LightningModule):
 
 
 def _check_compiler() -> None:
-    """`torch.compile` would fail at the first pass only, with an error of many lines."""
+    """`torch.compile` would fail at the plain pass only, with an error of many lines."""
     if not any(shutil.which(name) for name in (os.environ.get("CXX") or "c++", "g++", "clang++", "cl")):
         raise MdxError(
             "model.compile needs a C++ compiler, and there is none: install one (apt-get install g++) or name it in CXX"

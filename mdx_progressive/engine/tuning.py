@@ -39,7 +39,7 @@ class Chunks(NamedTuple):
 
     Args:
         passes: The separator and the mixture.
-        first: Estimates of the first pass.
+        first: Estimates of the plain pass.
         references: The true sources.
         silent: Which of their channels count as silent (see `dsp.silent_channels`).
 

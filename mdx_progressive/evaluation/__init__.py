@@ -4,7 +4,7 @@ It knows no Lightning and no data set, and imports `dsp` and `runtime`.
 """
 
 from mdx_progressive.evaluation.audio_clips import (
-    FOLDER,
+    SOUND_FOLDER,
     AudioClip,
     Excerpt,
     Kind,
@@ -13,7 +13,7 @@ from mdx_progressive.evaluation.audio_clips import (
     write_index,
 )
 from mdx_progressive.evaluation.figures import curves_figure, songs_figure, spectrogram_figure, weights_figure
-from mdx_progressive.evaluation.gain_files import FORMATS, WARNING, write_gains
+from mdx_progressive.evaluation.gain_files import TABLE_FORMATS, WARNING, write_gains
 from mdx_progressive.evaluation.gain_table import GainTable, compare_runs
 from mdx_progressive.evaluation.measurements import Measurements, discard_measurements, was_interrupted
 from mdx_progressive.evaluation.metrics.base import EvaluationContext, Metric
@@ -37,10 +37,10 @@ from mdx_progressive.evaluation.summary import (
 from mdx_progressive.evaluation.timings import ONE_PASS, Timing, write_timings
 
 __all__ = [
-    "AGGREGATION", "FOLDER", "FORMATS", "LINE_COLUMNS", "METRIC_HELP", "NO_VALUE", "ONE_PASS", "RUN_HELP",
-    "WARNING", "AudioClip", "BssEval", "Comparison", "EvaluationContext", "Excerpt", "GainTable", "Kind",
-    "LogSpectralDistance", "LogWmse", "Measurements", "Metric", "Row", "Sdr", "SiSdr", "SummaryLine", "Timing",
-    "compare_methods", "compare_runs", "curves_figure", "discard_measurements", "read_index", "read_run",
+    "AGGREGATION", "LINE_COLUMNS", "METRIC_HELP", "NO_VALUE", "ONE_PASS", "RUN_HELP", "SOUND_FOLDER",
+    "TABLE_FORMATS", "WARNING", "AudioClip", "BssEval", "Comparison", "EvaluationContext", "Excerpt", "GainTable",
+    "Kind", "LogSpectralDistance", "LogWmse", "Measurements", "Metric", "Row", "Sdr", "SiSdr", "SummaryLine",
+    "Timing", "compare_methods", "compare_runs", "curves_figure", "discard_measurements", "read_index", "read_run",
     "read_settings", "read_songs", "remove_index", "report_page", "select_curve", "si_sdr", "songs_figure",
     "spectrogram_figure", "summary_lines", "was_interrupted", "weights_figure", "write_gains", "write_index",
     "write_rows", "write_summary", "write_timings",

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from mdx_progressive.runtime import MdxError, atomic_write
 
-FOLDER = "sound"
+SOUND_FOLDER = "sound"
 """The folder of a run that holds its audio files."""
 _INDEX = "index.json"
 

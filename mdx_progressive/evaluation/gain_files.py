@@ -11,7 +11,7 @@ from mdx_progressive.evaluation.summary import nan_to_none
 from mdx_progressive.evaluation.timings import ComputeTime
 from mdx_progressive.runtime import atomic_write
 
-FORMATS = (".csv", ".md", ".tex")
+TABLE_FORMATS = (".csv", ".md", ".tex")
 """Endings of the files."""
 WARNING = "Careful: "
 _COLUMNS = """\
@@ -26,7 +26,7 @@ def write_gains(table: GainTable, path: Path, by_song: bool = False) -> None:
 
     Args:
         table: The table.
-        path: The file, with one of the endings `FORMATS`.
+        path: The file, with one of the endings `TABLE_FORMATS`.
         by_song: Whether the gains of the songs are written instead: a row for each method as CSV, else the methods
             side by side.
     """

@@ -31,7 +31,7 @@ class SongWriter:
         stems: The stems of the estimates.
         partial_songs: The blocks of songs meanwhile.
         songs: The songs by name.
-        mixture: Which mixture of a song it is, as in `SongReader`.
+        mixture: Which mixture of a song it is, as in `ReadingOptions`.
         tags: Whether the files get the tags of the song's file.
         sample_rate: The separator's sample rate in Hz.
         crossfade: Samples over which the blocks crossfade into each other.

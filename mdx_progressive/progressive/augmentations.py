@@ -34,14 +34,14 @@ class Augmentation:
 
     Args:
         shift: Silence before the music in seconds. It moves the separator's segments and frames against the music, so
-            that each sample is heard in a different context.
+            that each sample has a different context.
         flip: Whether the polarity is inverted.
         swap: Whether left and right are exchanged.
         side_gain: Gain of the side signal (left minus right), above 0; the mid signal stays.
-        gain: Level at which the separator hears the input, a factor above 0.
+        gain: Gain of the separator's input, a factor above 0.
         time_stretch: Factor, 1 or more, by which the input is resampled to a longer, slower and lower-pitched signal;
             used to the hundredth. Faster is not offered: it would lose the highest octaves. A network that was trained
-            on tuned music hears a signal a semitone lower (1.0595) as well as the original, and one in between worse.
+            on tuned music separates music a semitone lower (1.0595) as well as the original, in between worse.
 
     Raises:
         MdxError: If `shift` is negative, `side_gain` or `gain` is not above 0, or `time_stretch` is below 1.

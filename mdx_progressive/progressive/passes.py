@@ -47,7 +47,7 @@ class Passes:
         """Passes so far, each over the whole chunk. A pass whose output serves all sources counts once for each."""
         self.inputs = 0
         """Inputs so far, each the length of the chunk: a pass with an input for each source counts as many."""
-        self.watchers: list[Callable[[int], None]] = []
+        self.listeners: list[Callable[[int], None]] = []
         """Called with the number of passes after each call of the separator."""
         self._pitch_ratios = [1.0] * len(mixture)
 
@@ -109,8 +109,8 @@ class Passes:
             count = candidates * len(indices)
             self.count += count
             self.inputs += count * inputs.shape[1]
-            for watch in self.watchers:
-                watch(count)
+            for listener in self.listeners:
+                listener(count)
         return estimates
 
     def _separate_augmented(

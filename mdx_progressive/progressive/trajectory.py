@@ -37,11 +37,6 @@ class Trajectory:
         self.estimates = self.add(start)
         """The current estimates (batch, source, channel, time)."""
 
-    @property
-    def every(self) -> list[Tensor]:
-        """The passes one by one (batch, source, channel, time), in the order of the run."""
-        return [each for step in self.passes for each in step]
-
     def preview(self, passes: Tensor) -> Tensor:
         """The estimates that a next step with these passes would give, before corrections."""
         return self._combine([*self.passes, passes])

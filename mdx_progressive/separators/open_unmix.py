@@ -32,7 +32,7 @@ class OpenUnmixSeparator(Separator):
         iterations: Steps of expectation maximisation in the Wiener filter; 0 for no filter.
         wiener_window: Frames that the filter takes at a time, with one covariance a source; null for the whole
             mixture, which needs much memory.
-        residual: Add the source `residual`: what is left of the mixture. For weights that do not cover all sources.
+        residual: Add the source `residual`: the mixture minus all sources. For weights that do not cover all sources.
         batch_size: Mixtures a forward pass; by default 1 on the CPU and as many as fit into memory on CUDA.
 
     Raises:

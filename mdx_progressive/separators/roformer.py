@@ -19,14 +19,14 @@ class RoFormerSeparator(Separator):
 
     Both are those of ZFTurbo's Music-Source-Separation-Training (the `msst` package). Separates as its `demix` does
     with one chunk a batch: chunks that begin every `chunk / num_overlap` samples, reflections of the mixture at its
-    ends, and windows with linear flanks of a tenth of a chunk. It estimates what the network does: a network for
-    vocals has the one source `vocals`, and no rest.
+    ends, and windows with linear flanks of a tenth of a chunk. Only the network's own sources are estimated: a
+    network for vocals has the one source `vocals`, and no accompaniment.
 
     Args:
         config: The YAML of the network, with its sections model, training, inference and audio.
         weights: Its checkpoint, a `.ckpt`, `.pth`, `.pt`, `.th`, `.bin` or `.safetensors` file.
         num_overlap: Chunks over each sample, 1 or more; by default as in the YAML. Time grows with it.
-        segment: Length of a chunk in seconds, rounded to whole frames; by default that of the YAML.
+        segment: Length of a segment (msst's chunk) in seconds, rounded to whole frames; by default that of the YAML.
         batch_size: Chunks a forward pass; by default 1 on the CPU, where larger batches are slower, and as many as fit
             into memory on CUDA.
 

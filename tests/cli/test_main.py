@@ -447,10 +447,10 @@ class TestErrors:
             (["predict", "-c", DEMO, "--writer.encoding", "int16", "--writer.clip", "keep"], "int16 can't hold"),
             (
                 ["predict", "-c", DEMO, "--model.method.class_path", "mdx_progressive.progressive.methods.Oracle"],
-                "needs the true",
+                "needs the references",
             ),
             (["fit", "-c", DEMO], "fit"),
-            (["test"], "model.method: take a configuration that has them, -c configs/demo.yaml"),
+            (["test"], "model.method: use a configuration that has them, -c configs/demo.yaml"),
             ([], "subcommand"),
         ],
     )

@@ -27,7 +27,8 @@ pytestmark = pytest.mark.usefixtures("own_folder")
 
 def plan(**settings: object) -> Plan:
     values: dict[str, object] = {
-        "songs": 2, "chunks": 4, "music": 40.0, "passes": 3, "pace": 0.5, "processes": 1, "disk": 10**6
+        "songs": 2, "chunks": 4, "audio_seconds": 40.0, "passes": 3, "seconds_per_second": 0.5, "processes": 1,
+        "disk": 10**6,
     }  # fmt: skip
     return Plan(**{**values, **settings})  # type: ignore[arg-type]
 
@@ -53,7 +54,7 @@ def test_the_passes_are_those_that_a_run_makes(monkeypatch: pytest.MonkeyPatch) 
         return found
 
     planned = plan_test(trainer, module, data)
-    monkeypatch.setattr(Passes, "over", counted)
+    monkeypatch.setattr(Passes, "separate", counted)
     trainer.test(module, datamodule=data, verbose=False)
 
     # Each method has passes of its own, whose count is the highest at its end: 2 + 2, 2 + 2 for the oracle, 2.

@@ -287,7 +287,7 @@ class TestPasses:
         method = Progressive(Linear(), 2, augmentations=AugmentationCycle(first=3, each=2, span=0.0))
         module = ProgressiveDemixing(Halver(), method)
         seen: list[tuple[str, int]] = []
-        module.watchers.append(lambda *told: seen.append(told))
+        module.pass_listeners.append(lambda *told: seen.append(told))
 
         module.predict_step(batch_of(torch.ones(1, 2, 8)), 0)
 
@@ -347,7 +347,7 @@ class TestPredict:
     def test_an_oracle_to_compare_with_does_not_run(self) -> None:
         module = ProgressiveDemixing(Halver(), Progressive(Linear(), 1), compare=[Oracle(Cosine(), 1, name="other")])
         ran: list[str] = []
-        module.watchers.append(lambda method, _: ran.append(method))
+        module.pass_listeners.append(lambda method, _: ran.append(method))
 
         module.predict_step(batch_of(torch.ones(1, 2, 8)), 0)
 

@@ -72,9 +72,7 @@ class TestOtherSongs:
         assert main(predict("bc", "--log-json", "log.jsonl")) == 1
 
         last = capsys.readouterr().err.split("error: ")[-1]
-        assert last == (
-            "out: left to another run, which is writing there: b; after its end the same command does what is missing\n"
-        )
+        assert last == ("out: skipped, another run is writing them: b; repeat the command when it has ended\n")
         lines = [json.loads(line) for line in Path("log.jsonl").read_text().splitlines()]
         assert [line["song"] for line in lines if line["event"] == "song_left"] == ["b"]
         assert [lines[-1][key] for key in ("written", "failed", "left", "exit_code")] == [1, 0, 1, 1]
@@ -92,7 +90,7 @@ class TestOtherSongs:
 
         assert main(predict("ba", *more)) == 1
 
-        assert "out: left to another run, which is writing there: b, a;" in capsys.readouterr().err.split("error: ")[-1]
+        assert "out: skipped, another run is writing them: b, a;" in capsys.readouterr().err.split("error: ")[-1]
         assert files() == before
         assert resume(first) == 0
         assert files() == ["a/vocals.wav", "b/vocals.wav"]

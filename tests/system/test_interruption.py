@@ -230,7 +230,7 @@ class TestBadSongs:
         assert list(failed) == ["song 1", "song 2"]
         assert "drums.wav: no audio" in failed["song 1"]
         last = capsys.readouterr().err.split("error: ")[-1]
-        assert last.startswith("2 of the songs could not be done, all others are done:\n")
+        assert last.startswith("2 of the songs failed, all others are complete:\n")
         assert "drums.wav: no audio" in last
         assert "no stem for the source 'vocals'" in last
 

@@ -26,24 +26,24 @@ _MAX_WAITING = 1 << 27
 class EstimateWriter(Callback):
     """Writes each estimate as `<out>/<song>/<source>.<format>`, at the song's own sample rate and length.
 
-    A file gets its name when it is whole. What exists already is kept; a song of which everything exists is not
-    separated again, and an interrupted one resumes at the first block that is missing.
+    A file gets its name when it is whole. Existing files are kept, complete songs are skipped, and an
+    interrupted song resumes at its first missing block.
 
     Args:
         out: The folder to write to; taken from --out.
         format: wav; flac, which holds integers only; mp3 (V0) or ogg (Vorbis, quality 8), of one or two channels.
         encoding: float32, int24 or int16; by default float32 for wav and int24 for flac. None for mp3 and ogg.
-        clip: What to do with estimates above full scale: "rescale" turns all of a song's down alike, "clamp"
+        clip: What to do with estimates above full scale: "rescale" scales all stems of a song by one gain, "clamp"
             cuts the peaks off, "keep" writes them as they are, which only float32 can. By default "keep" for
-            float32, else "rescale". The log says when it was done.
+            float32, else "rescale". It is logged.
         dither: Noise of triangular density beneath integers, the same at each run; by default for int16.
         name: Names of the files below `out`, without their suffix, of song, source, separator and method in braces.
         tags: Whether title, artist, album, track, date, genre, comment and copyright are copied from the song's file.
         complement: Sources of which `no_<source>` is written too: the song's file minus the estimate as it is written.
             The two add up to the file, to the last bit if that has up to 24 bits and the estimates no fewer;
-            else to half a step of the larger of the three. "clamp", and the codes of mp3 and ogg, break the sum.
-        exact_sum: Share out equally what is left of the song's file after all estimates, so that they add up to it, as
-            exactly as complements do. It needs all sources.
+            else to half a step of the larger of the three. "clamp" and lossy encoding (mp3, ogg) break the sum.
+        exact_sum: Distribute the residual equally over the estimates, so that they add up to the song's file as exactly
+            as complements do. It needs all sources.
         overwrite: Replace files that exist.
 
     Raises:
@@ -119,7 +119,7 @@ class EstimateWriter(Callback):
         estimates = self._paths(module).own_estimates(songs, datamodule.inputs or [])
         if estimates:
             datamodule.filter_songs(lambda song: song not in estimates)
-            log.info("%d files in %s are taken for estimates, not for songs", len(estimates), self.out)
+            log.info("skipped %d files in %s that are estimates, not songs", len(estimates), self.out)
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *index: int
@@ -167,7 +167,7 @@ class EstimateWriter(Callback):
         datamodule.filter_songs(lambda song: song not in left_out)
         datamodule.claimed_elsewhere = [song for song in songs if song in taken - finished]
         if finished:
-            log.info("%d of %d songs are separated already in %s; --writer.overwrite true does them again",
+            log.info("%d of %d songs are separated already in %s; --writer.overwrite true separates them again",
                      len(finished), len(songs), self.out)  # fmt: skip
         if datamodule.claimed_elsewhere and trainer.is_global_zero:
             log.info("%d of %d songs are left to another run, which is writing them to %s",
@@ -214,7 +214,7 @@ class EstimateWriter(Callback):
         if stored or left_out:
             remaining = datamodule.skip_done(stored | left_out)
             if stored:
-                log.info("%d blocks are there from an interrupted run, %d are to be separated", len(stored), remaining)
+                log.info("%d blocks are kept from an interrupted run, %d are left", len(stored), remaining)
         if trainer.is_global_zero:
             results = [self._write(writer, origin) for song, origin in songs.items() if song not in refused]
             _add_failures(datamodule, results)

@@ -73,8 +73,8 @@ class EventLog(Callback):
         self._started = True
         self._waiting.clear()  # What came before is the same in all processes, and the first one has logged it.
         self._rate = ProgressRate(datamodule.own_plan(), pl_module.separator.sample_rate, pl_module.separator.crossfade)
-        if self._count not in pl_module.watchers:
-            pl_module.watchers.append(self._count)
+        if self._count not in pl_module.pass_listeners:
+            pl_module.pass_listeners.append(self._count)
 
     def on_predict_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *index: int) -> None:
         self._passes = 0

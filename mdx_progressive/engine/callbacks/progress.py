@@ -42,8 +42,8 @@ class StepProgressBar(TQDMProgressBar):
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_predict_start(trainer, pl_module)
         module = self._listen(pl_module)
-        if self._count_step not in module.step_watchers:
-            module.step_watchers.append(self._count_step)
+        if self._count_step not in module.step_listeners:
+            module.step_listeners.append(self._count_step)
         if datamodule := song_datamodule(trainer):
             self._rate = ProgressRate(datamodule.own_plan(), module.separator.sample_rate, module.separator.crossfade)
 
@@ -80,8 +80,8 @@ class StepProgressBar(TQDMProgressBar):
 
     def _listen(self, module: LightningModule) -> ProgressiveDemixing:
         assert isinstance(module, ProgressiveDemixing)
-        if self._show_passes not in module.watchers:
-            module.watchers.append(self._show_passes)
+        if self._show_passes not in module.pass_listeners:
+            module.pass_listeners.append(self._show_passes)
         return module
 
     def _begin(self, batch: ChunkBatch, passes: int) -> None:

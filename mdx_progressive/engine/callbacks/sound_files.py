@@ -13,7 +13,7 @@ from mdx_progressive.data import Origin
 from mdx_progressive.engine.callbacks.first_songs import FirstSongs
 from mdx_progressive.engine.callbacks.run_context import run_folder, song_datamodule
 from mdx_progressive.engine.module import ProgressiveDemixing, Sound
-from mdx_progressive.evaluation import FOLDER, AudioClip, Excerpt, Kind, read_index, remove_index, write_index
+from mdx_progressive.evaluation import SOUND_FOLDER, AudioClip, Excerpt, Kind, read_index, remove_index, write_index
 from mdx_progressive.runtime import MdxError, atomic_write, safe_names
 
 _OTHER_RATE = 44100
@@ -39,11 +39,11 @@ class SoundFiles(FirstSongs):
 
     def __init__(self, songs: int = 3, seconds: float = 12.0) -> None:
         super().__init__(songs, seconds)
-        self._folder = Path(FOLDER)
+        self._folder = Path(SOUND_FOLDER)
         self._written: list[Excerpt] = []
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        folder = self._folder = run_folder(trainer) / FOLDER
+        folder = self._folder = run_folder(trainer) / SOUND_FOLDER
         datamodule = song_datamodule(trainer)
         done = datamodule.done if datamodule else set()
         # A run that is resumed has written some already.

@@ -10,9 +10,9 @@ and each further estimate costs a fraction of what it costs museval.
 from typing import ClassVar, NamedTuple
 
 import torch
-from scipy.fft import next_fast_len
 from torch import Tensor
 
+from mdx_progressive.dsp import fast_fft_length
 from mdx_progressive.evaluation.metrics.base import EvaluationContext, Measure, Metric
 from mdx_progressive.evaluation.metrics.scale import Scale
 from mdx_progressive.runtime import MdxError
@@ -135,11 +135,11 @@ class _Projection:
     def __init__(self, sources: Tensor, windows: _Windows, length: int) -> None:
         self.length = length
         signals = sources.flatten(0, 1)  # (signal, time)
-        self.size = next_fast_len(signals.shape[-1] + length - 1, real=True)
+        self.size = fast_fft_length(signals.shape[-1] + length - 1)
         self.spectra = torch.fft.rfft(signals, n=self.size)
         cut = windows(signals)
         self.time = cut.shape[-1] + length - 1
-        self.cut_size = next_fast_len(self.time, real=True)
+        self.cut_size = fast_fft_length(self.time)
         self.cut_spectra = torch.fft.rfft(cut, n=self.cut_size)
         taps = torch.arange(length, device=sources.device)
         lags = taps[None, :] - taps[:, None]

@@ -13,7 +13,7 @@ from matplotlib import colormaps
 from PIL import Image
 from tqdm import tqdm
 
-from mdx_progressive.evaluation.audio_clips import FOLDER, AudioClip, Excerpt, read_index
+from mdx_progressive.evaluation.audio_clips import SOUND_FOLDER, AudioClip, Excerpt, read_index
 from mdx_progressive.evaluation.report.data import ReportData
 from mdx_progressive.evaluation.spectrograms import RANGE_DB, Array, band_levels, mel_bands
 from mdx_progressive.runtime import MdxError
@@ -61,7 +61,7 @@ def report_players(data: ReportData) -> Players:
     Raises:
         MdxError: If the index of audio files is damaged, or a file can't be read.
     """
-    folder = data.run.folder / FOLDER
+    folder = data.run.folder / SOUND_FOLDER
     excerpts = read_index(folder)
     files = list(dict.fromkeys(file for excerpt in excerpts for file in excerpt.files))
     sounds = [base64.b64encode((folder / file).read_bytes()).decode("ascii") for file in files]

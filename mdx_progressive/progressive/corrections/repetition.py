@@ -6,11 +6,10 @@ repetition alone; here it refines the network's estimates. It costs no pass, and
 """
 
 import torch
-from scipy.fft import next_fast_len
 from torch import Tensor
 from torch.nn.functional import avg_pool1d, pad
 
-from mdx_progressive.dsp import HOP, band_indices, deviations, split_frames, to_spectra, to_waveforms
+from mdx_progressive.dsp import HOP, band_indices, deviations, fast_fft_length, split_frames, to_spectra, to_waveforms
 from mdx_progressive.progressive.corrections.base import Correction
 from mdx_progressive.progressive.passes import Passes
 from mdx_progressive.progressive.trajectory import Trajectory
@@ -113,7 +112,7 @@ class Repetition(Correction):
         similarities: dict[int, float] = {}
         for source in estimates:
             # Half whitened: peaks are narrow, and louder frequencies still count for more.
-            power = torch.fft.rfft(source, next_fast_len(2 * time, real=True)).abs()
+            power = torch.fft.rfft(source, fast_fft_length(2 * time)).abs()
             correlation = torch.fft.irfft(power.sum(dim=0))[:time]
             if start >= end or not correlation[0] > 0:
                 continue
