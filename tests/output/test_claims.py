@@ -103,7 +103,7 @@ class TestOtherSongs:
 
         assert main(predict("b", *name)) == 1
 
-        assert "which is writing there: b;" in capsys.readouterr().err
+        assert "another run is writing them: b;" in capsys.readouterr().err
         assert resume(first) == 0
         assert files() == ["vocals.wav"]
         assert soundfile.info("out/vocals.wav").duration == SONGS["a"]
@@ -124,7 +124,7 @@ class TestOtherSongs:
         second = run_command(predict("ab"), processes=2)
 
         assert second.exit_code == 1
-        assert second.err.splitlines()[-1].endswith("there: b; after its end the same command does what is missing")
+        assert second.err.splitlines()[-1].endswith("them: b; repeat the command when it has ended")
         assert "Traceback" not in second.err
         assert resume(first) == 0
         assert files() == ["a/vocals.wav", "b/vocals.wav", "c/vocals.wav"]
