@@ -98,7 +98,7 @@ class TestPredict:
 
         predict("out", *BLOCKS)
 
-        assert "2 blocks are there" in capsys.readouterr().err
+        assert "2 blocks are kept from an interrupted run" in capsys.readouterr().err
         assert again == [2]
         for path in Path("whole/song").iterdir():
             assert Path("out/song", path.name).read_bytes() == path.read_bytes()
