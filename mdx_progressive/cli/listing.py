@@ -53,8 +53,8 @@ def list_separators(args: Sequence[str]) -> None:
             table.add_row("your own files", "as they say", "", "", "theirs", "unknown")
         console.print(table)
     console.print(
-        "MUSDB18 test: whether they were trained on its test set. A preset for each:"
-        " --model.separator configs/separator/NAME.yaml. All settings of a class:"
+        "MUSDB18 test: whether they were trained on its test set. Presets, to be used with --model.separator, are in"
+        " configs/separator/. All settings of a class:"
         " mdx-progressive test --model.separator.help CLASS",
         highlight=False,
     )
@@ -85,7 +85,7 @@ def list_schedules(args: Sequence[str]) -> None:
     console = Console()
     console.print(table)
     console.print(
-        "A preset for each: --model.method.schedule configs/schedule/NAME.yaml, its end with"
+        "Presets, to be used with --model.method.schedule, are in configs/schedule/; the end of a schedule is set with"
         " --model.method.schedule.maximum 0.6. Explicit takes the weights themselves, PerSource a schedule for"
         " each source.",
         highlight=False,

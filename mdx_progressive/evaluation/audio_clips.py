@@ -69,7 +69,7 @@ def write_index(folder: Path, excerpts: Iterable[Excerpt]) -> None:
     """Write the index."""
     entries = [asdict(excerpt) for excerpt in excerpts]
     for entry in entries:
-        entry["takes"] = entry.pop("clips")
+        entry["takes"] = entry.pop("clips")  # the key of the files of earlier runs, which are read too
     with atomic_write(folder / _INDEX) as temporary:
         temporary.write_text(json.dumps(entries, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -11,7 +11,7 @@ Content = dict[str, Any]
 """An entry: an object of JSON."""
 
 _FINGERPRINT = "stamp"
-"""Key of the fingerprint in a file."""
+"""Key of the fingerprint in a file; its former name, so that interrupted runs of version 0.1 are resumed."""
 
 
 class Entry(NamedTuple):

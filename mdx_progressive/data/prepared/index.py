@@ -117,7 +117,8 @@ class PreparedIndex:
         chunks: The chunks of the songs that are done, in the order of the data set.
         differences: By the name of the song, in what its files differ from each other, one sentence each.
         failed: By the name of the song, why it could not be prepared.
-        stamps: By the name of the song, the fingerprint of its files (see `Song.fingerprint`).
+        stamps: By the name of the song, the fingerprint of its files (see `Song.fingerprint`); the key of index.json,
+            which keeps its former name for the sets that exist.
     """
 
     settings: dict[str, Any]
