@@ -4,11 +4,11 @@ It knows neither songs nor separators, and imports `runtime`.
 """
 
 from mdx_progressive.audio.channel_masks import channel_mask
-from mdx_progressive.audio.decode import AUDIO_SUFFIXES, AudioStream
+from mdx_progressive.audio.decode import AUDIO_SUFFIXES, AudioStream, Header
 from mdx_progressive.audio.encode import FORMATS, Encoding, Format, Mp3
 from mdx_progressive.audio.lossless import AudioFormat, exact_storage
 from mdx_progressive.audio.resampling import resample, resample_stream, resampled_length, sum_streams, zero_pad_together
-from mdx_progressive.audio.signals import Header, Signal, StreamSum
+from mdx_progressive.audio.signals import Signal, StreamSum
 from mdx_progressive.audio.tags import read_tags
 
 __all__ = [

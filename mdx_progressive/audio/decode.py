@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -15,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mdx_progressive.audio.signals import Header
 from mdx_progressive.audio.truncation import counts_frames, ends_within_ogg_page, missing_bytes
 from mdx_progressive.runtime import MdxError
 
@@ -48,6 +48,22 @@ _SEEKABLE_ENCODINGS = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32
 """Encodings whose samples are found at once; lossy ones need what comes before."""
 _CERTAIN_LENGTH = frozenset(soundfile.available_subtypes()) - {"MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
 """Encodings of files whose number of samples is certain; that of an MP3 may be a guess by its size."""
+
+
+class Header(NamedTuple):
+    """What is known of a signal without decoding it.
+
+    Args:
+        sample_rate: Sample rate in Hz.
+        channels: Number of channels.
+        length: Samples per channel, perhaps a guess; None where it is unknown.
+        encoding: How samples are stored: libsndfile's name of it (PCM_16, FLOAT, ...) or FFmpeg's of the codec (aac).
+    """
+
+    sample_rate: int
+    channels: int
+    length: int | None = None
+    encoding: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,31 +4,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from mdx_progressive.audio.decode import AudioStream, Header
 from mdx_progressive.audio.resampling import resample_stream, resampled_length, sum_streams
-
-if TYPE_CHECKING:
-    from mdx_progressive.audio.decode import AudioStream
-
-
-class Header(NamedTuple):
-    """What is known of a signal without decoding it.
-
-    Args:
-        sample_rate: Sample rate in Hz.
-        channels: Number of channels.
-        length: Samples per channel, perhaps a guess; None where it is unknown.
-        encoding: How samples are stored: libsndfile's name of it (PCM_16, FLOAT, ...) or FFmpeg's of the codec (aac).
-    """
-
-    sample_rate: int
-    channels: int
-    length: int | None = None
-    encoding: str = ""
 
 
 class Signal(Protocol):
@@ -43,7 +25,7 @@ class Signal(Protocol):
         """File or folder to name in messages."""
 
     @property
-    def streams(self) -> "tuple[AudioStream, ...]":
+    def streams(self) -> tuple[AudioStream, ...]:
         """The streams of files that belong to it."""
 
     def read(self) -> tuple[Tensor, int]:
@@ -76,7 +58,7 @@ class StreamSum:
         streams: The streams.
     """
 
-    streams: "tuple[AudioStream, ...]"
+    streams: tuple[AudioStream, ...]
 
     @property
     def path(self) -> Path:
