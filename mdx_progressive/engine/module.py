@@ -85,7 +85,7 @@ class ProgressiveDemixing(LightningModule):
             in as many steps. A method without steps has no such bound.
         metrics: The metrics of `test`; by default SiSdr, Sdr and BssEval without its components; there are also
             LogSpectralDistance and LogWmse. SiSdr is always included: the tables and charts show it.
-        compile: Whether the networks are compiled with `torch.compile`: minutes at the plain pass, then cached on
+        compile: Whether the networks are compiled with `torch.compile`: minutes at the first pass, then cached on
             disk. Worth it on a GPU and in long runs; needs a C++ compiler.
 
     Raises:
@@ -216,7 +216,7 @@ class ProgressiveDemixing(LightningModule):
 
 
 def _check_compiler() -> None:
-    """`torch.compile` would fail at the plain pass only, with an error of many lines."""
+    """`torch.compile` would fail at the first pass only, with an error of many lines."""
     if not any(shutil.which(name) for name in (os.environ.get("CXX") or "c++", "g++", "clang++", "cl")):
         raise MdxError(
             "model.compile needs a C++ compiler, and there is none: install one (apt-get install g++) or name it in CXX"

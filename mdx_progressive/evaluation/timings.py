@@ -72,7 +72,7 @@ def read_timings(path: Path) -> pd.DataFrame:
 def compute_times(timings: pd.DataFrame) -> dict[str, ComputeTime]:
     """The time of each method, by its name; empty if the time of the plain pass is missing.
 
-    The plain pass on a machine takes longer (it compiles and allocates); medians are not affected by it.
+    The first pass on a machine takes longer (it compiles and allocates); medians are not affected by it.
 
     Args:
         timings: A table of `Timing`s.

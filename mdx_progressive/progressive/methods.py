@@ -1,6 +1,6 @@
 """Methods: sampler, schedule, augmentations, combination and corrections as one object.
 
-`predict` runs one method, `test` compares several, which share the plain pass over the plain mixture.
+`predict` runs one method, `test` compares several, which share the plain pass.
 """
 
 import copy

@@ -160,7 +160,7 @@ class TestRoFormer:
 
     @each_kind
     def test_what_ran_before_does_not_matter(self, tmp_path: Path, kind: str) -> None:
-        # Positions above 256 have no bfloat16 of their own, and the packages keep those of the plain pass.
+        # Positions above 256 have no bfloat16 of their own, and the packages keep those of the first pass.
         described = description(kind, ["all"])
         described["audio"]["chunk_size"] = 700 * HOP
         files, mixture = write(tmp_path, described), noise(7)[None]
