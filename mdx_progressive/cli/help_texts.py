@@ -1,63 +1,147 @@
-"""The texts of `mdx-progressive --help` and of the help of its LightningCLI commands."""
+"""The texts of `mdx-progressive --help` and of the help of its commands: everyday options, with examples."""
 
-DESCRIPTION = """\
-Progressive inference for music demixing: a frozen pretrained separator is applied again and again to a mixture
-in which the estimated target grows louder. No training.
+from mdx_progressive.presets import QUALITIES, quality_levels
 
-  mdx-progressive test    -c configs/demo.yaml
-      one pass, four schedules, the recommended method and the oracle on the built-in clip: table, curves, TensorBoard
-  mdx-progressive predict -c configs/demo.yaml --data.input song.mp3 --out separated/
-      the stems of your own music
-  mdx-progressive benchmark -c configs/demo.yaml
-      what the method costs on this machine, as ratios to the bare network and to the separator's own library
-  mdx-progressive tune -c configs/demo.yaml --data.root songs/ --to schedule.yaml
-      the best weight of each step and source on songs with stems, for use on songs without
-  mdx-progressive compare logs/demo/version_0
-      what each method of a run has gained over one pass, song by song, with intervals
-  mdx-progressive report logs/demo/version_0
-      a run as one HTML file: answer, charts, gains, songs, and players that switch between the versions
-  mdx-progressive prepare --data.root songs/ --to prepared/
-      trim and cut songs once, for all runs to come
-  mdx-progressive separators
-      the pretrained separators, their sources, licences and training data
-  mdx-progressive schedules [--picture FILE.png]
-      the schedules, their formulas and weights
-
-Settings come from YAML files (-c, several are merged) and from options of the same names. `test --help` and
-`predict --help` list them all; `--model.separator.help SpleeterSeparator` explains a class.
-"""
 SUMMARIES = {
-    "test": "Measure one-pass, oracle and the configured methods on songs with known stems.",
     "predict": "Separate music and write the stems to files.",
-    "benchmark": "Measure what the method costs on this machine, on the first chunk of the songs.",
-    "tune": "Fit the schedule of the method on songs with known stems, and write it as YAML.",
+    "test": "Measure methods on songs with known stems, between one pass and the oracle.",
+    "compare": "Show what the methods of a run gain over one pass, song by song.",
+    "report": "Write a run as one HTML file: answer, charts, songs, players.",
+    "init": "Write a configuration file to start from.",
+    "separators": "List the pretrained separators that -s takes.",
+    "schedules": "List the schedules of the blend weight, and draw them.",
+    "benchmark": "Measure what a method costs on this machine.",
+    "tune": "Fit the schedule of a method on songs with known stems.",
+    "prepare": "Trim and cut songs with stems once, for all later runs of test.",
 }
-EXAMPLES = {
-    "test": """
-  mdx-progressive test -c configs/demo.yaml
-      on the built-in clip
-  mdx-progressive test -c configs/demo.yaml --data.root songs/ --trainer.logger.init_args.name songs
-      on your own songs: songs/<song>/vocals.wav, drums.wav, … and mixture.wav if there is one
-  mdx-progressive test -c configs/htdemucs.yaml --model.method configs/method/heun.yaml --data.root songs/ --dry-run
-      another separator and method; prints the cost and stops
+"""All commands, with what they do."""
 
-Results are in logs/<name>/version_<N>, for `compare` and `report`. The same command resumes an interrupted run. The
-options that are changed most are in the groups of model and data below.
-""",
-    "predict": """
-  mdx-progressive predict -c configs/demo.yaml --data.input song.mp3 --out separated/
-  mdx-progressive predict -c configs/htdemucs.yaml --model.method configs/method/recommended-htdemucs.yaml
-      with htdemucs, by its recommended method (and the input as above)
-  mdx-progressive predict -c configs/demo.yaml --data.input music/ --targets vocals --writer.format flac
+_MAIN = """\
+usage: mdx-progressive COMMAND [options]
 
-Existing files are kept, so that the same command resumes an interrupted run. The options that are changed most are in
-the groups of model, data and writer below.
-""",
-    "benchmark": """
-  mdx-progressive benchmark -c configs/htdemucs.yaml --model.targets [vocals] --data.chunk 5
-""",
-    "tune": """
-  mdx-progressive tune -c configs/demo.yaml --data.root songs/ --to schedule.yaml
-  mdx-progressive predict -c configs/demo.yaml --model.method.schedule schedule.yaml --data.input song.mp3
-""",
+Progressive inference for music demixing: a frozen pretrained separator is
+applied again and again to a re-weighted mixture, for better stems.
+
+  mdx-progressive predict song.mp3               # htdemucs, 4 stems in separated/
+  mdx-progressive predict song.mp3 -s spleeter   # its weights come with the package
+  mdx-progressive predict music/ -q best --two-stems vocals --format mp3 -o out/
+  mdx-progressive test songs/ -s htdemucs        # how much better, on your songs?
+  mdx-progressive test -c demo                   # the same on a built-in clip
+
+commands:
+{commands}
+
+`mdx-progressive COMMAND --help` shows the everyday options of a command,
+`--help-all` every key. `--version` prints the version.
+"""
+
+_USAGE = {
+    "predict": "mdx-progressive predict SONG [SONG ...] [options]",
+    "test": "mdx-progressive test [SONGS] [options]",
+    "benchmark": "mdx-progressive benchmark [SONGS] [options]",
+    "tune": "mdx-progressive tune SONGS --to FILE.yaml [options]",
 }
+_COMMON = """\
+  -s, --separator NAME  htdemucs, htdemucs_ft, spleeter, umxl, roformer, …: see
+                        `mdx-progressive separators`; or a YAML file
+  -d, --device DEVICE   cpu, cuda, cuda:1, mps; by default the best there is
+"""
+_LATER = """\
+  -c, --config NAME     demo, htdemucs or a YAML file; `mdx-progressive init` writes one
+  --dry-run             print passes, time and disk space, and stop before them
+  --print_config        print the settings that would run, with all of their keys
+  --help-all            list every key: --data.block 120, --trainer.precision bf16-mixed
+"""
+_EVERYDAY = {
+    "predict": """\
+Separate audio files, or all below folders, and write separated/<song>/<stem>.wav.
+The same command resumes an interrupted run.
+
+  mdx-progressive predict song.mp3
+  mdx-progressive predict music/ -s htdemucs_ft -q best --two-stems vocals --format mp3 --bitrate 320 -o out/
+  mdx-progressive predict song.mp3 -s spleeter
+  mdx-progressive predict song.mp3 -s roformer \\
+      --model.separator.config c.yaml --model.separator.weights w.ckpt
+
+  -q, --quality LEVEL   fast, balanced (the default) or best:
+{qualities}
+{common}  -o, --out FOLDER      where the stems go (default: separated)
+  --two-stems STEM      this stem, and the song without it
+  --targets A,B         only these stems
+  --format FORMAT       wav (float32, the default), flac, mp3 or ogg
+  --bitrate KBPS        of mp3: a constant one, such as 320 (default: V0)
+{later}""",
+    "test": """\
+Measure methods on songs with known stems (songs/<song>/vocals.wav, drums.wav, …, and
+mixture.wav if there is one), or without SONGS on a built-in clip. The results are in
+logs/<name>/version_<N>, for `compare` and `report`. The same command resumes a run.
+
+  mdx-progressive test songs/ -s htdemucs
+  mdx-progressive test songs/ -s htdemucs --methods recommended,ensemble,halves
+  mdx-progressive test -c demo
+  mdx-progressive test -s umxl --data.dataset musdb18hq --data.dataset.root MUSDB18-HQ/
+
+{common}  --methods A,B         the methods, the first with an oracle (default: recommended,
+                        ensemble); files of presets, or:
+{methods}
+  -q, --quality LEVEL   fast, balanced or best of the separator, instead of --methods
+  --targets A,B         only these sources
+  --data.chunk SECONDS  how much of each song is measured (default: 30; null for all)
+{later}""",
+    "benchmark": """\
+Measure what a method costs on this machine, as ratios to the bare network and to the
+separator's own library, on a chunk of the songs (by default of a built-in clip).
+
+  mdx-progressive benchmark -s htdemucs --data.chunk 5
+
+  -q, --quality LEVEL   the method: fast, balanced or best (the default)
+{common}{later}""",
+    "tune": """\
+Fit the weights of a method's schedule, for each step and source, on songs with known
+stems, and write them as YAML for use on songs without.
+
+  mdx-progressive tune songs/ -s spleeter --to schedule.yaml
+  mdx-progressive predict song.mp3 -s spleeter --model.method linear \\
+      --model.method.schedule schedule.yaml
+
+  --to FILE             the file of the schedule
+{common}{later}""",
+}
+
+
+def main_help() -> str:
+    """The text of `mdx-progressive --help`."""
+    return _MAIN.format(commands="\n".join(f"  {name:<12}{summary}" for name, summary in SUMMARIES.items()))
+
+
+def everyday_help(command: str, methods: list[str]) -> str:
+    """The text of the help of a command of LightningCLI.
+
+    Args:
+        command: The command.
+        methods: The names of the methods that may be compared.
+    """
+    text = _EVERYDAY[command].format(
+        common=_COMMON, later=_LATER, qualities="\n".join(_qualities()), methods=_columns(methods)
+    )
+    return f"usage: {_USAGE[command]}\n\n{text}"
+
+
+def _qualities() -> list[str]:
+    lines = []
+    for title, separator in (("htdemucs", "htdemucs"), ("spleeter", "spleeter:2stems")):
+        levels = quality_levels(separator)
+        for quality in QUALITIES:
+            level = levels[quality]
+            gain = "one pass" if level.passes == 1 else f"{level.gain:+.2f} dB SI-SDR, {level.time:.3g} times its time"
+            lines.append(f"{'':<26}{title:<10}{quality:<10}{gain}")
+    return [*lines, f"{'':<26}others: the mean over augmentations, not measured"]
+
+
+def _columns(names: list[str], width: int = 60) -> str:
+    lines = [""]
+    for name in names:
+        if len(lines[-1]) + len(name) + 2 > width:
+            lines.append("")
+        lines[-1] += f"{name}, "
+    return "\n".join(f"{'':<26}{line.rstrip(' ')}" for line in lines).rstrip(",")

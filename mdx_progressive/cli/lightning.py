@@ -3,19 +3,21 @@
 import json
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from textwrap import shorten
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import rank_zero_only
 
-from mdx_progressive.cli.help_texts import DESCRIPTION, EXAMPLES, SUMMARIES
-from mdx_progressive.cli.parser import TRACEBACK, HelpFormatter, OneLineErrors
+from mdx_progressive.cli.errors import TRACEBACK
+from mdx_progressive.cli.help_texts import SUMMARIES
+from mdx_progressive.cli.parser import HelpFormatter, OneLineErrors, separator_at_hand
 from mdx_progressive.cli.processes import watch_processes
 from mdx_progressive.data import SongDataModule
 from mdx_progressive.engine import (
@@ -37,16 +39,9 @@ from mdx_progressive.engine import (
 )
 from mdx_progressive.runtime import RESUME_HINT, MdxError, escape_unprintable, keep_freed_memory
 
-_REQUIRED = "arguments are required"
-"""The beginning of argparse's message about options that are missing."""
-
 
 class _Parser(OneLineErrors, LightningArgumentParser):
-    """Lightning's parser with errors in one line, which say where to get missing options."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        hint = ": use a configuration that has them, -c configs/demo.yaml" if _REQUIRED in message else ""
-        super().error(message + hint, ex)
+    """Lightning's parser with errors in one line."""
 
 
 class ProgressiveCLI(LightningCLI):
@@ -64,15 +59,6 @@ class ProgressiveCLI(LightningCLI):
             "benchmark": skipped,
             "tune": skipped,
         }
-
-    def setup_parser(
-        self, add_subcommands: bool, main_kwargs: dict[str, Any], subparser_kwargs: dict[str, dict[str, Any]]
-    ) -> None:
-        super().setup_parser(add_subcommands, main_kwargs, subparser_kwargs)
-        # Lightning lists the subcommands with the first lines of the Trainer's docstrings.
-        subcommands = self.parser._subcommands_action
-        for listed in subcommands._choices_actions if subcommands else []:
-            listed.help = SUMMARIES[listed.dest]
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("model.separator.sample_rate", "data.sample_rate", apply_on="instantiate")
@@ -206,11 +192,12 @@ class ProgressiveCLI(LightningCLI):
             raise MdxError("\n".join(lines))
 
 
-def run(args: Sequence[str] | None) -> None:
+def run(args: Sequence[str], separator: str | None) -> None:
     """Parse the arguments and run the subcommand that they name.
 
     Args:
-        args: The arguments; by default those of the process.
+        args: The subcommand and its arguments.
+        separator: The name of the separator at hand, which the names of methods in YAML files depend on.
     """
     keep_freed_memory()
     # Lightning handles SIGTERM only between training steps, but Ctrl-C stops all of its processes.
@@ -219,30 +206,32 @@ def run(args: Sequence[str] | None) -> None:
     # TensorBoard writes in its own thread; the main thread gets the error of a full disk too.
     threading.excepthook = lambda args: None if isinstance(args.exc_value, OSError) else hook(args)
     try:
-        _lightning(args)
+        with separator_at_hand(separator):
+            _lightning(args)
     finally:
         signal.signal(signal.SIGTERM, before)
         threading.excepthook = hook
 
 
-def _lightning(args: Sequence[str] | None) -> None:
+def _lightning(args: Sequence[str]) -> None:
+    # These arguments stand for those of the process, in another spelling.
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
     ProgressiveCLI(
         ProgressiveDemixing,
         SongDataModule,
         trainer_class=ProgressiveTrainer,
-        args=None if args is None else list(args),
+        args=list(args),
         parser_class=_Parser,
         parser_kwargs={
             "prog": "mdx-progressive",
-            "description": DESCRIPTION,
             "formatter_class": HelpFormatter,
             **{
                 name: {
-                    "description": f"{summary}\n{EXAMPLES[name]}",
-                    "usage": f"mdx-progressive {name} -c CONFIG [options]",
+                    "description": f"{SUMMARIES[name]} All keys; `mdx-progressive {name} --help` has everyday options.",
+                    "usage": f"mdx-progressive {name} [options]",
                     "formatter_class": HelpFormatter,
                 }
-                for name, summary in SUMMARIES.items()
+                for name in ProgressiveCLI.subcommands()
             },
         },
         trainer_defaults={

@@ -1,27 +1,34 @@
-"""The entry of the command line: dispatch to a command, and errors in one line."""
+"""The entry of the command line: dispatch to a command, and errors in one line.
+
+What is asked for is looked at before anything large is imported: a misspelt command is answered at once.
+"""
 
 import logging
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pkgutil import resolve_name
 from textwrap import shorten
 
-from mdx_progressive.cli.compare import compare
-from mdx_progressive.cli.lightning import run
-from mdx_progressive.cli.listing import list_schedules, list_separators
-from mdx_progressive.cli.parser import TRACEBACK, print_error
-from mdx_progressive.cli.prepare import prepare
-from mdx_progressive.cli.report import report
+from mdx_progressive import __version__
+from mdx_progressive.cli.errors import TRACEBACK, print_error
+from mdx_progressive.cli.help_texts import SUMMARIES, main_help
+from mdx_progressive.presets import nearest
 from mdx_progressive.runtime import RESUME_HINT, MdxError, error_text, is_out_of_memory
 
-# Commands without LightningCLI; it has all others.
-_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
-    "separators": list_separators,
-    "schedules": list_schedules,
-    "compare": compare,
-    "prepare": prepare,
-    "report": report,
+_COMMANDS = {
+    "predict": "mdx_progressive.cli.launch:predict",
+    "test": "mdx_progressive.cli.launch:test",
+    "benchmark": "mdx_progressive.cli.launch:benchmark",
+    "tune": "mdx_progressive.cli.launch:tune",
+    "compare": "mdx_progressive.cli.compare:compare",
+    "report": "mdx_progressive.cli.report:report",
+    "init": "mdx_progressive.cli.init:init",
+    "separators": "mdx_progressive.cli.separators:separators",
+    "schedules": "mdx_progressive.cli.schedules:schedules",
+    "prepare": "mdx_progressive.cli.prepare:prepare",
 }
+"""Where each command is; it is imported when it runs."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -33,11 +40,7 @@ def main(args: Sequence[str] | None = None) -> int:
     _quieten()
     given = list(sys.argv[1:] if args is None else args)
     try:
-        command = _COMMANDS.get(given[0] if given else "")
-        if command is None:
-            run(args)
-        else:
-            command(given[1:])
+        _run(given)
     except Exception as error:
         line = _message(error)
         if line is None or TRACEBACK in given:
@@ -50,6 +53,23 @@ def main(args: Sequence[str] | None = None) -> int:
         print_error("stopped by a signal")
         return 130  # As a shell has it for Ctrl-C.
     return 0
+
+
+def _run(given: Sequence[str]) -> None:
+    command = given[0] if given else "--help"
+    if command in ("-h", "--help", "--help-all", "help"):
+        print(main_help(), end="")
+    elif command in ("-V", "--version"):
+        print(f"mdx-progressive {__version__}")
+    elif command in _COMMANDS:
+        run: Callable[[Sequence[str]], None] = resolve_name(_COMMANDS[command])
+        run(given[1:])
+    else:
+        close = nearest(command, list(_COMMANDS))
+        meant = f" (did you mean {' or '.join(close)}?)" if close else ""
+        commands = "\n".join(f"  {name:<12}{summary}" for name, summary in SUMMARIES.items())
+        print_error(f"there is no command {command!r}{meant}; the commands are\n{commands}")
+        sys.exit(2)
 
 
 def _message(error: Exception) -> str | None:

@@ -4,21 +4,24 @@ import logging
 import os
 import sys
 from argparse import RawDescriptionHelpFormatter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
-from textwrap import shorten
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, get_loader, set_loader
 
-from mdx_progressive.runtime import check_yaml_size, former_names, rename_settings
+from mdx_progressive.cli.errors import TRACEBACK, print_error
+from mdx_progressive.cli.explain import explain
+from mdx_progressive.presets import resolve_names
+from mdx_progressive.runtime import MdxError, check_yaml_size, former_names, rename_settings
 
 log = logging.getLogger(__name__)
 
-TRACEBACK = "--traceback"
-"""The option that shows where in the code an error was raised."""
-_LONGEST = 600
-
+_separator: ContextVar[str | None] = ContextVar("separator", default=None)
+"""The name of the separator at hand: `method: recommended` in a file is that of this one."""
 
 _load = get_loader("yaml")
 
@@ -29,7 +32,7 @@ def _load_checked(text: str) -> Any:
     settings = rename_settings(_load(text), renamed)
     for former, today in renamed.items():
         _tell_renamed(former, today)
-    return settings
+    return resolve_names(settings, _separator.get())
 
 
 @cache
@@ -41,6 +44,20 @@ def _tell_renamed(former: str, today: str) -> None:
 set_loader("yaml", _load_checked, (yaml.YAMLError,))
 
 
+@contextmanager
+def separator_at_hand(name: str | None) -> Iterator[None]:
+    """Within it, methods that depend on the separator are those of this one.
+
+    Args:
+        name: The name of its weights, as its own tool knows them.
+    """
+    token = _separator.set(name)
+    try:
+        yield
+    finally:
+        _separator.reset(token)
+
+
 class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
     """jsonargparse's formatter, which keeps the lines of the description."""
 
@@ -49,6 +66,22 @@ class OneLineErrors(ArgumentParser):
     """A parser whose errors are one line, with exit code 2."""
 
     _file = ""
+    _args: ClassVar[Sequence[str]] = ()
+    """The arguments that are parsed, which the parsers of subcommands are asked about too."""
+
+    def parse_args(self, args: Sequence[str] | None = None, *further: Any, **options: Any) -> Namespace:  # type: ignore[override]
+        """Parse arguments; errors tell which of them, or which line of a file they name, is wrong."""
+        if OneLineErrors._args:  # Of a subcommand, or of a class within the arguments.
+            inner: Namespace = super().parse_args(args, *further, **options)
+            return inner
+        OneLineErrors._args = sys.argv[1:] if args is None else args
+        try:
+            settings: Namespace = super().parse_args(args, *further, **options)
+        except MdxError as error:
+            self.error(str(error), error)
+        finally:
+            OneLineErrors._args = ()
+        return settings
 
     def parse_path(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Namespace:
         """Read a file of settings; errors name it."""
@@ -65,12 +98,8 @@ class OneLineErrors(ArgumentParser):
         """Print the message and exit, or raise the error itself if a traceback was asked for."""
         if ex is not None and TRACEBACK in sys.argv:
             raise ex
-        # jsonargparse quotes the whole value, which may be a file of thousands of numbers.
         today = "".join(f" ({former} is called {name} now)" for former, name in former_names(message))
-        print_error(self._file + shorten(message, _LONGEST, placeholder=" …") + today)
+        told = explain(message, self._args)
+        file = "" if told.startswith(tuple(f"{arg}:" for arg in self._args)) else self._file
+        print_error(file + told + today)
         sys.exit(2)
-
-
-def print_error(message: str) -> None:
-    """Print an error message."""
-    print(f"mdx-progressive: error: {message}", file=sys.stderr)

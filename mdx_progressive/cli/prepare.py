@@ -7,7 +7,9 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser
 
-from mdx_progressive.cli.parser import TRACEBACK, HelpFormatter, OneLineErrors
+from mdx_progressive.cli.errors import TRACEBACK
+from mdx_progressive.cli.parser import HelpFormatter, OneLineErrors
+from mdx_progressive.cli.shorthand import prepare_args
 from mdx_progressive.data import CutSettings, PreparedIndex, PreparedWriter, SongDataset, choose_dataset
 from mdx_progressive.runtime import MdxError
 
@@ -68,7 +70,7 @@ def prepare(args: Sequence[str]) -> None:
         SystemExit: If an option is wrong, or the command is interrupted.
     """
     options_parser = parser()
-    options = options_parser.instantiate_classes(options_parser.parse_args(list(args)))
+    options = options_parser.instantiate_classes(options_parser.parse_args(prepare_args(args)))
     cutting = CutSettings(options.chunk, options.trim, options.all_chunks, options.format)
     songs = choose_dataset(options.data.get("dataset"), options.data.root)
     try:

@@ -12,7 +12,7 @@ from subprocess import Popen
 from lightning.pytorch import Trainer
 from lightning.pytorch.trainer.states import TrainerStatus
 
-from mdx_progressive.cli.parser import print_error
+from mdx_progressive.cli.errors import print_error
 from mdx_progressive.runtime import RESUME_HINT, MdxError
 
 _FIRST = "MDX_PROGRESSIVE_FIRST"

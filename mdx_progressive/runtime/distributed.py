@@ -4,8 +4,6 @@ import logging
 import os
 from typing import TypeVar
 
-import torch
-
 T = TypeVar("T")
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 """Where launchers tell a process its number, in the order in which Lightning looks for it."""
@@ -24,6 +22,8 @@ def all_gather(value: T, processes: int) -> list[T]:
     """
     values = [value] * processes
     if processes > 1:
+        import torch
+
         torch.distributed.all_gather_object(values, value)
     return values
 

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _DEFAULT, _ALL = 2**17, 2**31 - 1
@@ -82,30 +84,37 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out: PyTorch's own, Python's, or those of the libraries below them.
 
     Example:
+        >>> import torch
         >>> is_out_of_memory(torch.OutOfMemoryError()), is_out_of_memory(RuntimeError("a shape does not fit"))
         (True, False)
         >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."))
         True
     """
+    import torch
+
     # TorchScript, MPS, the allocator of the CPU, cuBLAS and others have no class for it.
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))
 
 
-def reset_peak_memory(device: torch.device) -> None:
+def reset_peak_memory(device: "torch.device") -> None:
     """Forget the peak so far of the memory of a device."""
     if device.type == "cuda":
+        import torch
+
         torch.cuda.reset_peak_memory_stats(device)
     elif device.type == "cpu" and _CLEAR.exists():
         _CLEAR.write_text("5")
 
 
-def peak_memory(device: torch.device) -> int | None:
+def peak_memory(device: "torch.device") -> int | None:
     """Largest use of memory since `reset_peak_memory`, in bytes; None where the system does not tell.
 
     Args:
         device: An accelerator, for what tensors took on it, or the CPU, for the whole process.
     """
     if device.type == "cuda":
+        import torch
+
         return torch.cuda.max_memory_allocated(device)
     if device.type == "cpu" and _STATUS.exists():
         line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM"))

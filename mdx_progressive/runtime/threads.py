@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-import torch
 from threadpoolctl import threadpool_limits
 
 T = TypeVar("T")
@@ -86,5 +85,7 @@ def thread_pool(threads: int) -> ThreadPoolExecutor:
 
 def _limit_to_one_core() -> None:
     """Else torch would give this thread as many helpers as the network has, and both would wait for cores."""
+    import torch
+
     torch.get_num_threads()  # Only now torch sets a number for this thread.
     threadpool_limits(1, user_api="openmp")

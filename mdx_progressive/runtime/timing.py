@@ -3,9 +3,10 @@
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 T = TypeVar("T")
 
@@ -17,6 +18,7 @@ class Stopwatch:
         device: The device that computes.
 
     Example:
+        >>> import torch
         >>> watch = Stopwatch(torch.device("cpu"))
         >>> with watch.measure():
         ...     _ = torch.ones(3).sum()
@@ -24,7 +26,7 @@ class Stopwatch:
         True
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: "torch.device") -> None:
         self.device = device
         self.seconds = 0.0
 
@@ -49,9 +51,13 @@ class Stopwatch:
 
     def _synchronise(self) -> None:
         if self.device.type != "cpu":
+            import torch
+
             torch.accelerator.synchronize(self.device)
 
 
-def device_name(device: torch.device) -> str:
+def device_name(device: "torch.device") -> str:
     """The name of a device in tables: its model as far as CUDA tells, else its kind."""
+    import torch
+
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

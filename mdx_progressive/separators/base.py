@@ -32,6 +32,8 @@ class PublishedWeights(NamedTuple):
         licence: Licence of the weights, as their authors state it.
         musdb_test: Whether they were trained on the test set of MUSDB18, so that results on it prove nothing;
             None where that is not known.
+        download: Size of what is downloaded once, in MB; 0 where the weights come with a package, None where the size
+            is not known.
     """
 
     name: str
@@ -41,6 +43,7 @@ class PublishedWeights(NamedTuple):
     segment: float | None
     licence: str
     musdb_test: bool | None
+    download: int | None = None
 
 
 class Separator(nn.Module, ABC):

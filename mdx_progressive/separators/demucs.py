@@ -16,7 +16,7 @@ from mdx_progressive.separators.precision import keep_ends_precise
 from mdx_progressive.separators.segmented import SegmentedSeparator, separate_standardised
 from mdx_progressive.separators.weights.demucs import load_file, load_folder, load_hub
 
-_LICENCE = "MIT code; weights for research"
+_LICENCE = "for research"
 _FOUR = ("drums", "bass", "other", "vocals")
 
 
@@ -41,8 +41,8 @@ class DemucsSeparator(SegmentedSeparator):
     """
 
     published = (
-        PublishedWeights("htdemucs", _FOUR, 44100, 2, 7.8, _LICENCE, musdb_test=False),
-        PublishedWeights("htdemucs_ft", _FOUR, 44100, 2, 7.8, _LICENCE, musdb_test=False),
+        PublishedWeights("htdemucs", _FOUR, 44100, 2, 7.8, _LICENCE, musdb_test=False, download=84),
+        PublishedWeights("htdemucs_ft", _FOUR, 44100, 2, 7.8, _LICENCE, musdb_test=False, download=336),
         PublishedWeights("htdemucs_6s", (*_FOUR, "guitar", "piano"), 44100, 2, 7.8, _LICENCE, musdb_test=False),
         PublishedWeights("hdemucs_mmi", _FOUR, 44100, 2, 44.0, _LICENCE, musdb_test=False),
         PublishedWeights("mdx", _FOUR, 44100, 2, 44.0, _LICENCE, musdb_test=False),

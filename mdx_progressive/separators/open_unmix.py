@@ -41,10 +41,10 @@ class OpenUnmixSeparator(Separator):
     """
 
     published = (
-        PublishedWeights("umxhq", _FOUR, 44100, 2, None, "unknown", musdb_test=False),
-        PublishedWeights("umxl", _FOUR, 44100, 2, None, "CC BY-NC-SA 4.0", musdb_test=None),
-        PublishedWeights("umx", _FOUR, 44100, 2, None, "unknown", musdb_test=False),
-        PublishedWeights("umxse", ("speech", "noise"), 16000, 1, None, "unknown", musdb_test=False),
+        PublishedWeights("umxhq", _FOUR, 44100, 2, None, "unknown", musdb_test=False, download=142),
+        PublishedWeights("umxl", _FOUR, 44100, 2, None, "CC BY-NC-SA 4.0", musdb_test=None, download=452),
+        PublishedWeights("umx", _FOUR, 44100, 2, None, "unknown", musdb_test=False, download=142),
+        PublishedWeights("umxse", ("speech", "noise"), 16000, 1, None, "unknown", musdb_test=False, download=46),
     )
 
     def __init__(

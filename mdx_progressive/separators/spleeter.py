@@ -67,7 +67,9 @@ class SpleeterSeparator(Separator):
 
     published = (
         # "not trained, validated or optimized in any way with musdb18 data" (Hennequin et al., 2020)
-        PublishedWeights("spleeter:2stems", ("vocals", "accompaniment"), 44100, 2, None, _LICENCE, musdb_test=False),
+        PublishedWeights(
+            "spleeter:2stems", ("vocals", "accompaniment"), 44100, 2, None, _LICENCE, musdb_test=False, download=0
+        ),
         PublishedWeights(
             "spleeter:4stems", ("vocals", "drums", "bass", "other"), 44100, 2, None, _LICENCE, musdb_test=False
         ),

@@ -39,8 +39,8 @@ class TorchaudioSeparator(SegmentedSeparator):
     """
 
     published = (
-        PublishedWeights("HDEMUCS_HIGH_MUSDB", _FOUR, 44100, 2, 10.0, "unknown", musdb_test=False),
-        PublishedWeights("HDEMUCS_HIGH_MUSDB_PLUS", _FOUR, 44100, 2, 10.0, "unknown", musdb_test=True),
+        PublishedWeights("HDEMUCS_HIGH_MUSDB", _FOUR, 44100, 2, 10.0, "unknown", musdb_test=False, download=335),
+        PublishedWeights("HDEMUCS_HIGH_MUSDB_PLUS", _FOUR, 44100, 2, 10.0, "unknown", musdb_test=True, download=335),
     )
 
     def __init__(

@@ -1,4 +1,4 @@
-"""`mdx-progressive benchmark`, `separators`, and what keeps memory."""
+"""`mdx-progressive benchmark`, and what keeps memory."""
 
 import json
 import resource
@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from mdx_progressive.cli.listing import families
 from mdx_progressive.cli.main import main
 from mdx_progressive.data.batch import ChunkBatch, Origin
 from mdx_progressive.engine.benchmark import Benchmark
@@ -112,18 +111,6 @@ class TestBenchmark:
 
         assert main([*arguments, "--model.separator.weights", str(small_htdemucs_file)]) == 1
         assert "rounds" in capsys.readouterr().err
-
-
-class TestSeparators:
-    def test_every_published_separator_is_listed_with_its_facts(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["separators"]) == 0
-
-        printed = capsys.readouterr().out
-        for family in families():
-            assert family.__name__ in printed
-            for weights in family.published:
-                assert weights.name in printed
-        assert "BY-NC-SA" in printed
 
 
 CPU = torch.device("cpu")

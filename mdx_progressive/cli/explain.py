@@ -1,0 +1,214 @@
+"""Errors of the parser in the words of a user: the whole key, where it stands, and the nearest that there is."""
+
+import inspect
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from textwrap import shorten
+from typing import Any, NamedTuple
+
+import yaml
+
+import mdx_progressive
+from mdx_progressive.cli.keys import GROUPS, OPTIONS, OWN_OPTIONS
+from mdx_progressive.presets import nearest
+from mdx_progressive.runtime import check_yaml_size
+
+_LONGEST = 600
+_UNKNOWN_OF_CLASS = re.compile(r"Option '([\w.]+)' is not accepted")
+_UNKNOWN_KEY = re.compile(r"does not accept option '([\w.-]+)'")
+_UNKNOWN_OPTION = re.compile(r"unrecognized arguments: --([\w.-]+)")
+_UNKNOWN_CLASS = re.compile(r"(?:No mdx_progressive attribute |Expected a dot import path string: )([\w.]+)")
+_PARSER_KEY = re.compile(r'Parser key "([\w.-]+)":')
+_EXPECTED = re.compile(r"Expected a <class '([\w.]+)'>")
+_LOOP = re.compile(r"Config file loop detected: .*?([^ ]+)$")
+_PRESET = re.compile(r"^there is no [\w ]+ of the name '([^']+)'")
+_GIVEN = re.compile(r"Given value: (.*)$")
+
+
+class Place(NamedTuple):
+    """Where a key stands in a file.
+
+    Args:
+        file: The file.
+        line: The line, from 1.
+        path: The keys that lead to it, itself last.
+        family: The class whose arguments it is among; None where it is no argument of a class.
+        value: Its value, where that is a scalar.
+    """
+
+    file: Path
+    line: int
+    path: tuple[str, ...]
+    family: str | None
+    value: str | None
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: "
+
+
+def explain(message: str, args: Sequence[str]) -> str:
+    """A message of jsonargparse, in the words of a user where it is of a known kind.
+
+    Args:
+        message: The message.
+        args: The arguments that were parsed; the files that they name are searched for the key.
+    """
+    for pattern, tell in _KINDS:
+        if found := pattern.search(message):
+            told = tell(found, message, args)
+            if told is not None:
+                return told
+    # jsonargparse quotes the whole value, which may be a file of thousands of numbers.
+    return shorten(message, _LONGEST, placeholder=" …")
+
+
+def _argument_of_class(found: re.Match[str], message: str, args: Sequence[str]) -> str:
+    name = found[1].rpartition(".")[2]
+    option = next((arg[2:].partition("=")[0] for arg in args if re.match(rf"--[\w.]+\.{name}(=|$)", arg)), None)
+    place = None if option else _find(args, name)
+    family = place.family if place else None
+    known = _parameters(family) if family else sorted({key for each in _classes() for key in _parameters(each)})
+    parent = f"{option.rpartition('.')[0]}." if option else ""
+    whole = f"--{option}" if option else ".".join(key for key in place.path if key != "init_args") if place else name
+    owner = f" of {family}" if family else ""
+    return f"{place or ''}there is no key {whole}{owner}{_meant(name, known, f'--{parent}' if parent else '')}"
+
+
+def _key(found: re.Match[str], message: str, args: Sequence[str]) -> str:
+    name = found[1]
+    group, _, key = name.partition(".")
+    # A group that does not exist is told by the first of its keys.
+    whole = name if group in (*GROUPS, "trainer") else group
+    place = _find(args, key.rpartition(".")[2] if whole == name else group)
+    if group == "trainer":
+        known = [f"trainer.{each}" for each in _trainer_keys()]
+    elif whole == name:
+        known = [f"{group}.{each}" for each in GROUPS[group]]
+    else:
+        known = [*GROUPS, *OPTIONS, "trainer"]
+    return f"{place or ''}there is no key {whole}{_meant(whole, known)}"
+
+
+def _option(found: re.Match[str], message: str, args: Sequence[str]) -> str:
+    name = found[1]
+    known = [*OPTIONS, *(key for keys in OWN_OPTIONS.values() for key in keys)]
+    known += [f"{group}.{key}" for group, keys in GROUPS.items() for key in keys]
+    known += [f"trainer.{key}" for key in _trainer_keys()]
+    return f"there is no option --{name}{_meant(name, known, '--')}"
+
+
+def _class(found: re.Match[str], message: str, args: Sequence[str]) -> str | None:
+    name = found[1].rpartition(".")[2]
+    if name in _classes():
+        return None
+    place = next((each for each in _places(args) if each.value and each.value.rpartition(".")[2] == name), None)
+    key = _PARSER_KEY.search(message)
+    of_key = f"{key[1]}: " if key and place is None else ""
+    return f"{place or of_key}there is no class or preset {name}{_meant(name, _classes())}"
+
+
+def _type(found: re.Match[str], message: str, args: Sequence[str]) -> str | None:
+    expected = [each.replace("NoneType", "null") for each in dict.fromkeys(_EXPECTED.findall(message))]
+    given = _GIVEN.search(message)
+    if not expected or given is None:
+        return None
+    place = next((each for each in _places(args) if each.path[-1] == found[1] and each.value == given[1]), None)
+    key = ".".join(each for each in place.path if each != "init_args") if place else found[1]
+    return f"{place or ''}{key} must be {' or '.join(expected)}, not {shorten(given[1], 80, placeholder=' …')}"
+
+
+def _loop(found: re.Match[str], message: str, args: Sequence[str]) -> str | None:
+    """A file that can't be read as settings of its class; jsonargparse then takes its name for settings."""
+    for place in _places(args):
+        if place.path[-1] == "class_path" and place.value:
+            package, _, name = place.value.rpartition(".")
+            if package in ("", mdx_progressive.__name__) and name not in _classes():
+                return f"{place}there is no class {name}{_meant(name, _classes())}"
+        known = _parameters(place.family) if place.family else ()
+        if known and place.path[-1] not in known:
+            return f"{place}there is no key {place.path[-1]} of {place.family}{_meant(place.path[-1], known)}"
+    return None
+
+
+def _preset(found: re.Match[str], message: str, args: Sequence[str]) -> str | None:
+    place = next((each for each in _places(args) if each.value == found[1]), None)
+    return f"{place or ''}{message}"
+
+
+_KINDS = (
+    (_PRESET, _preset),
+    (_LOOP, _loop),
+    (_UNKNOWN_OF_CLASS, _argument_of_class),
+    (_UNKNOWN_KEY, _key),
+    (_UNKNOWN_OPTION, _option),
+    (_UNKNOWN_CLASS, _class),
+    (_PARSER_KEY, _type),
+)
+"""The kinds of messages, each with what tells it in other words; the first that does is taken."""
+
+
+def _meant(name: str, known: Sequence[str], prefix: str = "") -> str:
+    close = nearest(name, known)
+    return f": did you mean {' or '.join(prefix + each for each in close)}?" if close else f" ({', '.join(known)})"
+
+
+def _find(args: Sequence[str], key: str) -> Place | None:
+    return next((place for place in _places(args) if place.path[-1] == key), None)
+
+
+def _places(args: Sequence[str]) -> Iterator[Place]:
+    """All keys of the files that the arguments name, and of the files that these name."""
+    files = [Path(arg.rpartition("=")[2]) for arg in args]
+    seen: set[Path] = set()
+    while files:
+        file = files.pop(0)
+        if file in seen or file.suffix not in (".yaml", ".yml", ".json") or not file.is_file():
+            continue
+        seen.add(file)
+        try:
+            text = file.read_text(encoding="utf-8")
+            check_yaml_size(text)
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            continue
+        for place in _keys(node, file, (), None):
+            yield place
+            if place.value:
+                files.append(file.parent / place.value)
+
+
+def _keys(node: Any, file: Path, path: tuple[str, ...], family: str | None) -> Iterator[Place]:
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _keys(item, file, path, None)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    pairs = [(key.value, key, value) for key, value in node.value if isinstance(key, yaml.ScalarNode)]
+    own = next((value.value for name, _, value in pairs if name == "class_path"), None)
+    for name, key, value in pairs:
+        scalar = value.value if isinstance(value, yaml.ScalarNode) else None
+        yield Place(file, key.start_mark.line + 1, (*path, name), family, scalar)
+        of_class = own.rpartition(".")[2] if own and name == "init_args" else None
+        yield from _keys(value, file, (*path, name), of_class)
+
+
+@cache
+def _classes() -> tuple[str, ...]:
+    return tuple(name for name in mdx_progressive.__all__ if name[:1].isupper())
+
+
+@cache
+def _parameters(family: str) -> tuple[str, ...]:
+    """The arguments of a class of the package; none where it is another's."""
+    if family not in _classes():
+        return ()
+    return tuple(name for name in inspect.signature(getattr(mdx_progressive, family)).parameters)
+
+
+@cache
+def _trainer_keys() -> tuple[str, ...]:
+    from lightning.pytorch import Trainer
+
+    return tuple(inspect.signature(Trainer).parameters)

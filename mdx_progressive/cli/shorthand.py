@@ -1,0 +1,270 @@
+"""The short spellings of the command line, as the keys of LightningCLI that they stand for."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from mdx_progressive.cli.keys import check_keys
+from mdx_progressive.presets import (
+    DEFAULT_QUALITY,
+    DEFAULT_SEPARATOR,
+    QUALITIES,
+    Kind,
+    is_measured,
+    nearest,
+    preset_path,
+    preset_settings,
+    quality_levels,
+    separator_name,
+)
+from mdx_progressive.runtime import MdxError
+
+_SHORT = {
+    "-c": "config", "--config": "config",
+    "-s": "separator", "--separator": "separator",
+    "-q": "quality", "--quality": "quality",
+    "-o": "out", "--out": "out",
+    "-d": "device", "--device": "device",
+    "--two-stems": "two_stems",
+    "--methods": "methods",
+    "--format": "format",
+    "--bitrate": "bitrate",
+}  # fmt: skip
+"""Options with a value that LightningCLI does not know, or that are looked at before it."""
+_FLAGS = frozenset({"--dry-run", "--fail-fast", "--traceback", "--print_config"})
+"""Options without a value."""
+_PRESET_OPTIONS: dict[str, Kind] = {
+    "--model.separator": "separator",
+    "--model.method": "method",
+    "--model.method.schedule": "schedule",
+    "--data.dataset": "dataset",
+}
+"""Options whose value may be the name of a preset."""
+_METHOD, _COMPARE, _SEPARATOR = "--model.method", "--model.compare", "--model.separator"
+_DEFAULT_METHODS = {"predict": DEFAULT_QUALITY, "test": "recommended", "benchmark": "recommended", "tune": "linear"}
+_MANY = 3
+
+
+@dataclass
+class CommandLine:
+    """A command line in the spelling of LightningCLI.
+
+    Args:
+        command: The subcommand.
+        separator: The name of the separator at hand, as its own tool knows it; None where it has none.
+        args: The arguments after the subcommand.
+        method: The name of the method or level of quality that was chosen by name; None for that of a configuration.
+    """
+
+    command: str
+    separator: str | None
+    args: list[str] = field(default_factory=list)
+    method: str | None = None
+
+    @property
+    def announcement(self) -> str | None:
+        """Which method `predict` runs, what it costs, and how to choose another; None where a file says it."""
+        if self.command != "predict" or self.method is None:
+            return None
+        name = {"recommended": "best", "one-pass": "fast"}.get(self.method, self.method)
+        separator = self.separator or "the separator"
+        if name not in QUALITIES:
+            return f"{separator}, method {name}; -q fast, balanced or best takes a measured one"
+        others = ", ".join(f"-q {other}" for other in QUALITIES if other != name)
+        note = "" if is_measured(self.separator) or name == "fast" else ", the plain ensemble"
+        level = quality_levels(self.separator)[name]
+        return f"{separator}, quality {name}{note}: {level.text} (others: {others})"
+
+
+def expand(command: str, args: Sequence[str]) -> CommandLine:
+    """Spell out the short options of a command.
+
+    Args:
+        command: `predict`, `test`, `benchmark` or `tune`.
+        args: What follows it.
+
+    Raises:
+        MdxError: If an option lacks its value, contradicts another, or names no preset.
+
+    Example:
+        >>> line = expand("predict", ["song.mp3", "-s", "umxl", "-q", "fast", "--two-stems", "vocals"])
+        >>> [arg for arg in line.args if not arg.endswith(".yaml")]  # doctest: +NORMALIZE_WHITESPACE
+        ['--model.separator', '--model.method', '--targets', 'vocals', '--writer.complement', 'vocals',
+         '--data.input', 'song.mp3']
+    """
+    inputs, short, rest = _split(args)
+    check_keys(command, rest)
+    configs = [preset_path("config", value) for value in short.get("config", [])]
+    settings = [preset_settings(Path(path)).get("model") or {} for path in configs]
+    separator = _last(short, "separator") or _value_of(rest, _SEPARATOR)
+    if separator is None and not any(each.get("separator") for each in settings):
+        separator = DEFAULT_SEPARATOR
+    named = (
+        separator if separator is not None else [each["separator"] for each in settings if each.get("separator")][-1]
+    )
+    name = _value_of(rest, f"{_SEPARATOR}.name") or separator_name(named)
+    line = CommandLine(command, name)
+    for path in configs:
+        line.args += ["-c", path]
+    if separator is not None:
+        line.args += [_SEPARATOR, preset_path("separator", separator)]
+    has_method = any(each.get("method") for each in settings)
+    line.args += _methods(line, short, rest, has_method)
+    line.args += _others(command, short)
+    line.args += _inputs(command, inputs)
+    line.args += _with_paths(rest, name)
+    return line
+
+
+def _split(args: Sequence[str]) -> tuple[list[str], dict[str, list[str]], list[str]]:
+    """The inputs, the values of the short options, and all else in its order."""
+    inputs: list[str] = []
+    short: dict[str, list[str]] = {}
+    rest: list[str] = []
+    left = list(args)
+    while left:
+        arg = left.pop(0)
+        name, equals, value = arg.partition("=")
+        if name in _SHORT:
+            if not equals:
+                if not left:
+                    raise MdxError(f"{name} needs a value")
+                value = left.pop(0)
+            short.setdefault(_SHORT[name], []).append(value)
+        elif not arg.startswith("-"):
+            inputs.append(arg)
+        else:
+            rest.append(arg)
+            if not equals and arg not in _FLAGS and left and (not left[0].startswith("-") or left[0] == "-"):
+                rest.append(left.pop(0))
+    return inputs, short, rest
+
+
+def _last(short: dict[str, list[str]], name: str) -> str | None:
+    return short[name][-1] if name in short else None
+
+
+def _value_of(rest: Sequence[str], option: str) -> str | None:
+    """The last value of a long option, with or without an equals sign."""
+    found = None
+    for arg, following in zip_longest(rest, rest[1:]):
+        if arg == option:
+            found = following
+        elif arg.startswith(f"{option}="):
+            found = arg.removeprefix(f"{option}=")
+    return found
+
+
+def _methods(line: CommandLine, short: dict[str, list[str]], rest: Sequence[str], has_method: bool) -> Iterator[str]:
+    """The options that choose the methods."""
+    quality, several = _last(short, "quality"), _last(short, "methods")
+    given = _value_of(rest, _METHOD)
+    if sum(value is not None for value in (quality, several, given)) > 1:
+        raise MdxError("--quality, --methods and --model.method all choose the method: give one of them")
+    if quality is not None and quality not in QUALITIES:
+        close = nearest(quality, QUALITIES)
+        raise MdxError(f"--quality is {', '.join(QUALITIES)}, not {quality!r}" + (f" ({close[0]}?)" if close else ""))
+    names = several.split(",") if several else []
+    if several is not None and line.command != "test":
+        raise MdxError("--methods is for `test`, which compares them; choose one by --quality or --model.method")
+    if given is not None:
+        line.method = given if _is_name(given) else None
+        return
+    chosen = quality or (names[0] if names else None if has_method else _DEFAULT_METHODS[line.command])
+    if chosen is None:
+        return
+    line.method = chosen
+    yield from (_METHOD, str(preset_path("method", chosen, line.separator)))
+    if several is not None:
+        yield from (_COMPARE, json.dumps([preset_path("method", name, line.separator) for name in names[1:]]))
+    elif line.command == "test" and not has_method and _value_of(rest, _COMPARE) is None:
+        ensemble = preset_path("method", "ensemble", line.separator)
+        if quality_levels(line.separator)["best"].method != "ensemble":
+            yield from (_COMPARE, json.dumps([ensemble]))
+
+
+def _is_name(value: str) -> bool:
+    return not Path(value).suffix and "{" not in value
+
+
+def _others(command: str, short: dict[str, list[str]]) -> Iterator[str]:
+    """The options that have one meaning, whatever the others are."""
+    if (out := _last(short, "out")) is not None:
+        if command != "predict":
+            raise MdxError(f"-o is for `predict`; `{command}` writes to --trainer.logger.init_args.save_dir")
+        yield from ("--out", out)
+    if (stem := _last(short, "two_stems")) is not None:
+        yield from ("--targets", stem, "--writer.complement", stem)
+    for name in ("format", "bitrate"):
+        if (value := _last(short, name)) is not None:
+            yield from (f"--writer.{name}", value)
+    if (device := _last(short, "device")) is not None:
+        yield from _device(device)
+
+
+def _device(device: str) -> Iterator[str]:
+    """The Trainer's keys for a device as PyTorch names it.
+
+    Example:
+        >>> list(_device("cuda:1"))
+        ['--trainer.accelerator', 'gpu', '--trainer.devices', '[1]']
+    """
+    kind, _, number = device.partition(":")
+    accelerators = {"cuda": "gpu", "gpu": "gpu", "cpu": "cpu", "mps": "mps", "auto": "auto"}
+    if kind not in accelerators or (number and not number.isdecimal()):
+        raise MdxError(f"--device is cpu, cuda, cuda:1, mps or auto, not {device!r}")
+    yield from ("--trainer.accelerator", accelerators[kind])
+    if number:
+        yield from ("--trainer.devices", f"[{number}]")
+
+
+def _inputs(command: str, inputs: Sequence[str]) -> Iterator[str]:
+    """The option for the songs."""
+    if not inputs:
+        return
+    if command == "predict":
+        yield from ("--data.input", inputs[0] if len(inputs) == 1 else json.dumps(list(inputs)))
+        return
+    if len(inputs) > 1:
+        named = ", ".join(inputs[:_MANY])
+        raise MdxError(f"`{command}` takes one folder of songs with stems, not {len(inputs)}: {named}")
+    if Path(inputs[0]).is_file():
+        raise MdxError(
+            f"{inputs[0]}: `{command}` measures songs with stems, and takes their folder:"
+            " songs/<song>/vocals.wav, drums.wav, …"
+        )
+    yield from ("--data.root", inputs[0])
+
+
+def _with_paths(rest: Sequence[str], separator: str | None) -> Iterator[str]:
+    """The long options, with paths for the names of presets; those of the separator were looked at already."""
+    left = list(rest)
+    while left:
+        option, equals, value = left.pop(0).partition("=")
+        kind = _PRESET_OPTIONS.get(option)
+        takes_value = bool(equals) or ((kind or option == _COMPARE) and left)
+        if option == _SEPARATOR:
+            if not equals:
+                left.pop(0)
+        elif (kind or option == _COMPARE) and takes_value:
+            given = value if equals else left.pop(0)
+            yield from (option, preset_path(kind, given, separator) if kind else _compared(given, separator))
+        else:
+            yield option + equals + value
+
+
+def _compared(value: str, separator: str | None) -> str:
+    """The value of `model.compare`, with paths for the names in a list."""
+    names = value.strip()
+    if not (names.startswith("[") and names.endswith("]")) or "{" in names:
+        return value
+    listed: list[Any] = [name.strip().strip("'\"") for name in names[1:-1].split(",") if name.strip()]
+    return json.dumps([preset_path("method", name, separator) for name in listed])
+
+
+def prepare_args(args: Sequence[str]) -> list[str]:
+    """The arguments of `prepare`, with paths for the names of presets."""
+    return list(_with_paths(args, None))

@@ -1,0 +1,32 @@
+"""Presets by name, and the levels of quality of each separator.
+
+Nothing here imports torch, so that the command line can check what was asked for before it loads anything.
+"""
+
+from mdx_progressive.presets.at_hand import DEFAULT_SEPARATOR, separator_name
+from mdx_progressive.presets.names import (
+    Kind,
+    find_preset,
+    nearest,
+    preset_folder,
+    preset_names,
+    preset_note,
+    preset_path,
+    preset_settings,
+    resolve_names,
+)
+from mdx_progressive.presets.quality import (
+    DEFAULT_QUALITY,
+    QUALITIES,
+    RECOMMENDED,
+    Level,
+    Quality,
+    is_measured,
+    quality_levels,
+)
+
+__all__ = [
+    "DEFAULT_QUALITY", "DEFAULT_SEPARATOR", "QUALITIES", "RECOMMENDED", "Kind", "Level", "Quality", "find_preset",
+    "is_measured", "nearest", "preset_folder", "preset_names", "preset_note", "preset_path", "preset_settings",
+    "quality_levels", "resolve_names", "separator_name",
+]  # fmt: skip
