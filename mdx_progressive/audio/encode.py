@@ -27,9 +27,10 @@ class FileFormat:
 
     Args:
         encoding: How samples are stored; by default the first of the format's `encodings`.
+        bitrate: A constant bitrate in kb/s, for MP3 alone.
 
     Raises:
-        MdxError: If it has no such encoding.
+        MdxError: If it has no such encoding or bitrate.
     """
 
     suffix: ClassVar[str]
@@ -38,11 +39,18 @@ class FileFormat:
     codec: ClassVar[str] = ""
     """libsndfile's name of the encoding of a lossy format."""
     codec_options: ClassVar[Mapping[str, object]] = {}
+    bitrates: ClassVar[tuple[int, ...]] = ()
+    """Constant bitrates in kb/s that it can have."""
     most_channels: ClassVar[int]
     rates: ClassVar[Container[int]] = range(1, 2**31)
     """Sample rates in Hz that it can have."""
 
-    def __init__(self, encoding: Encoding | None) -> None:
+    def __init__(self, encoding: Encoding | None, bitrate: int | None = None) -> None:
+        if bitrate is not None and bitrate not in self.bitrates:
+            known = ", ".join(map(str, self.bitrates))
+            way_out = f"it takes {known} kb/s" if known else "leave writer.bitrate out, or set writer.format to mp3"
+            raise MdxError(f"{self.suffix} has no bitrate of {bitrate} kb/s: {way_out}")
+        self.bitrate = bitrate
         if encoding is not None and encoding not in self.encodings:
             known = " or ".join(self.encodings[::-1])
             way_out = f"set writer.encoding to {known}" if known else "leave writer.encoding out"
@@ -77,8 +85,12 @@ class FileFormat:
         """A file to write `length` samples of each channel to; `mask` as for `close`."""
         subtype = _SUBTYPES[self.encoding] if self.encoding else self.codec
         kind = self._container(length * channels * self.bytes_per_sample, mask)
-        options = {"format": kind, **self.codec_options}
+        options = {"format": kind, **self._codec_options(sample_rate)}
         return soundfile.SoundFile(soundfile_name(path), "w", sample_rate, channels, subtype, **options)
+
+    def _codec_options(self, sample_rate: int) -> Mapping[str, object]:
+        """libsndfile's options for the encoding."""
+        return self.codec_options
 
     def _container(self, size: int, mask: int) -> str:
         """The format, by libsndfile's name, of a file with `size` bytes of samples."""
@@ -129,13 +141,22 @@ class Flac(FileFormat):
 
 
 class Mp3(FileFormat):
-    """MP3 at LAME's V0, about 245 kb/s for music in stereo."""
+    """MP3 at LAME's V0, about 245 kb/s for music in stereo, or at a constant bitrate."""
 
     suffix = "mp3"
     codec = "MPEG_LAYER_III"
     codec_options: ClassVar = {"bitrate_mode": "VARIABLE", "compression_level": 0.0}
+    bitrates = (64, 96, 112, 128, 160, 192, 224, 256, 320)
     most_channels = 2
     rates = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
+
+    def _codec_options(self, sample_rate: int) -> Mapping[str, object]:
+        if self.bitrate is None:
+            return self.codec_options
+        # libsndfile takes a share of the way from the highest bitrate to the lowest, which depend on the rate.
+        highest, lowest = (320, 32) if sample_rate >= 32000 else (160, 8) if sample_rate >= 16000 else (64, 8)
+        level = (highest - min(self.bitrate, highest)) / (highest - lowest)
+        return {"bitrate_mode": "CONSTANT", "compression_level": level}
 
     def tag(self, file: soundfile.SoundFile, tags: Mapping[str, str]) -> None:
         """Nothing yet: `close` sets them."""

@@ -38,13 +38,21 @@ class StemFiles:
         encoding: How samples are stored; by default as the format has it.
         clip: What to do with stems above full scale, as in `EstimateWriter`.
         dither: Whether estimates are dithered; by default where they are stored in 16 bits.
+        bitrate: Of mp3, a constant one in kb/s.
 
     Raises:
         MdxError: If the settings contradict one another.
     """
 
-    def __init__(self, format: Format, encoding: Encoding | None, clip: Clip | None, dither: bool | None) -> None:  # noqa: A002
-        self.format = FORMATS[format](encoding)
+    def __init__(
+        self,
+        format: Format,  # noqa: A002
+        encoding: Encoding | None,
+        clip: Clip | None,
+        dither: bool | None,
+        bitrate: int | None = None,
+    ) -> None:
+        self.format = FORMATS[format](encoding, bitrate)
         floats = self.format.encoding == "float32"
         self.clip: Clip = clip or ("keep" if floats else "rescale")
         self.dither = self.format.bits == 16 if dither is None else dither

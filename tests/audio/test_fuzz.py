@@ -17,7 +17,7 @@ from mdx_progressive.data.song import Song
 from mdx_progressive.data.song_stream import SongStream
 from mdx_progressive.runtime.errors import MdxError
 from tests.support.command import NARROW, run
-from tests.support.paths import CONFIGS
+from tests.support.paths import STUDY
 from tests.support.signals import RATE
 
 FORMATS = ("wav", "aiff", "flac", "ogg", "mp3", "opus", "m4a", "rf64")
@@ -123,7 +123,7 @@ def test_predict_names_the_corrupted_ones_and_does_the_others(
         for number, content in enumerate(corruptions(originals, suffix, 6)):
             (folder / f"{suffix} {number}.{suffix}").write_bytes(content)
 
-    once = ("-c", CONFIGS / "demo.yaml", "--model.method.steps", "0", *NARROW)
+    once = ("-c", STUDY, "--model.method.steps", "0", *NARROW)
     assert run("predict", *once, "--data.input", "in", "--out", "out") == 1
 
     last = capsys.readouterr().err.split("error: ")[-1]

@@ -20,7 +20,7 @@ from demucs.htdemucs import HTDemucs
 
 from mdx_progressive.data.song import builtin_clip
 from tests.support.demucs_weights import save_safetensors
-from tests.support.paths import CONFIGS
+from tests.support.paths import CONFIGS, STUDY_HTDEMUCS
 from tests.support.signals import SOURCES
 
 
@@ -44,7 +44,7 @@ def small(path: Path) -> list[str]:
     )
     method = CONFIGS / "method" / "recommended-htdemucs.yaml"
     weights = ["--model.separator.weights", str(save_safetensors(network, path)), "--model.method", str(method)]
-    return ["-c", str(CONFIGS / "htdemucs.yaml"), *weights]
+    return ["-c", str(STUDY_HTDEMUCS), *weights]
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 
 from mdx_progressive.data.song import builtin_clip
-from tests.support.paths import CONFIGS
+from tests.support.paths import STUDY
 
 
 def make(folder: Path, songs: int, kind: str) -> None:
@@ -35,7 +35,7 @@ def make(folder: Path, songs: int, kind: str) -> None:
 
 def measured(folder: Path, out: Path, kind: str, more: list[str]) -> dict[str, float]:
     """The last event of a run."""
-    settings = ["-c", str(CONFIGS / "demo.yaml"), "--model.method.steps", "0", "--trainer.logger", "false"]
+    settings = ["-c", str(STUDY), "--model.method.steps", "0", "--trainer.logger", "false"]
     places = ["--data.input", str(folder), "--out", str(out), "--writer.format", kind, "--log-json", "-"]
     command = [sys.executable, "-m", "mdx_progressive", "predict", *settings, *places, *more]
     said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout

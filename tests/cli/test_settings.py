@@ -22,9 +22,9 @@ from mdx_progressive import (
     SongDataset,
 )
 from tests.support.command import run
-from tests.support.paths import CONFIGS
+from tests.support.paths import STUDY
 
-DEMO = str(CONFIGS / "demo.yaml")
+DEMO = str(STUDY)
 FORMER = Path(__file__).parents[1] / "support" / "model-0.1.yaml"
 """The settings of the demo's model as version 0.1 saved them."""
 

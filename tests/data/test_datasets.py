@@ -28,7 +28,7 @@ from mdx_progressive.data.song import Song, builtin_clip
 from mdx_progressive.data.song_reader import load_song
 from mdx_progressive.data.stem_grouping import group_stems
 from mdx_progressive.runtime.errors import MdxError
-from tests.support.paths import CONFIGS
+from tests.support.paths import CONFIGS, STUDY
 from tests.support.signals import RATE, SOURCES, noise
 
 DATASETS = CONFIGS / "dataset"
@@ -187,7 +187,7 @@ class TestMusdb18:
 
     def test_the_command_measures_on_it(self, musdb_wav: Path, own_folder: Path) -> None:
         code = main(
-            ("test", "-c", str(CONFIGS / "demo.yaml"), "--data.dataset", str(DATASETS / "musdb18hq.yaml"),
+            ("test", "-c", str(STUDY), "--data.dataset", str(DATASETS / "musdb18hq.yaml"),
              "--data.dataset.root", str(musdb_wav), "--data.dataset.subset", "train", "--data.dataset.split", "valid",
              "--model.compare", "null", "--model.method.steps", "1", "--model.targets", "[vocals]")
         )  # fmt: skip
@@ -313,7 +313,7 @@ class TestSongFolders:
             write(plain / "song" / f"{stem}.wav", steps / 2**15)
             write(multitrack / "song" / stem / "left.wav", half / 2**15)
             write(multitrack / "song" / stem / "right.wav", (steps - half) / 2**15)
-        demo = ("test", "-c", str(CONFIGS / "demo.yaml"), "--model.compare", "null", "--model.method.steps", "1",
+        demo = ("test", "-c", str(STUDY), "--model.compare", "null", "--model.method.steps", "1",
                 "--model.oracle", "false", "--model.targets", "[vocals]")  # fmt: skip
 
         first = main((*demo, "--data.root", str(plain)))
@@ -332,7 +332,7 @@ class TestChoosing:
     def test_every_preset_can_be_loaded_and_given_a_root(
         self, path: Path, own_folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        demo = ("test", "-c", str(CONFIGS / "demo.yaml"))
+        demo = ("test", "-c", str(STUDY))
 
         with pytest.raises(SystemExit) as left:
             main((*demo, "--data.dataset", str(path), "--data.dataset.root", "mine", "--print_config"))

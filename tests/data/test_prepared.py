@@ -27,11 +27,11 @@ from mdx_progressive.evaluation.results import read_rows
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.runtime.names import safe_names
 from tests.support.command import NARROW, run
-from tests.support.paths import CONFIGS
+from tests.support.paths import STUDY
 from tests.support.processes import start_command
 from tests.support.signals import RATE, SOURCES, noise
 
-DEMO = str(CONFIGS / "demo.yaml")
+DEMO = str(STUDY)
 
 
 pytestmark = pytest.mark.usefixtures("own_folder")

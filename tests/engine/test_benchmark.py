@@ -26,7 +26,7 @@ from mdx_progressive.runtime.memory import (
 )
 from mdx_progressive.separators.base import Separator
 from mdx_progressive.separators.batch_size import BatchSizeFinder
-from tests.support.paths import CONFIGS
+from tests.support.paths import STUDY_HTDEMUCS
 from tests.support.processes import Running, run_command
 
 Found = dict[str, list[dict[str, Any]]]
@@ -36,7 +36,7 @@ Found = dict[str, list[dict[str, Any]]]
 def found(small_htdemucs_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
     """The real command, on the built-in clip with a small network."""
     folder = tmp_path_factory.mktemp("benchmark")
-    command = ["benchmark", "-c", str(CONFIGS / "htdemucs.yaml")]
+    command = ["benchmark", "-c", str(STUDY_HTDEMUCS)]
     command += ["--model.separator.weights", str(small_htdemucs_file), "--model.targets", "[vocals, bass]"]
     command += ["--model.method.steps", "2", "--rounds", "1", "--data.chunk", "2"]
     with pytest.MonkeyPatch.context() as patch:
@@ -107,7 +107,7 @@ class TestBenchmark:
     def test_no_rounds_is_an_error(
         self, small_htdemucs_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        arguments = ["benchmark", "-c", str(CONFIGS / "htdemucs.yaml"), "--rounds", "0"]
+        arguments = ["benchmark", "-c", str(STUDY_HTDEMUCS), "--rounds", "0"]
 
         assert main([*arguments, "--model.separator.weights", str(small_htdemucs_file)]) == 1
         assert "rounds" in capsys.readouterr().err

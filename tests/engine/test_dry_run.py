@@ -16,10 +16,10 @@ from mdx_progressive.progressive.methods import Progressive
 from mdx_progressive.progressive.passes import Passes
 from mdx_progressive.progressive.schedules import Cosine, Linear
 from mdx_progressive.separators.spleeter import SpleeterSeparator
-from tests.support.paths import CONFIGS
+from tests.support.paths import STUDY
 from tests.support.signals import RATE, noise
 
-DEMO = ("-c", str(CONFIGS / "demo.yaml"), "--dry-run")
+DEMO = ("-c", str(STUDY), "--dry-run")
 
 
 pytestmark = pytest.mark.usefixtures("own_folder")

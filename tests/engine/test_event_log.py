@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from tests.support.command import run
-from tests.support.paths import CONFIGS
+from tests.support.paths import STUDY_HTDEMUCS
 from tests.support.processes import start_command
 from tests.support.signals import RATE, noise
 
@@ -27,7 +27,7 @@ KEYS = {
     "run_ended": {"written", "failed", "left", "seconds", "loop_seconds", "network_seconds", "exit_code", "error"},
 }
 SETTINGS = (
-    *("-c", str(CONFIGS / "htdemucs.yaml"), "--model.separator.weights", "small.safetensors"),
+    *("-c", str(STUDY_HTDEMUCS), "--model.separator.weights", "small.safetensors"),
     *("--model.method.steps", "1", "--targets", "vocals", "--data.block", "1.5", "--data.input", "in", "--out", "out"),
 )
 SECONDS = {"long": 4.3, "short": 0.5}

@@ -15,7 +15,7 @@ from mdx_progressive.cli.main import main
 from mdx_progressive.runtime.memory import keep_freed_memory
 from mdx_progressive.separators.batch_size import BatchSizeFinder
 from tests.support.demucs_weights import small_network
-from tests.support.paths import CONFIGS
+from tests.support.paths import STUDY_HTDEMUCS
 from tests.support.processes import Running
 from tests.support.signals import RATE, noise
 
@@ -34,7 +34,7 @@ def limit(mebibytes: int) -> None:
 def predict(weights: Path, mebibytes: int) -> None:
     network = (
         "-c",
-        CONFIGS / "htdemucs.yaml",
+        STUDY_HTDEMUCS,
         "--model.separator.weights",
         weights,
         "--model.separator.batch_size",

@@ -23,7 +23,7 @@ from mdx_progressive.cli.main import main
 from mdx_progressive.evaluation.results import read_rows
 from mdx_progressive.evaluation.spectrograms import band_levels, log_bands
 from tests.support.command import NARROW
-from tests.support.paths import CONFIGS
+from tests.support.paths import CONFIGS, STUDY
 from tests.support.signals import RATE, noise
 
 SONG = "The Easton Ellises - Falcon 69"
@@ -56,7 +56,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         args = [
-            "test", "-c", str(CONFIGS / "demo.yaml"), *NARROW, "--data.chunk", "1.5", "--model.method.steps", "2",
+            "test", "-c", str(STUDY), *NARROW, "--data.chunk", "1.5", "--model.method.steps", "2",
             "--model.compare", f"[{CONFIGS / 'method' / 'euler.yaml'}]",
             "--model.metrics", "[SiSdr, Sdr, BssEval, LogSpectralDistance, LogWmse]",
         ]  # fmt: skip

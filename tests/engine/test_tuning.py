@@ -20,7 +20,7 @@ from mdx_progressive.progressive.samplers import Euler, FromMixture
 from mdx_progressive.progressive.schedules import Explicit, Linear, PerSource
 from mdx_progressive.runtime.errors import MdxError
 from tests.support.known_separators import SOURCES, passes_of, run
-from tests.support.paths import CONFIGS
+from tests.support.paths import STUDY
 
 TIME = 9000
 
@@ -130,7 +130,7 @@ class TestCommand:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.chdir(tmp_path)
-        demo, schedule = str(CONFIGS / "demo.yaml"), tmp_path / "new" / "s.yaml"
+        demo, schedule = str(STUDY), tmp_path / "new" / "s.yaml"
         common = ("-c", demo, "--model.compare", "null", "--model.method.steps", "1", "--data.chunk", "2")
 
         def run(*arguments: str) -> int:
@@ -157,7 +157,7 @@ class TestCommand:
         schedule.write_text(yaml.safe_dump(preset))
 
         with pytest.raises(SystemExit):
-            main(("predict", "-c", str(CONFIGS / "demo.yaml"), "--model.method.corrections", str(schedule)))
+            main(("predict", "-c", str(STUDY), "--model.method.corrections", str(schedule)))
 
         said = capsys.readouterr().err
         assert 'Parser key "corrections"' in said
@@ -168,7 +168,7 @@ class TestCommand:
     ) -> None:
         monkeypatch.chdir(tmp_path)
         (tmp_path / "empty").mkdir()
-        arguments = ("tune", "-c", str(CONFIGS / "demo.yaml"), "--data.root", "empty", "--to", "found.yaml")
+        arguments = ("tune", "-c", str(STUDY), "--data.root", "empty", "--to", "found.yaml")
 
         assert main(arguments) == 1
 

@@ -24,7 +24,7 @@ from mdx_progressive.evaluation.results import Row, write_rows
 from mdx_progressive.evaluation.run import read_run
 from mdx_progressive.evaluation.timings import Timing, write_timings
 from mdx_progressive.runtime.errors import MdxError
-from tests.support.paths import CONFIGS
+from tests.support.paths import STUDY_HTDEMUCS
 from tests.support.signals import RATE, SOURCES
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge")
@@ -216,7 +216,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, clip: dict[str, Tensor], small
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         settings = ("--model.targets", "[vocals,bass]", "--model.method.steps", "2", "--model.ensemble", "true")
-        config = ("-c", str(CONFIGS / "htdemucs.yaml"), "--model.separator.weights", str(small_htdemucs_file))
+        config = ("-c", str(STUDY_HTDEMUCS), "--model.separator.weights", str(small_htdemucs_file))
         assert main(("test", *config, "--data.root", "songs", "--data.trim", "null", *settings)) == 0
         assert main(("report", "logs/htdemucs/version_0")) == 0
     return root / "logs" / "htdemucs" / "version_0"

@@ -13,7 +13,7 @@ import soundfile
 
 from mdx_progressive.cli.main import main
 from mdx_progressive.output.claims import Claims
-from tests.support.paths import CONFIGS
+from tests.support.paths import STUDY_HTDEMUCS
 from tests.support.processes import Running, Stop, run_command, start_command
 from tests.support.signals import RATE, noise
 
@@ -23,7 +23,7 @@ Stopped = Callable[[list[str]], Running]
 
 def predict(songs: str, *more: str) -> list[str]:
     return [
-        *("predict", "-c", str(CONFIGS / "htdemucs.yaml"), "--model.separator.weights", "small.safetensors"),
+        *("predict", "-c", str(STUDY_HTDEMUCS), "--model.separator.weights", "small.safetensors"),
         *("--model.method.steps", "0", "--trainer.logger", "false", "--targets", "vocals", "--data.block", "1"),
         *("--data.input", f"[{','.join(f'in/{song}.wav' for song in songs)}]", "--out", "out", *more),
     ]

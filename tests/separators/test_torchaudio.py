@@ -17,7 +17,7 @@ from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.runtime.torchaudio_import import import_torchaudio
 from mdx_progressive.separators.torchaudio import TorchaudioSeparator
 from tests.support.hostile_pickle import Hostile
-from tests.support.paths import CONFIGS
+from tests.support.paths import CONFIGS, STUDY
 from tests.support.signals import RATE, SOURCES, noise
 from tests.support.torchaudio_weights import small_bundles, small_hdemucs, small_torchaudio
 
@@ -163,7 +163,7 @@ class TestWeights:
         preset = str(CONFIGS / "separator" / "hdemucs_high_plus.yaml")
         settings = ["--data.chunk", "1", "--model.compare", "null", "--model.method.steps", "1"]
 
-        assert main(["test", "-c", str(CONFIGS / "demo.yaml"), "--model.separator", preset, *settings]) == 0
+        assert main(["test", "-c", str(STUDY), "--model.separator", preset, *settings]) == 0
 
         assert "trained on MUSDB18's test set" in caplog.text
         summary = json.loads((tmp_path / "logs" / "demo" / "version_0" / "summary.json").read_text())

@@ -9,7 +9,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from tests.support.paths import CONFIGS
+from tests.support.paths import CONFIGS, STUDY_HTDEMUCS
 
 SEGMENT = 11025
 """Samples that programs of a fixed shape take."""
@@ -94,7 +94,7 @@ def program_options(program: Path, sources: str = "[drums,bass,other,vocals]") -
     settings = {"program": program, "sources": sources, "sample_rate": 44100}
     given = [part for name, value in settings.items() for part in (f"--model.separator.{name}", str(value))]
     preset = ("--model.separator", str(CONFIGS / "separator" / "exported.yaml"))
-    return ("-c", str(CONFIGS / "htdemucs.yaml"), *preset, *given)
+    return ("-c", str(STUDY_HTDEMUCS), *preset, *given)
 
 
 FIXED: dict[str, Callable[[Path], Path]] = {

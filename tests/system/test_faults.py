@@ -28,12 +28,12 @@ from mdx_progressive.data.song_stream import SongStream
 from mdx_progressive.evaluation.results import read_rows
 from mdx_progressive.output import song_writer as song_files
 from tests.support.command import NARROW, run
-from tests.support.paths import CONFIGS
+from tests.support.paths import STUDY, STUDY_HTDEMUCS
 from tests.support.privileges import drop_privileges
 from tests.support.processes import run_command, start_command
 from tests.support.signals import RATE, SOURCES, noise
 
-SPLEETER = ("-c", str(CONFIGS / "demo.yaml"), "--model.method.steps", "0")
+SPLEETER = ("-c", str(STUDY), "--model.method.steps", "0")
 
 
 def write(path: Path, seconds: float = 0.3, level: float = 0.1, rate: int = RATE) -> Path:
@@ -64,7 +64,7 @@ def stems(song: str) -> list[str]:
 def measure(*more: object) -> int:
     """`test` on songs/, as quickly as can be."""
     quick = ("--model.method.steps", "1", "--model.compare", "null", "--model.metrics", "[SiSdr]", *NARROW)
-    return run("test", "-c", CONFIGS / "demo.yaml", *quick, "--data.root", "songs", "--data.trim", "null", *more)
+    return run("test", "-c", STUDY, *quick, "--data.root", "songs", "--data.trim", "null", *more)
 
 
 BOTH = ["accompaniment.wav", "vocals.wav"]
@@ -218,7 +218,7 @@ class TestFiles:
         inplace: bool,
     ) -> None:
         song, other = write(songs / "song.wav", 3), write(Path("other.wav"), seconds, 0.2, rate)
-        network = ("-c", CONFIGS / "htdemucs.yaml", "--model.separator.weights", small_htdemucs_file)
+        network = ("-c", STUDY_HTDEMUCS, "--model.separator.weights", small_htdemucs_file)
         once = ("--model.method.steps", "0", "--model.targets", "[vocals]", "--data.block", "1")
         places = ("--data.input", "in", "--out", "out")
         read = BlockReader.__call__
@@ -484,7 +484,7 @@ class TestMemory:
     @pytest.fixture
     def small(self, small_htdemucs_file: Path) -> tuple[object, ...]:
         return (
-            *("-c", CONFIGS / "htdemucs.yaml", "--model.separator.weights", small_htdemucs_file),
+            *("-c", STUDY_HTDEMUCS, "--model.separator.weights", small_htdemucs_file),
             *("--model.separator.batch_size", "8", "--model.targets", "[bass,vocals]", "--model.method.steps", "1"),
             *("--data.block", "1", "--data.input", "in", "--data.root", "in", "--data.trim", "null"),
             *("--sound.songs", "0", "--trainer.logger", "false", "--model.oracle", "false", "--model.metrics", "[Sdr]"),

@@ -18,12 +18,12 @@ from mdx_progressive.cli.main import main
 from mdx_progressive.evaluation.results import read_rows
 from mdx_progressive.evaluation.timings import read_timings
 from tests.support.demucs_weights import save_safetensors, small_network
-from tests.support.paths import CONFIGS
+from tests.support.paths import STUDY_HTDEMUCS
 from tests.support.processes import Stop, run_command
 from tests.support.signals import RATE, SOURCES, noise
 
 SMALL = (
-    *("-c", str(CONFIGS / "htdemucs.yaml"), "--model.separator.weights", "small.safetensors"),
+    *("-c", str(STUDY_HTDEMUCS), "--model.separator.weights", "small.safetensors"),
     *("--model.method.steps", "1", "--model.metrics", "[Sdr]", "--model.targets", "[vocals]"),
     *("--model.oracle", "false", "--tensorboard.songs", "0", "--sound.songs", "0"),
 )

@@ -25,11 +25,11 @@ from mdx_progressive.output.block_store import BlockStore
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.runtime.memory import peak_memory, reset_peak_memory
 from tests.support.command import NARROW, run
-from tests.support.paths import CONFIGS
+from tests.support.paths import STUDY, STUDY_HTDEMUCS
 from tests.support.processes import Running, Stop, run_command
 from tests.support.signals import RATE, noise
 
-HTDEMUCS = ("-c", str(CONFIGS / "htdemucs.yaml"), "--model.separator.weights", "small.safetensors")
+HTDEMUCS = ("-c", str(STUDY_HTDEMUCS), "--model.separator.weights", "small.safetensors")
 ONE_PASS = ("--model.method.steps", "0")
 BLOCKS = ("--data.block", "1.5")
 
@@ -180,7 +180,7 @@ class TestPredict:
         peaks = {}
         for times in (10, 80):
             soundfile.write("long.wav", clip["mixture"].repeat(1, times).T.numpy(), RATE)
-            arguments = ["predict", "-c", str(CONFIGS / "demo.yaml"), *ONE_PASS, *NARROW, "--data.block", "12"]
+            arguments = ["predict", "-c", str(STUDY), *ONE_PASS, *NARROW, "--data.block", "12"]
             more = ["--data.input", "long.wav", "--out", str(times), "--model.targets", "[vocals]"]
             ended = Running(print_peak, [*arguments, *more]).wait()
             assert ended.exit_code == 0, ended.err

@@ -8,7 +8,7 @@ import pytest
 from torch.distributed.run import main as run_torchrun
 
 from tests.support.command import NARROW
-from tests.support.paths import CONFIGS
+from tests.support.paths import STUDY
 from tests.support.processes import Running, run_command, start_command
 
 TWO = (
@@ -19,7 +19,7 @@ TWO = (
 
 def command(name: str, chunk: str) -> list[str]:
     return [
-        *("test", "-c", str(CONFIGS / "demo.yaml"), *NARROW, "--trainer.logger.init_args.name", name),
+        *("test", "-c", str(STUDY), *NARROW, "--trainer.logger.init_args.name", name),
         *("--model.compare", "null", "--model.method.steps", "1", "--model.oracle", "false"),
         *("--model.targets", "[vocals]", "--model.metrics", "[Sdr]", "--tensorboard.songs", "0", "--sound.songs", "0"),
         *("--data.all_chunks", "true", "--data.chunk", chunk),

@@ -33,6 +33,7 @@ class EstimateWriter(Callback):
         out: The folder to write to; taken from --out.
         format: wav; flac, which holds integers only; mp3 (V0) or ogg (Vorbis, quality 8), of one or two channels.
         encoding: float32, int24 or int16; by default float32 for wav and int24 for flac. None for mp3 and ogg.
+        bitrate: Of mp3, a constant one in kb/s, such as 320; by default LAME's V0, about 245 kb/s.
         clip: What to do with estimates above full scale: "rescale" scales all stems of a song by one gain, "clamp"
             cuts the peaks off, "keep" writes them as they are, which only float32 can. By default "keep" for
             float32, else "rescale". It is logged.
@@ -55,6 +56,7 @@ class EstimateWriter(Callback):
         out: Path = Path("separated"),
         format: Format = "wav",  # noqa: A002  # The option is called --writer.format.
         encoding: Encoding | None = None,
+        bitrate: int | None = None,
         clip: Clip | None = None,
         dither: bool | None = None,
         name: str = "{song}/{source}",
@@ -64,7 +66,7 @@ class EstimateWriter(Callback):
         overwrite: bool = False,
     ) -> None:
         self.out = out
-        self.files = StemFiles(format, encoding, clip, dither)
+        self.files = StemFiles(format, encoding, clip, dither, bitrate)
         check_pattern(name)
         self.name = name
         self.tags = tags

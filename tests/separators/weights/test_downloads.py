@@ -23,7 +23,7 @@ from mdx_progressive.separators.weights.open_unmix import DOWNLOADS
 from tests.support import open_unmix_weights
 from tests.support.command import run
 from tests.support.demucs_weights import save_safetensors, small_network
-from tests.support.paths import CONFIGS
+from tests.support.paths import CONFIGS, STUDY
 from tests.support.torchaudio_weights import small_bundles, small_hdemucs
 
 SPEECH = {"sample_rate": 16000, "nfft": 1024, "nhop": 512, "nb_channels": 1}
@@ -243,7 +243,7 @@ def test_a_bag_of_the_hub_can_not_name_files_elsewhere(hub: Hub, tmp_path: Path)
 def test_the_command_says_so_in_one_line(hub: Hub, own_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     hub.faults = ["hang"] * 40
 
-    assert run("test", "-c", CONFIGS / "demo.yaml", "--model.separator", CONFIGS / "separator" / "umxse.yaml") == 1
+    assert run("test", "-c", STUDY, "--model.separator", CONFIGS / "separator" / "umxse.yaml") == 1
 
     *tried, line = capfd.readouterr().err.splitlines()
     assert line.startswith("mdx-progressive: error: the weights of 'umxse'")

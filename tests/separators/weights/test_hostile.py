@@ -36,7 +36,7 @@ from tests.support.command import run
 from tests.support.demucs_weights import save_pickle, save_safetensors
 from tests.support.exported_programs import FIXED, SEGMENT
 from tests.support.hostile_pickle import Hostile
-from tests.support.paths import CONFIGS
+from tests.support.paths import CONFIGS, STUDY
 from tests.support.privileges import without_privileges
 from tests.support.signals import RATE, SOURCES
 from tests.support.spleeter_reference import DATA
@@ -267,7 +267,7 @@ class TestBrokenFiles:
         path = case.write(own_folder)
         path.write_bytes(b"\xff" + path.read_bytes()[:40])
 
-        assert run("test", "-c", CONFIGS / "demo.yaml", *case.options(path)) == 1
+        assert run("test", "-c", STUDY, *case.options(path)) == 1
 
         (line,) = capfd.readouterr().err.splitlines()
         assert line.startswith("mdx-progressive: error: ")
@@ -576,7 +576,7 @@ class TestYamlOfTheCommand:
     ) -> None:
         (own_folder / "given.yaml").write_bytes(content)
 
-        assert run("test", "-c", CONFIGS / "demo.yaml", *options) == 2
+        assert run("test", "-c", STUDY, *options) == 2
 
         (line,) = capfd.readouterr().err.splitlines()
         assert line.startswith("mdx-progressive: error: ")
@@ -589,7 +589,7 @@ class TestYamlOfTheCommand:
     ) -> None:
         Path("given.yaml").write_text("class_path: subprocess.Popen\ninit_args:\n  args: [touch, witness]\n")
 
-        assert run("test", "-c", CONFIGS / "demo.yaml", option, "given.yaml") == 2
+        assert run("test", "-c", STUDY, option, "given.yaml") == 2
 
         assert len(capfd.readouterr().err.splitlines()) == 1
         assert not Path("witness").exists()
