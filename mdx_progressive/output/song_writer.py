@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from mdx_progressive.audio import read_tags, resample_stream
+from mdx_progressive.audio import read_tags
 from mdx_progressive.data import MixtureChoice, Origin, Song, SongStream
 from mdx_progressive.output.block_store import BlockStore
 from mdx_progressive.output.partial_songs import PartialSongs
+from mdx_progressive.output.song_estimates import resampled_estimates
 from mdx_progressive.output.stem_files import Piece, StemFiles
 from mdx_progressive.output.stem_paths import StemPaths
 from mdx_progressive.output.stems import StemMix
@@ -104,12 +104,6 @@ class SongWriter:
 
     def _estimates(self, blocks: BlockStore, origin: Origin) -> Iterator[Tensor]:
         """The estimates of a song (target, channel, time) at its own sample rate, piece by piece."""
-        targets, signals, missing = self.stems.targets, 0, origin.length
-        joined = (piece.flatten(0, 1) for piece in blocks.joined(origin.blocks, self.crossfade))
-        for piece in resample_stream(joined, self.sample_rate, origin.sample_rate):
-            within = piece[:, :missing]
-            signals, missing = len(piece), missing - within.shape[-1]
-            if within.shape[-1]:
-                yield from within.unflatten(0, (targets, -1)).split(_PIECE, dim=-1)
-        if missing:  # The resampled length may be off by a sample.
-            yield torch.zeros(targets, signals // targets, missing)
+        joined = blocks.joined(origin.blocks, self.crossfade)
+        for piece in resampled_estimates(joined, origin, self.sample_rate):
+            yield from piece.split(_PIECE, dim=-1)

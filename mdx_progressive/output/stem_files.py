@@ -123,3 +123,29 @@ class StemFiles:
             return peak
         log.warning("%s: peak %.3f, %d samples were cut off", song, peak, above)
         return 1.0
+
+
+def save_stem(path: Path, samples: Tensor, sample_rate: int) -> Path:
+    """Write one stem to a file, of the kind that its suffix says and with the defaults of that kind.
+
+    Args:
+        path: The file, with the suffix wav, flac, mp3 or ogg.
+        samples: The samples.
+        sample_rate: In Hz.
+
+    Shape:
+        - samples: (channel, time)
+
+    Raises:
+        MdxError: If there is no such kind of file, it can't hold the stem, or it can't be written.
+    """
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        raise MdxError(f"{path}: its name must end in one of {', '.join(f'.{known}' for known in FORMATS)}")
+    files = StemFiles(kind, None, None, None)
+    channels = ChannelPairs(tuple((channel,) for channel in range(len(samples))))
+    origin = Origin(path.stem, 0, sample_rate, samples.shape[-1], pairs=channels)
+    files.format.check(path.name, sample_rate, len(samples))
+    stem = samples.detach().float().cpu()[None]
+    files.write(origin, {0: path}, StemMix([path.stem], [], exact_sum=False), lambda: iter([Piece(stem, None)]), {})
+    return path

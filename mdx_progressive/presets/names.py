@@ -114,6 +114,33 @@ def _resolve(kind: Kind | None, value: Any, separator: str | None) -> Any:
     return resolve_names(value, separator)
 
 
+def inlined_settings(path: Path, separator: str | None = None) -> dict[str, Any]:
+    """The settings of a file, with those of the presets and files that it names in their places.
+
+    Args:
+        path: The file; paths within it start from its folder.
+        separator: The name of the separator at hand, for methods that depend on it.
+
+    Raises:
+        MdxError: If a file can't be read as settings, or there is no preset of a name.
+    """
+    settings = preset_settings(path)
+    if not settings:
+        raise MdxError(f"{path}: holds no settings")
+    return {key: _inlined(_KEYS.get(key), value, path.parent, separator) for key, value in settings.items()}
+
+
+def _inlined(kind: Kind | None, value: Any, folder: Path, separator: str | None) -> Any:
+    if isinstance(value, list):
+        return [_inlined(kind, each, folder, separator) for each in value]
+    if isinstance(value, dict):
+        return {key: _inlined(_KEYS.get(key), each, folder, separator) for key, each in value.items()}
+    if kind is None or not isinstance(value, str):
+        return value
+    named = folder / value if (folder / value).is_file() else Path(preset_path(kind, value, separator))
+    return inlined_settings(named, separator) if named.is_file() else value
+
+
 def preset_settings(path: Path) -> dict[str, Any]:
     """The settings that a file of YAML holds; none if it is no file of settings, which its own reader reports."""
     try:

@@ -1,0 +1,72 @@
+"""Separators and methods by name, from their presets or from files of one's own."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from jsonargparse import ArgumentError, ArgumentParser
+
+from mdx_progressive.presets import inlined_settings, preset_path
+from mdx_progressive.progressive import Method
+from mdx_progressive.runtime import MdxError, rename_settings
+from mdx_progressive.separators import Separator
+
+T = TypeVar("T", Method, Separator)
+
+
+def load_separator(
+    name: str | Path = "htdemucs", device: str | torch.device | None = None, **settings: object
+) -> Separator:
+    """A pretrained separator by name.
+
+    Args:
+        name: A name that `mdx-progressive separators` lists, or the path of a YAML file.
+        device: Where it computes, as PyTorch names it; by default the CPU.
+        settings: Arguments of its class that replace those of the preset, such as `weights="model.ckpt"`.
+
+    Raises:
+        MdxError: If there is no separator of that name, it has no such argument, or its weights can't be had.
+
+    Example:
+        >>> separator = load_separator("spleeter", bins=64)
+        >>> separator.sources, separator.sample_rate
+        (['vocals', 'accompaniment'], 44100)
+    """
+    separator = _load(Separator, "separator", name, None, settings)
+    return separator if device is None else separator.to(device)
+
+
+def load_method(name: str | Path = "balanced", separator: Separator | None = None, **settings: object) -> Method:
+    """A method by name.
+
+    Args:
+        name: `fast`, `balanced`, `best` or `recommended` for that of the separator; the name of another preset, or the
+            path of a YAML file.
+        separator: The separator that it is to be used with; without one the first four are the plain ensembles.
+        settings: Arguments of its class that replace those of the preset, such as `steps=2`.
+
+    Raises:
+        MdxError: If there is no method of that name, or it has no such argument.
+
+    Example:
+        >>> method = load_method("heun", steps=5)
+        >>> method.name, method.steps
+        ('heun', 5)
+    """
+    return _load(Method, "method", name, separator.name if separator else None, settings)
+
+
+def _load(base: type[T], kind: Any, name: str | Path, separator: str | None, settings: Mapping[str, object]) -> T:
+    path = Path(preset_path(kind, str(name), separator))
+    if not path.is_file():
+        raise MdxError(f"{path}: no such file, and no {kind} of that name")
+    described = rename_settings(inlined_settings(path, separator), {})
+    described["init_args"] = {**described.get("init_args", {}), **settings}
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(base, kind)
+    try:
+        made: T = parser.instantiate_classes(parser.parse_object({kind: described}))[kind]
+    except (ArgumentError, TypeError) as error:
+        raise MdxError(f"{name}: {error}") from error
+    return made

@@ -1,0 +1,129 @@
+"""A song into stems, as `mdx-progressive predict` makes them, without files."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mdx_progressive.api.loading import load_method, load_separator
+from mdx_progressive.progressive import Method
+from mdx_progressive.runtime import MdxError
+from mdx_progressive.separators import Separator
+
+
+class Progress(NamedTuple):
+    """How far `separate` is.
+
+    Args:
+        block: Number of the block that is being separated, from 1.
+        blocks: How many the song has.
+        done: The part of the whole that is done, from 0 to 1.
+        method: The name of the method.
+    """
+
+    block: int
+    blocks: int
+    done: float
+    method: str
+
+    def __str__(self) -> str:
+        return f"{self.method}: {self.done:.0%} (block {self.block} of {self.blocks})"
+
+
+@dataclass(frozen=True)
+class Stem:
+    """A stem of a song, at the song's own sample rate, length and channels.
+
+    Args:
+        source: The name of the source.
+        samples: The samples, float32.
+        rate: Sample rate in Hz.
+
+    Shape:
+        - samples: (channel, time)
+    """
+
+    source: str
+    samples: Tensor
+    rate: int
+
+    def save(self, path: str | Path) -> Path:
+        """Write the stem to a file, whose suffix decides on its kind: wav (float32), flac, mp3 or ogg.
+
+        Raises:
+            MdxError: If there is no such kind of file, it can't hold the stem, or it can't be written.
+        """
+        from mdx_progressive.output import save_stem
+
+        return save_stem(Path(path), self.samples, self.rate)
+
+
+def separate(
+    song: str | Path,
+    separator: Separator | None = None,
+    method: Method | None = None,
+    *,
+    targets: Sequence[str] | None = None,
+    block: float | None = 60.0,
+    progress: Callable[[Progress], object] | None = None,
+) -> dict[str, Stem]:
+    """Separate a song.
+
+    Args:
+        song: An audio file, of any rate, length and number of channels.
+        separator: By default htdemucs.
+        method: By default the balanced method of the separator.
+        targets: Sources to estimate; all of the separator's by default.
+        block: Seconds that are separated at once, which bounds the memory of the network; None for the whole song.
+            The stems of the whole song are in memory.
+        progress: Called after each pass; `print` will do.
+
+    Returns:
+        The stems by source: the samples that `mdx-progressive predict` writes.
+
+    Raises:
+        MdxError: If the song can't be read, or a target is no source of the separator.
+
+    Example:
+        >>> stems = separate("song.mp3", load_separator("spleeter"))  # doctest: +SKIP
+        >>> stems["vocals"].save("vocals.wav")  # doctest: +SKIP
+    """
+    from mdx_progressive.data import BlockReader, ReadingOptions, audio_files
+    from mdx_progressive.engine import ProgressiveDemixing
+    from mdx_progressive.output import estimates_at_rate
+
+    separator = separator or load_separator()
+    method = method or load_method("balanced", separator)
+    model = ProgressiveDemixing(separator, method, targets=list(targets) if targets else None)
+    reader = BlockReader(ReadingOptions(separator.sample_rate, "shipped", None, block, separator.receptive_field))
+    (file,) = audio_files([Path(song)])
+    file.check()
+    plan = reader.plan(file)
+    device = next(separator.parameters()).device
+    kept = []
+    for number, span in enumerate(plan):
+        if progress is not None:
+            model.pass_listeners[:] = [_Counter(progress, number, len(plan), method)]
+        with torch.inference_mode():
+            ((origin, estimates),) = model.predict_step(reader(span).to(device), number).chunks()
+        assert origin.block is not None
+        kept.append(origin.block.kept(estimates).float().cpu())
+    origin = plan[0].origin
+    samples = estimates_at_rate(kept, origin, separator.sample_rate, separator.crossfade)
+    return {source: Stem(source, samples[index], origin.sample_rate) for index, source in enumerate(model.targets)}
+
+
+class _Counter:
+    """Counts the passes of a block."""
+
+    def __init__(self, progress: Callable[[Progress], object], block: int, blocks: int, method: Method) -> None:
+        self.progress, self.block, self.blocks, self.method = progress, block, blocks, method
+        self.passes = 0
+
+    def __call__(self, method: str, passes: int) -> None:
+        self.passes += passes
+        part = min(1.0, self.passes / self.method.passes)
+        self.progress(Progress(self.block + 1, self.blocks, (self.block + part) / self.blocks, self.method.name))
