@@ -123,7 +123,7 @@ class ChunkBatch:
             MdxError: If it has another shape, or is not of floating point.
         """
         if mixture.ndim != 3:
-            raise MdxError(f"a batch of mixtures must have the shape (batch, channel, time), not {tuple(mixture.shape)}")
+            raise MdxError(f"mixtures must have the shape (batch, channel, time), not {tuple(mixture.shape)}")
         if not mixture.is_floating_point():
             raise MdxError(f"mixtures must be of floating point, within -1 and 1, not of {mixture.dtype}")
         precise = mixture if mixture.dtype == torch.float64 else mixture.float()

@@ -79,8 +79,9 @@ class ProgressiveDemixing(LightningModule):
     """Runs methods of progressive inference on a frozen separator.
 
     `predict` takes the songs of a `SongDataModule`, or any `DataLoader` of mixtures at the separator's sample rate,
-    each of which is separated at once. `test` needs the data module; it logs the mean of each metric, method and source at
-    the method's last step, as `test/<metric>/<method>/<source>`, and over the sources as `test/<metric>/<method>/mean`.
+    each of which is separated at once. `test` needs the songs; it logs the mean of each metric, method and source at
+    the method's last step as `test/<metric>/<method>/<source>`, and that over the sources as
+    `test/<metric>/<method>/mean`.
 
     Args:
         separator: The pretrained separator.

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike, fspath
@@ -28,15 +29,16 @@ from mdx_progressive import (
     Progressive,
     ProgressiveDemixing,
     ResultFiles,
+    Separator,
     SiSdr,
     SongDataModule,
-    SongFolders,
     SpleeterSeparator,
     StepProgressBar,
 )
 from mdx_progressive.data.prediction import Prediction
 from mdx_progressive.progressive.passes import Passes
 from mdx_progressive.runtime.errors import MdxError
+from tests.support.processes import Running
 from tests.support.signals import RATE, noise
 
 SECOND = RATE
@@ -56,7 +58,7 @@ def module(separator: SpleeterSeparator) -> ProgressiveDemixing:
     return ProgressiveDemixing(separator, Progressive(Linear(0.6), 2))
 
 
-def data(separator: SpleeterSeparator, **settings: object) -> SongDataModule:
+def data(separator: Separator, **settings: object) -> SongDataModule:
     return SongDataModule(
         separator.sample_rate, separator.sources, separator.receptive_field, **settings  # type: ignore[arg-type]
     )  # fmt: skip
@@ -84,7 +86,9 @@ class TestPredict:
     def test_the_defaults_return_the_estimates(self, module: ProgressiveDemixing, own_folder: Path) -> None:
         song = write_song(own_folder / "a.wav", 1.0, 0)
 
-        (prediction,) = Trainer().predict(module, data(module.separator, input=[own_folder / "a.wav"]))
+        predictions: Any = Trainer().predict(module, data(module.separator, input=[own_folder / "a.wav"]))
+
+        (prediction,) = predictions
 
         assert isinstance(prediction, Prediction)
         assert [origin.song for origin in prediction.origins] == ["a"]
@@ -98,7 +102,9 @@ class TestPredict:
     def test_any_precision_and_several_songs(
         self, module: ProgressiveDemixing, own_folder: Path, precision: Any
     ) -> None:
-        songs = [write_song(own_folder / f"{name}.wav", 0.5 + 0.25 * number, number) for number, name in enumerate("abc")]
+        songs = [
+            write_song(own_folder / f"{name}.wav", 0.5 + 0.25 * number, number) for number, name in enumerate("abc")
+        ]
         own = ProgressiveDemixing(SpleeterSeparator(bins=64), module.method)
 
         predictions: Any = quiet(precision=precision).predict(own, data(own.separator, input=own_folder))
@@ -126,7 +132,7 @@ class TestPredict:
         write_song(own_folder / "long.wav", 40.0, 0)
         blocks: Any = quiet().predict(module, data(module.separator, input=own_folder, block=1.0))
 
-        with pytest.raises(MdxError, match="long: 1 of its . blocks missing"):
+        with pytest.raises(MdxError, match=r"long: 1 of its . blocks missing"):
             module.join_songs(blocks[1:])
         with pytest.raises(MdxError, match=r"long: .* twice"):
             module.join_songs([*blocks, blocks[0]])
@@ -181,7 +187,7 @@ class TestPlainTensors:
         callbacks = [
             StepProgressBar(), FailureCollector(), EventLog("events.jsonl"), EstimateWriter(own_folder / "stems")
         ]  # fmt: skip
-        trainer = Trainer(logger=False, enable_checkpointing=False, callbacks=callbacks)  # type: ignore[arg-type]
+        trainer = Trainer(logger=False, enable_checkpointing=False, callbacks=callbacks)
 
         predictions: Any = trainer.predict(module, next(Loaders.all()))
 
@@ -205,7 +211,7 @@ class TestPlainTensors:
         with pytest.raises(MdxError, match=message):
             module.predict_step(batch, 0)
         with pytest.raises(MdxError, match=message):
-            quiet().predict(module, DataLoader([batch], batch_size=None))
+            quiet().predict(module, DataLoader([batch], batch_size=None))  # type: ignore[arg-type]
 
     def test_test_needs_the_true_sources(self, module: ProgressiveDemixing) -> None:
         with pytest.raises(MdxError, match="true sources"):
@@ -215,7 +221,7 @@ class TestPlainTensors:
 def summary_means(folder: Path) -> dict[str, float]:
     """The means of summary.json at the last steps, under the names that Lightning gets."""
     summary = json.loads((folder / "summary.json").read_text())
-    means = {}
+    means: dict[str, float] = {}
     for metric in summary["metrics"]:
         for method, by_source in summary[metric].items():
             last = {source: curve["mean"][-1] for source, curve in by_source.items()}
@@ -287,42 +293,37 @@ class TestMeans:
         assert resumed == pytest.approx(expected, abs=2e-6)
 
     def test_all_processes_return_the_same(self, own_folder: Path) -> None:
-        separator = SpleeterSeparator(bins=64)
-        module = ProgressiveDemixing(separator, OnePass(), metrics=[SiSdr()])
-        songs = {"chunk": 1.9, "all_chunks": True}
-        (expected,) = quiet().test(module, data(separator, **songs))
-        script = own_folder / "several.py"
-        script.write_text(SEVERAL)
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(server.getsockname()[1])}
+        # As torchrun starts them.
+        address |= {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+        ranks = [
+            Running(write_means, f"{rank}.json", 2, environment={**address, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+            for rank in range(2)
+        ]
+        try:
+            write_means("alone.json", 1)
+            for rank in ranks:
+                ended = rank.wait()
+                assert ended.exit_code == 0, ended.err
+        finally:
+            for rank in ranks:
+                rank.kill()
 
-        outcome = run_script(script)
-
-        assert outcome == [pytest.approx(expected, abs=1e-6)] * 2
-        assert outcome[0] == outcome[1]
-
-
-SEVERAL = '''
-import json, os
-from pathlib import Path
-from lightning.pytorch import Trainer
-from mdx_progressive import OnePass, ProgressiveDemixing, SiSdr, SongDataModule, SpleeterSeparator
-
-separator = SpleeterSeparator(bins=64)
-module = ProgressiveDemixing(separator, OnePass(), metrics=[SiSdr()])
-data = SongDataModule(separator.sample_rate, separator.sources, chunk=1.9, all_chunks=True)
-trainer = Trainer(accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_checkpointing=False,
-                  enable_progress_bar=False)
-(means,) = trainer.test(module, data, verbose=False)
-Path(f"rank{trainer.global_rank}.json").write_text(json.dumps(means))
-'''
+        alone, first, second = (json.loads(Path(name).read_text()) for name in ("alone.json", "0.json", "1.json"))
+        assert alone.keys() == {f"test/si_sdr/one-pass/{name}" for name in ("vocals", "accompaniment", "mean")}
+        assert first == second == pytest.approx(alone, abs=1e-5)
 
 
-def run_script(script: Path) -> list[dict[str, float]]:
-    import subprocess
-    import sys
-
-    subprocess.run([sys.executable, "-W", "error::UserWarning:lightning.pytorch.trainer.connectors.logger_connector",
-                    script], check=True, cwd=script.parent)
-    return [json.loads((script.parent / f"rank{rank}.json").read_text()) for rank in range(2)]
+def write_means(file: str, processes: int) -> None:
+    """Run `test` on three chunks, which two processes can't share equally."""
+    separator = SpleeterSeparator(bins=64)
+    module = ProgressiveDemixing(separator, OnePass(), metrics=[SiSdr()])
+    strategy = "ddp" if processes > 1 else "auto"
+    (means,) = quiet(accelerator="cpu", devices=processes, strategy=strategy).test(
+        module, data(separator, chunk=1.9, all_chunks=True), verbose=False
+    )
+    Path(file).write_text(json.dumps(means))
 
 
 @dataclass
