@@ -4,8 +4,9 @@ import csv
 import json
 import math
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from inspect import signature
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -20,20 +21,29 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+import mdx_progressive
 from mdx_progressive import (
+    DemucsSeparator,
     EstimateWriter,
     EventLog,
+    ExportedSeparator,
     FailureCollector,
     Linear,
+    Musdb18,
     OnePass,
+    OpenUnmixSeparator,
+    PreparedSet,
     Progressive,
     ProgressiveDemixing,
     ResultFiles,
+    RoFormerSeparator,
     Separator,
     SiSdr,
     SongDataModule,
+    SongFolders,
     SpleeterSeparator,
     StepProgressBar,
+    TorchaudioSeparator,
 )
 from mdx_progressive.data.prediction import Prediction
 from mdx_progressive.progressive.passes import Passes
@@ -334,3 +344,73 @@ class Somewhere(PathLike[str]):
 
     def __fspath__(self) -> str:
         return fspath(self.path)
+
+
+class TestPaths:
+    @pytest.mark.parametrize("kind", [str, Path, Somewhere], ids=["str", "Path", "PathLike"])
+    def test_the_data_module_and_the_writer(
+        self, module: ProgressiveDemixing, own_folder: Path, kind: Callable[[Path], Any]
+    ) -> None:
+        write_song(own_folder / "mixtures" / "a.wav", 0.5, 0)
+        write_song(own_folder / "songs" / "b" / "vocals.wav", 0.5, 1)
+        write_song(own_folder / "songs" / "b" / "accompaniment.wav", 0.5, 2)
+        song, songs = kind(own_folder / "mixtures" / "a.wav"), kind(own_folder / "songs")
+
+        for number, settings in enumerate([{"input": song}, {"input": [song]}, {"root": songs}]):
+            out = own_folder / f"stems {number}"
+            quiet(callbacks=[EstimateWriter(kind(out))]).predict(module, data(module.separator, **settings))
+            name = "b" if "root" in settings else "a"
+            assert sorted(path.name for path in (out / name).iterdir()) == ["accompaniment.wav", "vocals.wav"]
+        (means,) = quiet().test(module, data(module.separator, root=songs))
+        assert means
+
+    @pytest.mark.parametrize("kind", [str, Path, Somewhere], ids=["str", "Path", "PathLike"])
+    def test_data_sets(self, own_folder: Path, kind: Callable[[Path], Any]) -> None:
+        write_song(own_folder / "songs" / "b" / "vocals.wav", 0.5, 1)
+        (own_folder / "test").mkdir()
+
+        assert [song.name for song in SongFolders(kind(own_folder / "songs")).songs()] == ["b"]
+        for dataset in (SongFolders, PreparedSet, Musdb18):
+            description = dataset(kind(own_folder / "test")).description()
+            assert description["root"] == str(own_folder / "test")
+            with pytest.raises(MdxError, match="test: "):
+                dataset(kind(own_folder / "test")).songs()
+
+    @pytest.mark.parametrize("kind", [str, Path, Somewhere], ids=["str", "Path", "PathLike"])
+    @pytest.mark.parametrize(
+        ("separator", "settings"),
+        [
+            (DemucsSeparator, ["weights"]),
+            (SpleeterSeparator, ["weights"]),
+            (OpenUnmixSeparator, ["weights"]),
+            (TorchaudioSeparator, ["weights"]),
+            (RoFormerSeparator, ["config", "weights"]),
+        ],
+    )
+    def test_separators(
+        self, tmp_path: Path, separator: type[Separator], settings: list[str], kind: Callable[[Path], Any]
+    ) -> None:
+        with pytest.raises(MdxError, match="missing"):
+            separator(**{name: kind(tmp_path / "missing") for name in settings})
+
+    @pytest.mark.parametrize("kind", [str, Path, Somewhere], ids=["str", "Path", "PathLike"])
+    def test_programs(self, tmp_path: Path, kind: Callable[[Path], Any]) -> None:
+        with pytest.raises(MdxError, match="missing"):
+            ExportedSeparator(["vocals"], RATE, kind(tmp_path / "missing.pt"))
+
+    def test_every_parameter_that_takes_a_path_takes_a_str(self) -> None:
+        annotations = {
+            f"{name}.{parameter.name}": str(parameter.annotation)
+            for name in mdx_progressive.__all__
+            for function in constructors_and_commands(getattr(mdx_progressive, name))
+            for parameter in signature(function).parameters.values()
+        }
+
+        taking = {name for name, annotation in annotations.items() if "Path" in annotation}
+        assert {"SongDataModule.root", "EstimateWriter.out", "ProgressiveTrainer.to"} <= taking
+        assert [name for name in taking if "str" not in annotations[name]] == []
+
+
+def constructors_and_commands(public: type) -> list[Callable[..., object]]:
+    commands = [getattr(public, name) for name in ("benchmark", "tune") if hasattr(public, name)]
+    return [public.__init__, *commands]  # type: ignore[misc]

@@ -53,7 +53,7 @@ class EstimateWriter(Callback):
 
     def __init__(
         self,
-        out: Path = Path("separated"),
+        out: str | Path = Path("separated"),
         format: Format = "wav",  # noqa: A002  # The option is called --writer.format.
         encoding: Encoding | None = None,
         bitrate: int | None = None,
@@ -65,7 +65,7 @@ class EstimateWriter(Callback):
         exact_sum: bool = False,
         overwrite: bool = False,
     ) -> None:
-        self.out = out
+        self.out = Path(out)
         self.files = StemFiles(format, encoding, clip, dither, bitrate)
         check_pattern(name)
         self.name = name
@@ -78,7 +78,7 @@ class EstimateWriter(Callback):
         self.listeners: list[Callable[[str, list[Path]], None]] = []
         """Called with a song and its files when all of them are written, in the thread that writes."""
         self._writer: SongWriter | None = None
-        self._claims = Claims(out)
+        self._claims = Claims(self.out)
         self._background: BackgroundThread[Failure | None] = BackgroundThread(_MAX_WAITING)
         self._unreadable: set[str] = set()
 
