@@ -101,6 +101,14 @@ class ProgressiveDemixing(LightningModule):
     Raises:
         MdxError: If a target is no source of the separator, two methods have one name, `method` needs the references
             or has no schedule that could be replaced, or there is no compiler for `compile`.
+
+    Example:
+        >>> import torch
+        >>> from mdx_progressive import Linear, Progressive, SpleeterSeparator
+        >>> model = ProgressiveDemixing(SpleeterSeparator(bins=64), Progressive(Linear(0.5), steps=2))
+        >>> prediction = model.predict_step(torch.zeros(1, 2, 44100), 0)
+        >>> prediction.targets, tuple(prediction.estimates.shape)
+        (['vocals', 'accompaniment'], (1, 2, 2, 44100))
     """
 
     def __init__(

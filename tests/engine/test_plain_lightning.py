@@ -204,6 +204,18 @@ class TestPlainTensors:
         assert len(predictions) == 2
         assert not (own_folder / "stems").exists()
 
+    def test_so_they_do_after_songs(self, module: ProgressiveDemixing, own_folder: Path) -> None:
+        """A Trainer keeps its data module when it is given a loader next."""
+        write_song(own_folder / "a.wav", 0.5, 0)
+        callbacks = [StepProgressBar(), FailureCollector(), EstimateWriter("stems")]
+        trainer = Trainer(logger=False, enable_checkpointing=False, callbacks=callbacks)
+        trainer.predict(module, data(module.separator, input="a.wav"))
+
+        predictions: Any = trainer.predict(module, next(Loaders.all()))
+
+        assert len(predictions) == 2
+        assert [path.name for path in Path("stems").iterdir() if not path.name.startswith(".")] == ["a"]
+
     @pytest.mark.parametrize(
         ("batch", "message"),
         [

@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from mdx_progressive.audio import Encoding, Format
-from mdx_progressive.data import Failure, Origin, Prediction, SongDataModule
+from mdx_progressive.data import ChunkBatch, Failure, Origin, Prediction, SongDataModule
 from mdx_progressive.engine.callbacks.run_context import song_datamodule
 from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.output import Claims, Clip, PartialSongs, SongWriter, StemFiles, StemMix, StemPaths, check_pattern
@@ -128,6 +128,8 @@ class EstimateWriter(Callback):
     ) -> None:
         datamodule = song_datamodule(trainer)
         if self._writer is None or datamodule is None or not isinstance(outputs, Prediction):
+            return
+        if not isinstance(batch, ChunkBatch):  # A Trainer keeps its last data module even if it runs a loader next.
             return
         self._unreadable |= {failure.song for failure in batch.failures}
         for origin, context in outputs.chunks():
