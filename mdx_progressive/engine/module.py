@@ -78,10 +78,10 @@ class TestOutput(TypedDict):
 class ProgressiveDemixing(LightningModule):
     """Runs methods of progressive inference on a frozen separator.
 
-    `predict` takes the songs of a `SongDataModule`, or any `DataLoader` of mixtures at the separator's sample rate,
-    each of which is separated at once. `test` needs the songs; it logs the mean of each metric, method and source at
-    the method's last step as `test/<metric>/<method>/<source>`, and that over the sources as
-    `test/<metric>/<method>/mean`.
+    `predict` takes the songs of a `SongDataModule`, and returns each block of a long one (`join_songs` joins them); or
+    any `DataLoader` of mixtures at the separator's sample rate, each of which is separated at once. `test` needs songs
+    with stems; it logs the mean of each metric, method and source at the method's last step as
+    `test/<metric>/<method>/<source>`, and that over the sources as `test/<metric>/<method>/mean`.
 
     Args:
         separator: The pretrained separator.
@@ -276,8 +276,10 @@ def _only_tensor(batch: Waveforms) -> Tensor:
     waveforms = batch[0] if isinstance(batch, list | tuple) and len(batch) == 1 else batch
     if isinstance(waveforms, Tensor):
         return waveforms
-    of = f" of {', '.join(type(each).__name__ for each in batch)}" if isinstance(batch, list | tuple) else ""
-    raise MdxError(f"a batch must be one tensor (batch, channel, time) of mixtures, not a {type(batch).__name__}{of}")
+    found = f"a {type(batch).__name__}"
+    if isinstance(batch, list | tuple):
+        found += f" of {len(batch)}: {', '.join(sorted({type(each).__name__ for each in batch}))}"
+    raise MdxError(f"a batch must be one tensor (batch, channel, time) of mixtures, not {found}")
 
 
 def _check_compiler() -> None:

@@ -224,9 +224,9 @@ class TestPlainTensors:
             (torch.zeros(1, 3, 100), "1 or 2 channels .* not 3 channels"),
             (torch.zeros(1, 2, 0), "not 2 channels and 0 samples"),
             (torch.zeros(1, 2, 100, dtype=torch.int16), "floating point.*int16"),
-            ([torch.zeros(1, 2, 100), torch.zeros(1, 2, 100)], "one tensor.*list of Tensor, Tensor"),
+            ([torch.zeros(1, 2, 100), torch.zeros(1, 2, 100)], "one tensor.*list of 2: Tensor"),
             ({"mixture": torch.zeros(1, 2, 100)}, "one tensor.*dict"),
-            (["a.wav"], "one tensor.*list of str"),
+            (["a.wav"], "one tensor.*list of 1: str"),
         ],
     )
     def test_anything_else_is_refused(self, module: ProgressiveDemixing, batch: Any, message: str) -> None:
