@@ -1,4 +1,4 @@
-"""Batches of chunks, predictions and failures: what travels from the data module through the model to the callbacks."""
+"""Batches of chunks and failures: what travels from the data module through the model to the callbacks."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mdx_progressive.data.channel_pairs import STEREO, ChannelPairs
 from mdx_progressive.dsp import Block
-from mdx_progressive.runtime import escape_unprintable
+from mdx_progressive.runtime import MdxError, escape_unprintable
 
 
 class Failure(NamedTuple):
@@ -107,6 +107,29 @@ class ChunkBatch:
             batches[0].blocks,
         )
 
+    @classmethod
+    def of_waveforms(cls, mixture: Tensor, sample_rate: int, name: str) -> "ChunkBatch":
+        """A batch of mixtures that come from no song, as they are.
+
+        Args:
+            mixture: The mixtures; half precision becomes float32.
+            sample_rate: Sample rate in Hz.
+            name: Name of the batch; origins are called by it and their number.
+
+        Shape:
+            - mixture: (batch, channel, time)
+
+        Raises:
+            MdxError: If it has another shape, or is not of floating point.
+        """
+        if mixture.ndim != 3:
+            raise MdxError(f"mixtures must have the shape (batch, channel, time), not {tuple(mixture.shape)}")
+        if not mixture.is_floating_point():
+            raise MdxError(f"mixtures must be of floating point, within -1 and 1, not of {mixture.dtype}")
+        precise = mixture if mixture.dtype == torch.float64 else mixture.float()
+        origins = [Origin(f"{name}, item {item}", 0, sample_rate, mixture.shape[-1]) for item in range(len(mixture))]
+        return cls(origins, precise, torch.ones(len(mixture), device=mixture.device))
+
     def split(self) -> Iterator[tuple[Block, "ChunkBatch"]]:
         """The blocks, each with its context."""
         for block in self.blocks:
@@ -127,26 +150,3 @@ class ChunkBatch:
         silent = None if self.silent is None else change(self.silent)
         mixture, gain = change(self.mixture), change(self.gain)
         return ChunkBatch(self.origins, mixture, gain, references, silent, self.failures, self.blocks)
-
-
-class Prediction(NamedTuple):
-    """What `predict_step` returns: an item for each pair of channels; `seconds` is how long it took.
-
-    Shape:
-        - estimates: (batch, target, channel, time), at the mixture's original level, float32
-    """
-
-    origins: list[Origin]
-    targets: list[str]
-    sample_rate: int
-    estimates: Tensor
-    seconds: float
-
-    def chunks(self) -> Iterator[tuple[Origin, Tensor]]:
-        """The estimates of each chunk (target, channel, time), all of its channels in their order."""
-        first = 0
-        while first < len(self.origins):
-            origin = self.origins[first]
-            items = self.estimates[first : first + len(origin.pairs.groups)]
-            yield origin, origin.pairs.merge(items)
-            first += len(items)

@@ -1,8 +1,9 @@
 """The LightningDataModule: songs, their chunks for `test` and their blocks for `predict`."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, zip_longest
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,9 +72,9 @@ class SongDataModule(LightningDataModule):
         sample_rate: int,
         sources: list[str],
         receptive_field: ReceptiveField | None = None,
-        root: Path | None = None,
+        root: str | Path | None = None,
         dataset: SongDataset | None = None,
-        input: Path | list[Path] | None = None,  # noqa: A002  # The option is called --data.input.
+        input: str | Path | Sequence[str | Path] | None = None,  # noqa: A002  # The option is called --data.input.
         mixture: MixtureChoice = "shipped",
         chunk: float | None = 30.0,
         block: float | None = 60.0,
@@ -88,7 +89,8 @@ class SongDataModule(LightningDataModule):
             raise MdxError(f"data.batch_size must be 1 or more, not {batch_size}")
         self.sources = list(sources)
         self.dataset = choose_dataset(dataset, root)
-        self.inputs = [input] if isinstance(input, Path) else input
+        inputs = [input] if isinstance(input, str | PathLike) else input or []
+        self.inputs = [Path(path) for path in inputs]
         self.reading = ReadingOptions(sample_rate, mixture, normalisation, block, receptive_field)
         self.chunk_plan = ChunkPlan(chunk, trim, all_chunks)
         self.chunk_plan.length(sample_rate)  # Refused here, not song by song.

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypedDict
 
 import torch
@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule
 from pandas import DataFrame
 from torch import Tensor
 
-from mdx_progressive.data import ChunkBatch, Prediction
+from mdx_progressive.data import ChunkBatch, Prediction, join_songs
 from mdx_progressive.engine.lineup import lineup
 from mdx_progressive.engine.method_runner import MethodRunner, PassListener
 from mdx_progressive.evaluation import (
@@ -23,9 +23,11 @@ from mdx_progressive.evaluation import (
     Sdr,
     SiSdr,
     compare_methods,
+    final_means,
+    split_songs,
 )
 from mdx_progressive.progressive import Method, Step
-from mdx_progressive.runtime import MdxError, Stopwatch
+from mdx_progressive.runtime import MdxError, Stopwatch, all_gather
 from mdx_progressive.separators import Separator
 
 _SPAN = 10.0
@@ -33,6 +35,9 @@ _SPAN = 10.0
 
 StepListener = Callable[[int], None]
 """Called with the number of a step of `predict` when it is done."""
+
+Waveforms = Tensor | Sequence[Tensor]
+"""Mixtures (batch, channel, time) of a plain `DataLoader`; that of a `TensorDataset` has them in a list."""
 
 
 class Sound(NamedTuple):
@@ -73,6 +78,11 @@ class TestOutput(TypedDict):
 class ProgressiveDemixing(LightningModule):
     """Runs methods of progressive inference on a frozen separator.
 
+    `predict` takes the songs of a `SongDataModule`, and returns each block of a long one (`join_songs` joins them); or
+    any `DataLoader` of mixtures at the separator's sample rate, each of which is separated at once. `test` needs songs
+    with stems; it logs the mean of each metric, method and source at the method's last step as
+    `test/<metric>/<method>/<source>`, and that over the sources as `test/<metric>/<method>/mean`.
+
     Args:
         separator: The pretrained separator.
         method: The method that `predict` runs, and `test` measures first.
@@ -91,6 +101,14 @@ class ProgressiveDemixing(LightningModule):
     Raises:
         MdxError: If a target is no source of the separator, two methods have one name, `method` needs the references
             or has no schedule that could be replaced, or there is no compiler for `compile`.
+
+    Example:
+        >>> import torch
+        >>> from mdx_progressive import Linear, Progressive, SpleeterSeparator
+        >>> model = ProgressiveDemixing(SpleeterSeparator(bins=64), Progressive(Linear(0.5), steps=2))
+        >>> prediction = model.predict_step(torch.zeros(1, 2, 44100), 0)
+        >>> prediction.targets, tuple(prediction.estimates.shape)
+        (['vocals', 'accompaniment'], (1, 2, 2, 44100))
     """
 
     def __init__(
@@ -122,6 +140,9 @@ class ProgressiveDemixing(LightningModule):
         if not any(isinstance(metric, SiSdr) for metric in self.metrics):
             self.metrics = [SiSdr(), *self.metrics]
         self.comparison: Comparison | None = None
+        """What `test` has found, in the first process."""
+        self.rows: list[Row] | None = None
+        """The rows that this process has measured so far; None where a callback keeps them and calls `conclude`."""
         self._runner = MethodRunner(separator, self.targets)
         self.step_listeners: list[StepListener] = []
 
@@ -135,8 +156,15 @@ class ProgressiveDemixing(LightningModule):
         """Passes that a chunk takes in `test`; the first one is shared by all methods."""
         return 1 + sum(method.passes - 1 for method in self.methods)
 
-    def predict_step(self, batch: ChunkBatch, batch_idx: int) -> Prediction:
-        """Run the method and return the estimates of its last step, at the mixture's original level."""
+    def predict_step(self, batch: ChunkBatch | Waveforms, batch_idx: int) -> Prediction:
+        """Run the method and return the estimates of its last step, at the mixture's original level.
+
+        Raises:
+            MdxError: If the batch is neither of a `SongDataModule` nor a tensor (batch, channel, time) of floating
+                point with one channel or those of the separator.
+        """
+        if not isinstance(batch, ChunkBatch):
+            batch = ChunkBatch.of_waveforms(_only_tensor(batch), self.separator.sample_rate, f"batch {batch_idx}")
         if not batch.origins:
             return Prediction([], self.targets, self.separator.sample_rate, batch.mixture.unsqueeze(1), 0.0)
         stopwatch = Stopwatch(self.device)
@@ -149,14 +177,28 @@ class ProgressiveDemixing(LightningModule):
             estimates = estimates / _per_source(batch.gain)
         return Prediction(batch.origins, self.targets, self.separator.sample_rate, estimates, stopwatch.seconds)
 
+    def join_songs(self, predictions: Iterable[Prediction]) -> dict[str, Tensor]:
+        """The estimates of whole songs, of which `predict` returns each block that is separated at once.
+
+        Args:
+            predictions: What `Trainer.predict` has returned for a `SongDataModule`, in one process.
+
+        Shape:
+            - result: (target, channel, time) for each song, by its name, at the separator's sample rate
+
+        Raises:
+            MdxError: If a block is missing, or is there twice.
+        """
+        return join_songs(predictions, self.separator.crossfade)
+
     def on_test_start(self) -> None:
-        self.comparison = None
+        self.comparison, self.rows = None, []
 
     def test_step(self, batch: ChunkBatch, batch_idx: int) -> TestOutput:
         """Run every method on the same chunks, from one plain pass, and measure every step."""
-        if not batch.origins:
+        if isinstance(batch, ChunkBatch) and not batch.origins:
             return TestOutput(batch=batch, rows=[], seconds={}, sound=None)
-        if batch.references is None or batch.silent is None:
+        if not isinstance(batch, ChunkBatch) or batch.references is None or batch.silent is None:
             raise MdxError("test needs the true sources: give songs with stems, --data.root FOLDER")
         watches = {method.name: Stopwatch(self.device) for method in self.methods}
         with watches[ONE_PASS].measure():
@@ -188,7 +230,21 @@ class ProgressiveDemixing(LightningModule):
             references=batch.references[:, self.indices] / level,
         )
         seconds = {name: watch.seconds for name, watch in watches.items()}
+        if self.rows is not None:
+            self.rows += rows
         return TestOutput(batch=batch, rows=rows, seconds=seconds, sound=sound)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the means of the last steps: those that a callback has concluded, else of the rows of all processes."""
+        if self.rows is not None:
+            rows = [row for process in all_gather(self.rows, self.trainer.world_size) for row in process]
+            self.rows = None
+            if rows and self.trainer.is_global_zero:
+                self.conclude(split_songs(rows))
+        means = final_means(self.comparison.means) if self.comparison else {}
+        for name, mean in self.trainer.strategy.broadcast(means).items():
+            # All processes have the same values; their maximum is that to the last bit, a mean might not be.
+            self.log(f"test/{name}", mean, reduce_fx="max", sync_dist=True)
 
     def conclude(self, songs: Iterable[DataFrame]) -> None:
         """Compare the methods, for the callbacks.
@@ -213,6 +269,17 @@ class ProgressiveDemixing(LightningModule):
             for origin, of_chunk in zip(batch.origins, of_batch.tolist(), strict=True):
                 for source, weight, value in zip(self.targets, step.weights.tolist(), of_chunk, strict=True):
                     yield Row(origin.song, origin.chunk, method.name, step.step, passes, weight, source, metric, value)
+
+
+def _only_tensor(batch: Waveforms) -> Tensor:
+    """The waveforms in a batch of a plain loader, which may be anything."""
+    waveforms = batch[0] if isinstance(batch, list | tuple) and len(batch) == 1 else batch
+    if isinstance(waveforms, Tensor):
+        return waveforms
+    found = f"a {type(batch).__name__}"
+    if isinstance(batch, list | tuple):
+        found += f" of {len(batch)}: {', '.join(sorted({type(each).__name__ for each in batch}))}"
+    raise MdxError(f"a batch must be one tensor (batch, channel, time) of mixtures, not {found}")
 
 
 def _check_compiler() -> None:

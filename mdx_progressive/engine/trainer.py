@@ -24,7 +24,7 @@ class ProgressiveTrainer(Trainer):
         datamodule: SongDataModule,
         precisions: list[Precision] | None = None,
         rounds: int = 3,
-        json: Path = Path("logs/benchmark.json"),
+        json: str | Path = Path("logs/benchmark.json"),
     ) -> None:
         """Measure what `model.method` costs on this machine, on the first chunk of the songs with stems.
 
@@ -50,14 +50,14 @@ class ProgressiveTrainer(Trainer):
         costs, networks = Benchmark(model.separator, model.method, model.targets, batch, device, rounds).run(precisions)
         seconds = batch.mixture.shape[-1] / model.separator.sample_rate
         title = f"{type(model.separator).__name__} on {seconds:.1f} s of {batch.origins[0].song}, {device}"
-        write_benchmark(costs, networks, title, json)
+        write_benchmark(costs, networks, title, Path(json))
 
     def tune(
         self,
         model: ProgressiveDemixing,
         datamodule: SongDataModule,
         tuner: OfflineSearch | None = None,
-        to: Path = Path("tuned.yaml"),
+        to: str | Path = Path("tuned.yaml"),
     ) -> None:
         """Fit the schedule of `model.method` on songs with stems, and write it as YAML for a method to use.
 
@@ -74,6 +74,6 @@ class ProgressiveTrainer(Trainer):
         """
         datamodule.setup("test")
         songs = Tuning(model.separator, model.method, model.targets, tuner or OfflineSearch()).write(
-            to, datamodule.test_dataloader(), self.strategy.root_device, self.precision_plugin.forward_context
+            Path(to), datamodule.test_dataloader(), self.strategy.root_device, self.precision_plugin.forward_context
         )
         log.info("fitted on %d songs, wrote %s; to use it: --model.method.schedule %s", len(songs), to, to)

@@ -23,7 +23,15 @@ from mdx_progressive.evaluation.metrics.log_wmse import LogWmse
 from mdx_progressive.evaluation.metrics.sdr import Sdr
 from mdx_progressive.evaluation.metrics.si_sdr import SiSdr, si_sdr
 from mdx_progressive.evaluation.report.page import report_page
-from mdx_progressive.evaluation.results import NO_VALUE, Row, read_songs, select_curve, write_rows
+from mdx_progressive.evaluation.results import (
+    NO_VALUE,
+    Row,
+    final_means,
+    read_songs,
+    select_curve,
+    split_songs,
+    write_rows,
+)
 from mdx_progressive.evaluation.run import METRIC_HELP, RUN_HELP, read_run, read_settings
 from mdx_progressive.evaluation.summary import (
     AGGREGATION,
@@ -40,8 +48,8 @@ __all__ = [
     "AGGREGATION", "LINE_COLUMNS", "METRIC_HELP", "NO_VALUE", "ONE_PASS", "RUN_HELP", "SOUND_FOLDER",
     "TABLE_FORMATS", "WARNING", "AudioClip", "BssEval", "Comparison", "EvaluationContext", "Excerpt", "GainTable",
     "Kind", "LogSpectralDistance", "LogWmse", "Measurements", "Metric", "Row", "Sdr", "SiSdr", "SummaryLine",
-    "Timing", "compare_methods", "compare_runs", "curves_figure", "discard_measurements", "read_index", "read_run",
-    "read_settings", "read_songs", "remove_index", "report_page", "select_curve", "si_sdr", "songs_figure",
-    "spectrogram_figure", "summary_lines", "was_interrupted", "weights_figure", "write_gains", "write_index",
-    "write_rows", "write_summary", "write_timings",
+    "Timing", "compare_methods", "compare_runs", "curves_figure", "discard_measurements", "final_means",
+    "read_index", "read_run", "read_settings", "read_songs", "remove_index", "report_page", "select_curve",
+    "si_sdr", "songs_figure", "spectrogram_figure", "split_songs", "summary_lines", "was_interrupted",
+    "weights_figure", "write_gains", "write_index", "write_rows", "write_summary", "write_timings",
 ]  # fmt: skip

@@ -97,6 +97,13 @@ def to_table(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
+def split_songs(rows: Sequence[Row]) -> Iterator[pd.DataFrame]:
+    """The rows of each song, as `read_songs` gives those of a table; in the order of songs and chunks."""
+    table = to_table(rows).sort_values(["song", "chunk"], kind="stable")
+    for _, song in table.groupby("song", sort=False):
+        yield song
+
+
 def song_means(results: pd.DataFrame) -> pd.DataFrame:
     """The mean over the chunks of each song for every metric, method, source and step.
 
@@ -152,6 +159,25 @@ def mean_curves(songs: pd.DataFrame) -> pd.DataFrame:
             **{reason: grouped[reason].sum() for reason in NO_VALUE},
         }
     ).reset_index()
+
+
+def final_means(means: pd.DataFrame) -> dict[str, float]:
+    """The means at the last step of each method, without those that have no value.
+
+    Args:
+        means: A table of `mean_curves`.
+
+    Returns:
+        The means by `<metric>/<method>/<source>`, and their mean over the sources by `<metric>/<method>/mean`.
+    """
+    found: dict[str, float] = {}
+    for (metric, method), of_method in means.groupby(["metric", "method"], sort=False):
+        last = of_method[of_method["step"] == of_method["step"].max()].dropna(subset="mean")
+        by_source = dict(zip(last["source"], last["mean"].astype(float), strict=True))
+        if by_source:
+            found[f"{metric}/{method}/mean"] = float(last["mean"].mean())
+        found |= {f"{metric}/{method}/{source}": mean for source, mean in by_source.items()}
+    return found
 
 
 def select_curve(means: pd.DataFrame, metric: str, method: str, source: str) -> pd.DataFrame:

@@ -54,7 +54,7 @@ class DemucsSeparator(SegmentedSeparator):
     def __init__(
         self,
         name: str = "htdemucs",
-        weights: Path | None = None,
+        weights: str | Path | None = None,
         overlap: float = 0.25,
         segment: float | None = None,
         batch_size: int | None = None,

@@ -51,7 +51,7 @@ class ExportedSeparator(SegmentedSeparator):
         self,
         sources: list[str],
         sample_rate: int,
-        program: Path | None = None,
+        program: str | Path | None = None,
         segment: float | None = None,
         channels: int = 2,
         overlap: float = 0.25,

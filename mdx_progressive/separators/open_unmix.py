@@ -50,7 +50,7 @@ class OpenUnmixSeparator(Separator):
     def __init__(
         self,
         name: str = "umxhq",
-        weights: Path | None = None,
+        weights: str | Path | None = None,
         iterations: int = 1,
         wiener_window: int | None = 300,
         residual: bool = False,

@@ -37,8 +37,8 @@ class RoFormerSeparator(Separator):
 
     def __init__(
         self,
-        config: Path | None = None,
-        weights: Path | None = None,
+        config: str | Path | None = None,
+        weights: str | Path | None = None,
         num_overlap: int | None = None,
         segment: float | None = None,
         batch_size: int | None = None,

@@ -81,7 +81,7 @@ class SpleeterSeparator(Separator):
     def __init__(
         self,
         name: str = "spleeter:2stems",
-        weights: Path | None = None,
+        weights: str | Path | None = None,
         mask_extension: Literal["zeros", "average"] = "zeros",
         bins: int = 1024,
         framing: Literal["centred", "spleeter"] = "centred",
@@ -100,11 +100,12 @@ class SpleeterSeparator(Separator):
         self.bins = bins
         self.silence = _SILENCE[framing]
         self.batch_size = batch_size
-        loaded = spleeter_weights.load(name, self.sources, Path(weights) if weights else None)
+        path = None if weights is None else Path(weights)
+        loaded = spleeter_weights.load(name, self.sources, path)
         self.files = loaded.files
         if loaded.genuine:
             self._set_provenance(name)
-        self.networks = nn.ModuleList(_network(architecture, self.channels, state, weights) for state in loaded.states)
+        self.networks = nn.ModuleList(_network(architecture, self.channels, state, path) for state in loaded.states)
         self.mask_activation = architecture.mask()
         # Convolutions over a few channels are a quarter faster with the channels innermost.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -46,7 +46,7 @@ class TorchaudioSeparator(SegmentedSeparator):
     def __init__(
         self,
         name: str = "HDEMUCS_HIGH_MUSDB",
-        weights: Path | None = None,
+        weights: str | Path | None = None,
         overlap: float = 0.25,
         segment: float = 10.0,
         batch_size: int | None = None,

@@ -13,9 +13,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from pandas import DataFrame
 from torch import Tensor, nn
 
-from mdx_progressive.data.batch import ChunkBatch, Origin, Prediction
+from mdx_progressive.data.batch import ChunkBatch, Origin
 from mdx_progressive.data.datamodule import SongDataModule
 from mdx_progressive.data.normalisation import Peak
+from mdx_progressive.data.prediction import Prediction
 from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.evaluation.metrics.bsseval import RATIOS, BssEval
 from mdx_progressive.evaluation.metrics.log_spectral import LogSpectralDistance

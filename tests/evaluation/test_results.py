@@ -12,6 +12,7 @@ from mdx_progressive.evaluation.metrics.scale import Scale
 from mdx_progressive.evaluation.results import (
     COLUMNS,
     Row,
+    final_means,
     mean_curves,
     read_rows,
     read_songs,
@@ -116,6 +117,24 @@ def test_what_has_no_finite_value_is_left_out_and_counted_by_its_reason() -> Non
     assert of_si_sdr["mean"] == pytest.approx(0.0)
     assert [of_sdr[name] for name in counts] == [1, 1, 0, 2]
     assert of_sdr["mean"] == pytest.approx((6.0 + 0.0) / 2)
+
+
+def test_the_final_means_are_those_of_the_last_step_and_none_where_it_has_no_value() -> None:
+    broken = [row._replace(value=math.inf) if (row.method, row.step) == ("oracle", 2) else row for row in rows()]
+    louder = [row._replace(source="bass", value=row.value + 1.0) for row in broken]
+
+    final = final_means(mean_curves(song_means(to_table([*broken, *louder]))))
+
+    assert final == pytest.approx(
+        {
+            "si_sdr/one-pass/vocals": (6.0 + 2.0) / 2,
+            "si_sdr/one-pass/bass": (7.0 + 3.0) / 2,
+            "si_sdr/one-pass/mean": 4.5,
+            "si_sdr/linear/vocals": (6.5 + 0.0) / 2,
+            "si_sdr/linear/bass": (7.5 + 1.0) / 2,
+            "si_sdr/linear/mean": 3.75,
+        }
+    )
 
 
 def test_the_best_step_of_a_distance_is_the_lowest() -> None:

@@ -40,8 +40,8 @@ class SongFolders(SongDataset):
         MdxError: If a stem has no pattern.
     """
 
-    def __init__(self, root: Path, stems: dict[str, list[str]] | None = None) -> None:
-        self.root = root
+    def __init__(self, root: str | Path, stems: dict[str, list[str]] | None = None) -> None:
+        self.root = Path(root)
         self.stems = stems
         for stem, patterns in (stems or {}).items():
             if not patterns:
@@ -116,7 +116,7 @@ def _by_pattern(folder: Path, files: list[Path], stems: dict[str, list[str]]) ->
     return {stem: stem_paths for stem, stem_paths in paths.items() if stem_paths}
 
 
-def choose_dataset(dataset: SongDataset | None, root: Path | None) -> SongDataset:
+def choose_dataset(dataset: SongDataset | None, root: str | Path | None) -> SongDataset:
     """The data set of the options: `root` is short for `SongFolders` of it; the built-in clip without either.
 
     Raises:

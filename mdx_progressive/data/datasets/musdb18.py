@@ -37,7 +37,7 @@ class Musdb18(SongDataset):
 
     def __init__(
         self,
-        root: Path | None = None,
+        root: str | Path | None = None,
         subset: Literal["train", "test"] | None = "test",
         split: Literal["train", "valid"] | None = None,
         is_wav: bool = False,
@@ -45,7 +45,7 @@ class Musdb18(SongDataset):
     ) -> None:
         if split is not None and subset != "train":
             raise MdxError(f"dataset.split {split} is a part of the train subset: set dataset.subset to train")
-        self.root = root.expanduser() if root else _default_root(download)
+        self.root = Path(root).expanduser() if root is not None else _default_root(download)
         self.subset: Literal["train", "test"] | None = subset
         self.split: Literal["train", "valid"] | None = split
         self.is_wav = is_wav

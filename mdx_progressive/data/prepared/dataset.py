@@ -22,8 +22,8 @@ class PreparedSet(SongDataset):
         verify: Whether every file is compared with its checksum first.
     """
 
-    def __init__(self, root: Path, verify: bool = False) -> None:
-        self.root = root
+    def __init__(self, root: str | Path, verify: bool = False) -> None:
+        self.root = Path(root)
         self._verify = verify
 
     def songs(self) -> list[Song]:

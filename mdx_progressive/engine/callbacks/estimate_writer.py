@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from mdx_progressive.audio import Encoding, Format
-from mdx_progressive.data import Failure, Origin, Prediction, SongDataModule
+from mdx_progressive.data import ChunkBatch, Failure, Origin, Prediction, SongDataModule
 from mdx_progressive.engine.callbacks.run_context import song_datamodule
 from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.output import Claims, Clip, PartialSongs, SongWriter, StemFiles, StemMix, StemPaths, check_pattern
@@ -53,7 +53,7 @@ class EstimateWriter(Callback):
 
     def __init__(
         self,
-        out: Path = Path("separated"),
+        out: str | Path = Path("separated"),
         format: Format = "wav",  # noqa: A002  # The option is called --writer.format.
         encoding: Encoding | None = None,
         bitrate: int | None = None,
@@ -65,7 +65,7 @@ class EstimateWriter(Callback):
         exact_sum: bool = False,
         overwrite: bool = False,
     ) -> None:
-        self.out = out
+        self.out = Path(out)
         self.files = StemFiles(format, encoding, clip, dither, bitrate)
         check_pattern(name)
         self.name = name
@@ -78,7 +78,7 @@ class EstimateWriter(Callback):
         self.listeners: list[Callable[[str, list[Path]], None]] = []
         """Called with a song and its files when all of them are written, in the thread that writes."""
         self._writer: SongWriter | None = None
-        self._claims = Claims(out)
+        self._claims = Claims(self.out)
         self._background: BackgroundThread[Failure | None] = BackgroundThread(_MAX_WAITING)
         self._unreadable: set[str] = set()
 
@@ -128,6 +128,8 @@ class EstimateWriter(Callback):
     ) -> None:
         datamodule = song_datamodule(trainer)
         if self._writer is None or datamodule is None or not isinstance(outputs, Prediction):
+            return
+        if not isinstance(batch, ChunkBatch):  # A Trainer keeps its last data module even if it runs a loader next.
             return
         self._unreadable |= {failure.song for failure in batch.failures}
         for origin, context in outputs.chunks():

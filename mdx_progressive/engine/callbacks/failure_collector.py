@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from mdx_progressive.data import Failure
+from mdx_progressive.data import ChunkBatch, Failure
 from mdx_progressive.engine.callbacks.run_context import song_datamodule
 from mdx_progressive.runtime import MdxError, all_gather
 
@@ -34,10 +34,10 @@ class FailureCollector(Callback):
         self._collect_from(trainer, log_them=trainer.is_global_zero)  # All processes have the same ones.
 
     def on_test_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *index: int) -> None:
-        self._collect(batch.failures)
+        self._collect_from_batch(batch)
 
     def on_predict_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *index: int) -> None:
-        self._collect(batch.failures)
+        self._collect_from_batch(batch)
 
     def on_predict_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         self._collect_from(trainer)
@@ -50,6 +50,10 @@ class FailureCollector(Callback):
             datamodule.failures = list({song: each for process in failures for song, each in process.items()}.values())
 
     on_predict_epoch_end = on_test_epoch_end
+
+    def _collect_from_batch(self, batch: Any) -> None:
+        if isinstance(batch, ChunkBatch):  # A loader of waveforms knows of no songs.
+            self._collect(batch.failures)
 
     def _collect_from(self, trainer: Trainer, log_them: bool = True) -> None:
         if datamodule := song_datamodule(trainer):

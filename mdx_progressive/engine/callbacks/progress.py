@@ -1,6 +1,7 @@
 """The progress bars on the terminal: one over the batches, and below it the song and the steps of its methods."""
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -52,16 +53,18 @@ class StepProgressBar(TQDMProgressBar):
     ) -> None:
         super().on_test_batch_start(trainer, pl_module, batch, batch_idx, dataloader_idx)
         assert isinstance(pl_module, ProgressiveDemixing)
-        self._begin(batch, pl_module.passes * len(batch.blocks))
+        blocks = len(batch.blocks) if isinstance(batch, ChunkBatch) else 1
+        self._begin(_origins(batch), pl_module.passes * blocks)
 
     def on_predict_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         super().on_predict_batch_start(trainer, pl_module, batch, batch_idx, dataloader_idx)
         assert isinstance(pl_module, ProgressiveDemixing)
-        self._block = next(iter(batch.origins), None)
+        origins = _origins(batch)
+        self._block = next(iter(origins), None)
         self._step = 0, pl_module.method.steps
-        self._begin(batch, pl_module.method.passes)
+        self._begin(origins, pl_module.method.passes)
 
     def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
         self._end()
@@ -84,8 +87,8 @@ class StepProgressBar(TQDMProgressBar):
             module.pass_listeners.append(self._show_passes)
         return module
 
-    def _begin(self, batch: ChunkBatch, passes: int) -> None:
-        songs = ", ".join(dict.fromkeys(_name(origin) for origin in batch.origins))
+    def _begin(self, origins: Sequence[Origin], passes: int) -> None:
+        songs = ", ".join(dict.fromkeys(_name(origin) for origin in origins))
         self._passes = self._bar(desc=songs, total=passes, unit="pass", leave=False, position=1)
 
     def _bar(self, **settings: Any) -> Tqdm:
@@ -115,6 +118,11 @@ class StepProgressBar(TQDMProgressBar):
         if self._passes is not None:
             self._passes.close()
             self._passes = None
+
+
+def _origins(batch: Any) -> Sequence[Origin]:
+    """Where the chunks of a batch come from; nowhere if a loader of waveforms has made it."""
+    return batch.origins if isinstance(batch, ChunkBatch) else ()
 
 
 def _name(origin: Origin) -> str:

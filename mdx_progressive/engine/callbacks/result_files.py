@@ -74,6 +74,11 @@ class ResultFiles(Callback):
         if outdated and trainer.is_global_zero:
             log.warning("%d of them once more: the songs or the weights have changed since", len(outdated))
 
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the rows out of memory: the journal has them."""
+        assert isinstance(pl_module, ProgressiveDemixing)
+        pl_module.rows = None
+
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *index: int
     ) -> None:
