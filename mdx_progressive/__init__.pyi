@@ -1,3 +1,4 @@
+from .api import Progress, Stem, evaluate, iterate, load_method, load_separator, separate
 from .data import (
     BuiltinClip,
     Loudness,
@@ -23,7 +24,7 @@ from .engine import (
     TensorBoardResults,
     TensorBoardSound,
 )
-from .evaluation import BssEval, LogSpectralDistance, LogWmse, Metric, Sdr, SiSdr
+from .evaluation import BssEval, LogSpectralDistance, LogWmse, Metric, Sdr, SiSdr, si_sdr
 from .progressive import (
     AddToMixture,
     Agreement,
@@ -71,6 +72,7 @@ from .progressive import (
     SelfRemix,
     Sigmoid,
     SmoothStep,
+    Step,
     SubtractOthers,
     VariancePreserving,
     Weighted,
@@ -138,6 +140,7 @@ __all__ = [
     "Polyexponential",
     "Power",
     "PreparedSet",
+    "Progress",
     "Progressive",
     "ProgressiveDemixing",
     "ProgressiveTrainer",
@@ -164,6 +167,8 @@ __all__ = [
     "SongFolders",
     "SoundFiles",
     "SpleeterSeparator",
+    "Stem",
+    "Step",
     "StepProgressBar",
     "SubtractOthers",
     "TensorBoardResults",
@@ -171,4 +176,10 @@ __all__ = [
     "TorchaudioSeparator",
     "VariancePreserving",
     "Weighted",
+    "evaluate",
+    "iterate",
+    "load_method",
+    "load_separator",
+    "separate",
+    "si_sdr",
 ]

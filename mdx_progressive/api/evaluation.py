@@ -50,7 +50,8 @@ def evaluate(
     Example:
         >>> import mdx_progressive as mdx
         >>> spleeter = mdx.load_separator("spleeter", bins=64)
-        >>> table = evaluate(None, spleeter, [mdx.Progressive(mdx.Linear(0.3), steps=1)], chunk=1, metrics=[mdx.SiSdr()])
+        >>> method = mdx.Progressive(mdx.Linear(0.3), steps=1)
+        >>> table = evaluate(None, spleeter, [method], chunk=1, metrics=[mdx.SiSdr()])
         >>> table.columns.tolist()
         ['song', 'chunk', 'method', 'step', 'passes', 'weight', 'source', 'metric', 'value']
         >>> sorted(set(table.method))
@@ -59,20 +60,24 @@ def evaluate(
     from lightning.pytorch import Trainer
 
     from mdx_progressive.data import SongDataModule
-    from mdx_progressive.engine import ProgressiveDemixing, RowCollector, StepProgressBar, quiet_trainer
+    from mdx_progressive.engine import ProgressiveDemixing, RowCollector, StepProgressBar, quiet_lightning
     from mdx_progressive.progressive import OnePass
 
     first, *others = methods or [OnePass()]
     model = ProgressiveDemixing(
-        separator, first, others, list(targets) if targets else None, oracle=oracle, metrics=[*metrics] if metrics else None
+        separator,
+        first,
+        others,
+        list(targets) if targets else None,
+        oracle=oracle,
+        metrics=list(metrics) if metrics else None,
     )
-    given = {"root": songs} if isinstance(songs, str | Path) else {"dataset": songs}
-    data = SongDataModule(
-        separator.sample_rate, separator.sources, separator.receptive_field,
-        chunk=chunk, all_chunks=all_chunks, trim=trim, **given,
-    )  # fmt: skip
+    root, dataset = (songs, None) if isinstance(songs, str | Path) else (None, songs)
+    data = SongDataModule.for_separator(
+        separator, root=root, dataset=dataset, chunk=chunk, all_chunks=all_chunks, trim=trim
+    )
     rows = RowCollector()
-    with quiet_trainer():
+    with quiet_lightning():
         trainer = Trainer(
             accelerator="auto", logger=False, enable_checkpointing=False, enable_model_summary=False,
             enable_progress_bar=progress, callbacks=[rows, *([StepProgressBar()] if progress else [])],

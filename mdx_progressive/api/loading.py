@@ -2,21 +2,19 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from jsonargparse import ArgumentError, ArgumentParser
 
-from mdx_progressive.presets import inlined_settings, preset_path
+from mdx_progressive.presets import Kind, inlined_settings, preset_path
 from mdx_progressive.progressive import Method
 from mdx_progressive.runtime import MdxError, rename_settings
 from mdx_progressive.separators import Separator
 
-T = TypeVar("T", Method, Separator)
-
 
 def load_separator(
-    name: str | Path = "htdemucs", device: str | torch.device | None = None, **settings: object
+    name: str | Path = "htdemucs", /, device: str | torch.device | None = None, **settings: object
 ) -> Separator:
     """A pretrained separator by name.
 
@@ -33,11 +31,11 @@ def load_separator(
         >>> separator.sources, separator.sample_rate
         (['vocals', 'accompaniment'], 44100)
     """
-    separator = _load(Separator, "separator", name, None, settings)
+    separator: Separator = _load(Separator, "separator", name, None, settings)
     return separator if device is None else separator.to(device)
 
 
-def load_method(name: str | Path = "balanced", separator: Separator | None = None, **settings: object) -> Method:
+def load_method(name: str | Path = "balanced", /, separator: Separator | None = None, **settings: object) -> Method:
     """A method by name.
 
     Args:
@@ -54,10 +52,12 @@ def load_method(name: str | Path = "balanced", separator: Separator | None = Non
         >>> method.name, method.steps
         ('heun', 5)
     """
-    return _load(Method, "method", name, separator.name if separator else None, settings)
+    method: Method = _load(Method, "method", name, separator.name if separator else None, settings)
+    return method
 
 
-def _load(base: type[T], kind: Any, name: str | Path, separator: str | None, settings: Mapping[str, object]) -> T:
+def _load(base: Any, kind: Kind, name: str | Path, separator: str | None, settings: Mapping[str, object]) -> Any:
+    """An object of a subclass of `base`, which mypy does not take as a type where it is abstract."""
     path = Path(preset_path(kind, str(name), separator))
     if not path.is_file():
         raise MdxError(f"{path}: no such file, and no {kind} of that name")
@@ -66,7 +66,6 @@ def _load(base: type[T], kind: Any, name: str | Path, separator: str | None, set
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(base, kind)
     try:
-        made: T = parser.instantiate_classes(parser.parse_object({kind: described}))[kind]
+        return parser.instantiate_classes(parser.parse_object({kind: described}))[kind]
     except (ArgumentError, TypeError) as error:
         raise MdxError(f"{name}: {error}") from error
-    return made

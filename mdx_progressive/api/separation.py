@@ -10,7 +10,6 @@ from torch import Tensor
 
 from mdx_progressive.api.loading import load_method, load_separator
 from mdx_progressive.progressive import Method
-from mdx_progressive.runtime import MdxError
 from mdx_progressive.separators import Separator
 
 
@@ -92,8 +91,9 @@ def separate(
         >>> stems["vocals"].save("vocals.wav")  # doctest: +SKIP
     """
     from mdx_progressive.data import BlockReader, ReadingOptions, audio_files
+    from mdx_progressive.dsp import join_blocks
     from mdx_progressive.engine import ProgressiveDemixing
-    from mdx_progressive.output import estimates_at_rate
+    from mdx_progressive.output import resampled_estimates
 
     separator = separator or load_separator()
     method = method or load_method("balanced", separator)
@@ -112,7 +112,8 @@ def separate(
         assert origin.block is not None
         kept.append(origin.block.kept(estimates).float().cpu())
     origin = plan[0].origin
-    samples = estimates_at_rate(kept, origin, separator.sample_rate, separator.crossfade)
+    joined = join_blocks(kept, separator.crossfade)
+    samples = torch.cat(list(resampled_estimates(joined, origin, separator.sample_rate)), dim=-1)
     return {source: Stem(source, samples[index], origin.sample_rate) for index, source in enumerate(model.targets)}
 
 

@@ -89,7 +89,7 @@ class FileFormat:
         return soundfile.SoundFile(soundfile_name(path), "w", sample_rate, channels, subtype, **options)
 
     def _codec_options(self, sample_rate: int) -> Mapping[str, object]:
-        """libsndfile's options for the encoding."""
+        """Libsndfile's options for the encoding."""
         return self.codec_options
 
     def _container(self, size: int, mask: int) -> str:

@@ -24,6 +24,7 @@ from mdx_progressive.data.song_reader import MixtureChoice, ReadingOptions, load
 from mdx_progressive.data.stem_grouping import group_stems
 from mdx_progressive.dsp import ReceptiveField
 from mdx_progressive.runtime import MdxError, all_gather, warn_once
+from mdx_progressive.separators import Separator
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +106,16 @@ class SongDataModule(LightningDataModule):
         """What is done already: song and number of chunk."""
         self._test: list[list[ChunkSpan]] = []
         self._predict: list[list[SongBlock]] | None = None
+
+    @classmethod
+    def for_separator(cls, separator: Separator, **settings: Any) -> "SongDataModule":
+        """The songs as a separator needs them.
+
+        Args:
+            separator: It tells sample rate, sources and receptive field.
+            settings: All other arguments.
+        """
+        return cls(separator.sample_rate, separator.sources, separator.receptive_field, **settings)
 
     def setup(self, stage: str) -> None:
         """Find the songs and, for `test`, read each once to see where it begins and that it is whole.

@@ -8,18 +8,20 @@ from mdx_progressive.engine.callbacks.event_log import EventLog
 from mdx_progressive.engine.callbacks.failure_collector import FailureCollector
 from mdx_progressive.engine.callbacks.progress import StepProgressBar
 from mdx_progressive.engine.callbacks.result_files import ResultFiles
+from mdx_progressive.engine.callbacks.row_collector import RowCollector
 from mdx_progressive.engine.callbacks.run_context import run_folder
 from mdx_progressive.engine.callbacks.sound_files import SoundFiles
 from mdx_progressive.engine.callbacks.tensorboard_results import TensorBoardResults
 from mdx_progressive.engine.callbacks.tensorboard_sound import TensorBoardSound
 from mdx_progressive.engine.dry_run import plan_predict, plan_test
 from mdx_progressive.engine.module import ProgressiveDemixing
+from mdx_progressive.engine.quiet import quiet_lightning
 from mdx_progressive.engine.resume import decisive_settings, unfinished_version
 from mdx_progressive.engine.trainer import ProgressiveTrainer
 from mdx_progressive.engine.tuning import OfflineSearch
 
 __all__ = [
     "EstimateWriter", "EventLog", "FailureCollector", "OfflineSearch", "ProgressiveDemixing", "ProgressiveTrainer",
-    "ResultFiles", "SoundFiles", "StepProgressBar", "TensorBoardResults", "TensorBoardSound", "decisive_settings",
-    "plan_predict", "plan_test", "run_folder", "unfinished_version",
+    "ResultFiles", "RowCollector", "SoundFiles", "StepProgressBar", "TensorBoardResults", "TensorBoardSound",
+    "decisive_settings", "plan_predict", "plan_test", "quiet_lightning", "run_folder", "unfinished_version",
 ]  # fmt: skip

@@ -108,9 +108,9 @@ class MethodRunner:
             counts = [0] * (method.steps + 1)
             for block, batch, first in blocks:
                 for step, passes in self.run(method, batch, first, batch.references):
-                    BlockStore(Path(folder, str(step.step))).put(block.number, block.kept(step.estimates))
-                    weights[step.step].append(step.weights)
-                    counts[step.step] = max(counts[step.step], 1 + passes.count)
+                    BlockStore(Path(folder, str(step.number))).put(block.number, block.kept(step.estimates))
+                    weights[step.number].append(step.weights)
+                    counts[step.number] = max(counts[step.number], 1 + passes.count)
             for number, block_weights in enumerate(weights):
                 store = BlockStore(Path(folder, str(number)))
                 estimates = torch.cat(list(store.joined(len(blocks), self.separator.crossfade)), dim=-1)

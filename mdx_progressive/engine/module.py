@@ -173,7 +173,7 @@ class ProgressiveDemixing(LightningModule):
             for step, _ in self._runner.run(self.method, batch, first):
                 estimates = step.estimates
                 for listener in self.step_listeners:
-                    listener(step.step)
+                    listener(step.number)
             estimates = estimates / _per_source(batch.gain)
         return Prediction(batch.origins, self.targets, self.separator.sample_rate, estimates, stopwatch.seconds)
 
@@ -268,7 +268,9 @@ class ProgressiveDemixing(LightningModule):
         for metric, of_batch in values.items():
             for origin, of_chunk in zip(batch.origins, of_batch.tolist(), strict=True):
                 for source, weight, value in zip(self.targets, step.weights.tolist(), of_chunk, strict=True):
-                    yield Row(origin.song, origin.chunk, method.name, step.step, passes, weight, source, metric, value)
+                    yield Row(
+                        origin.song, origin.chunk, method.name, step.number, passes, weight, source, metric, value
+                    )
 
 
 def _only_tensor(batch: Waveforms) -> Tensor:
@@ -301,7 +303,7 @@ class _Best:
     def consider(self, step: Step, value: Tensor) -> None:
         better = value > self.value
         self.value = torch.where(better, value, self.value)
-        self.step = torch.where(better, step.step, self.step)
+        self.step = torch.where(better, step.number, self.step)
         self.estimates = torch.where(better[..., None, None], step.estimates, self.estimates)
 
 

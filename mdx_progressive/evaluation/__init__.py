@@ -30,6 +30,7 @@ from mdx_progressive.evaluation.results import (
     read_songs,
     select_curve,
     split_songs,
+    to_table,
     write_rows,
 )
 from mdx_progressive.evaluation.run import METRIC_HELP, RUN_HELP, read_run, read_settings
@@ -50,6 +51,6 @@ __all__ = [
     "Kind", "LogSpectralDistance", "LogWmse", "Measurements", "Metric", "Row", "Sdr", "SiSdr", "SummaryLine",
     "Timing", "compare_methods", "compare_runs", "curves_figure", "discard_measurements", "final_means",
     "read_index", "read_run", "read_settings", "read_songs", "remove_index", "report_page", "select_curve",
-    "si_sdr", "songs_figure", "spectrogram_figure", "split_songs", "summary_lines", "was_interrupted",
+    "si_sdr", "songs_figure", "spectrogram_figure", "split_songs", "summary_lines", "to_table", "was_interrupted",
     "weights_figure", "write_gains", "write_index", "write_rows", "write_summary", "write_timings",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ import soundfile
 from torch import Tensor
 
 from mdx_progressive.audio import FORMATS, Encoding, Format, channel_mask
-from mdx_progressive.data import Origin
+from mdx_progressive.data import ChannelPairs, Origin
 from mdx_progressive.output.stems import QuantisationSteps, StemMix
 from mdx_progressive.runtime import MdxError, atomic_write, thread_pool
 
@@ -140,11 +140,11 @@ def save_stem(path: Path, samples: Tensor, sample_rate: int) -> Path:
         MdxError: If there is no such kind of file, it can't hold the stem, or it can't be written.
     """
     kind = path.suffix.lower().removeprefix(".")
-    if kind not in FORMATS:
-        raise MdxError(f"{path}: its name must end in one of {', '.join(f'.{known}' for known in FORMATS)}")
-    files = StemFiles(kind, None, None, None)
-    channels = ChannelPairs(tuple((channel,) for channel in range(len(samples))))
-    origin = Origin(path.stem, 0, sample_rate, samples.shape[-1], pairs=channels)
+    known = next((name for name in FORMATS if name == kind), None)
+    if known is None:
+        raise MdxError(f"{path}: its name must end in one of {', '.join(f'.{name}' for name in FORMATS)}")
+    files = StemFiles(known, None, None, None)
+    origin = Origin(path.stem, 0, sample_rate, samples.shape[-1], pairs=ChannelPairs.for_layout(len(samples)))
     files.format.check(path.name, sample_rate, len(samples))
     stem = samples.detach().float().cpu()[None]
     files.write(origin, {0: path}, StemMix([path.stem], [], exact_sum=False), lambda: iter([Piece(stem, None)]), {})

@@ -27,7 +27,7 @@ from mdx_progressive.presets.quality import (
 )
 
 __all__ = [
-    "DEFAULT_QUALITY", "DEFAULT_SEPARATOR", "QUALITIES", "RECOMMENDED", "Kind", "Level", "Quality", "find_preset", "inlined_settings",
-    "is_measured", "nearest", "preset_folder", "preset_names", "preset_note", "preset_path", "preset_settings",
-    "quality_levels", "resolve_names", "separator_name",
+    "DEFAULT_QUALITY", "DEFAULT_SEPARATOR", "QUALITIES", "RECOMMENDED", "Kind", "Level", "Quality", "find_preset",
+    "inlined_settings", "is_measured", "nearest", "preset_folder", "preset_names", "preset_note", "preset_path",
+    "preset_settings", "quality_levels", "resolve_names", "separator_name",
 ]  # fmt: skip

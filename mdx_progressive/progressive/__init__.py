@@ -61,8 +61,8 @@ __all__ = [
     "Complement", "Constant", "Correction", "Cosine", "CovarianceShrinkage", "ErrorScore", "Euler", "Explicit",
     "Exponential", "FlowShift", "Formula", "FromMixture", "Halves", "Heun", "Interference", "Karras", "KarrasFlow",
     "Last", "Linear", "Mean", "Method", "MissedTarget", "NoAugmentation", "OnePass", "Oracle", "OracleScore",
-    "Passes", "PerSource", "Polyexponential", "Power", "Progressive", "Region", "Remix", "RemixStems", "Repetition",
-    "Residual", "Sampler", "Schedule", "Score", "Search", "SelfRemix", "Sigmoid", "SmoothStep", "Step",
-    "SubtractOthers", "VariancePreserving", "Weighted", "checked_weights", "formulas", "plain_ensemble",
+    "Passes", "PerSource", "Polyexponential", "Power", "Progressive", "Region", "Remix", "RemixStems",
+    "Repetition", "Residual", "Sampler", "Schedule", "Score", "Search", "SelfRemix", "Sigmoid", "SmoothStep",
+    "Step", "SubtractOthers", "VariancePreserving", "Weighted", "checked_weights", "formulas", "plain_ensemble",
     "select_sources", "tracked_sources", "with_every_schedule",
 ]  # fmt: skip

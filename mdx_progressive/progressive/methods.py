@@ -179,7 +179,7 @@ class Progressive(Method):
         trajectory = self.start(passes, first)
         weights = torch.stack([self.schedule.weights(self.steps, source) for source in passes.sources], dim=1)
         for step in self.sampler.run(passes, trajectory, weights, self.augmentations, references):
-            corrections = self.corrections if step.step == self.steps else []
+            corrections = self.corrections if step.number == self.steps else []
             yield step._replace(estimates=_correct(corrections, passes, trajectory, step.estimates))
 
     def with_schedule(self, schedule: Schedule, name: str) -> "Progressive":

@@ -11,7 +11,7 @@ from mdx_progressive.progressive.combine import Combination
 class Step(NamedTuple):
     """The result of one step of a method."""
 
-    step: int
+    number: int
     """Number of the step; 0 is the plain mixture."""
     weights: Tensor
     """Blend weight `b_n` of each estimate within the input of this step (source,); NaN where chunks differ."""

@@ -55,6 +55,8 @@ class Separator(nn.Module, ABC):
 
     published: ClassVar[tuple[PublishedWeights, ...]] = ()
     """The weights of this family that can be loaded by name."""
+    name: str | None = None
+    """The name of its weights, as the family's own tool knows them; None where they have none."""
     networks: nn.ModuleList
     """One network for all sources, a bag of such, or one for each source."""
     sources: list[str]

@@ -60,6 +60,7 @@ class DemucsSeparator(SegmentedSeparator):
         batch_size: int | None = None,
     ) -> None:
         super().__init__()
+        self.name = name
         if weights is None:
             bag, self.files = load_hub(name)
             self._set_provenance(name)

@@ -59,6 +59,7 @@ class OpenUnmixSeparator(Separator):
         super().__init__()
         if name not in DOWNLOADS:
             raise MdxError(f"Open-Unmix has no model of the name {name!r}, but {', '.join(DOWNLOADS)}")
+        self.name = name
         import_open_unmix()  # If it is missing, nothing is downloaded for it.
         if weights is None:
             networks, transform, self.files = load_download(name)

@@ -92,6 +92,7 @@ class SpleeterSeparator(Separator):
             raise MdxError(f"Spleeter has no model of the name {name!r}, but {', '.join(_ARCHITECTURES)}")
         if bins % 64 or not 64 <= bins <= _WINDOW // 2:
             raise MdxError(f"bins must be a multiple of 64 within 64 and {_WINDOW // 2}, not {bins}")
+        self.name = name
         architecture = _ARCHITECTURES[name]
         self.sources = next(list(published.sources) for published in self.published if published.name == name)
         self.sample_rate = 44100

@@ -55,6 +55,7 @@ class TorchaudioSeparator(SegmentedSeparator):
         names = [published.name for published in self.published]
         if name not in names:
             raise MdxError(f"torchaudio has no separator of the name {name!r}, but {' and '.join(names)}")
+        self.name = name
         bundle = getattr(import_torchaudio().pipelines, name)
         network = bundle._model_factory_func()
         if weights is None:

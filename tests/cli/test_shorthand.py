@@ -45,7 +45,8 @@ def preset(kind: str, name: str) -> Path:
         (
             ["predict", "a.mp3", "b.mp3", "-s", "umxl", "-q", "fast", "-o", "out", "-d", "cpu"],
             ["predict", "--model.separator", preset("separator", "umxl"),
-             "--model.method", preset("method", "one-pass"), "--data.input", '["a.mp3", "b.mp3"]', "--out", "out", "--trainer.accelerator", "cpu"],
+             "--model.method", preset("method", "one-pass"), "--data.input", '["a.mp3", "b.mp3"]',
+             "--out", "out", "--trainer.accelerator", "cpu"],
         ),
         (
             ["predict", "--two-stems=vocals", "song.mp3", "--format", "mp3", "--bitrate", "320"],

@@ -44,7 +44,7 @@ def test_a_linear_separator_follows_the_closed_form() -> None:
 
     factor = gains  # x_0 = g y, then x_n = g ((1 - b) + b x_{n-1} / y) y
     for step, weight in zip(steps, [0.0, *weights], strict=True):
-        if step.step > 0:
+        if step.number > 0:
             factor = gains * ((1 - weight) + weight * factor)
         torch.testing.assert_close(step.estimates, factor.view(1, -1, 1, 1) * mixture().unsqueeze(1))
         assert step.weights.tolist() == pytest.approx([weight] * 2)
@@ -353,7 +353,7 @@ def test_one_pass_is_the_plain_pass() -> None:
 
     steps = list(OnePass().run(passes_of(LinearSeparator(1.0, 1.0), mixture()), first, None))
 
-    assert [step.step for step in steps] == [0]
+    assert [step.number for step in steps] == [0]
     assert steps[0].estimates is first
 
 

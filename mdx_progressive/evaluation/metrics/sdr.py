@@ -4,7 +4,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.audio import signal_noise_ratio
 
 from mdx_progressive.dsp import SILENCE_DB
 from mdx_progressive.evaluation.metrics.base import EvaluationContext, Measure, Metric, is_zero
@@ -39,6 +38,8 @@ def sdr(estimates: Tensor, references: Tensor, silent: Tensor) -> Tensor:
         >>> round(sdr(0.9 * reference, reference, torch.zeros(1, 1, 1, dtype=torch.bool)).item(), 3)
         20.0
     """
+    from torchmetrics.functional.audio import signal_noise_ratio
+
     values = signal_noise_ratio(estimates.flatten(-2), references.flatten(-2))
     values = torch.where(is_zero(estimates).all(dim=-1), -SILENCE_DB, values)
     return torch.where(silent.all(dim=-1), torch.nan, values)

@@ -4,7 +4,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
 from mdx_progressive.dsp import SILENCE_DB
 from mdx_progressive.evaluation.metrics.base import EvaluationContext, Measure, Metric, is_zero, mean_over_channels
@@ -48,23 +47,31 @@ class SiSdr(Metric):
         return measure
 
 
-def si_sdr(estimates: Tensor, references: Tensor, silent: Tensor) -> Tensor:
+def si_sdr(estimates: Tensor, references: Tensor, silent: Tensor | None = None) -> Tensor:
     """SI-SDR in dB, mean over the channels that are not silent.
 
+    Args:
+        estimates: The estimates.
+        references: The true sources.
+        silent: Which channels of the references count as silent; by default none.
+
     Shape:
-        - estimates, references: (batch, source, channel, time)
-        - silent: (batch, source, channel)
-        - result: (batch, source)
+        - estimates, references: (..., source, channel, time)
+        - silent: (..., source, channel)
+        - result: (..., source)
 
     Example:
         >>> reference = torch.tensor([[[[1.0, 1.0, -1.0, -1.0]]]])
         >>> error = torch.tensor([[[[0.1, -0.1, 0.1, -0.1]]]])
-        >>> round(si_sdr(reference + error, reference, torch.zeros(1, 1, 1, dtype=torch.bool)).item(), 3)
+        >>> round(si_sdr(reference + error, reference).item(), 3)
         20.0
     """
-    return mean_over_channels(_by_channel(estimates, references), silent)
+    values = _by_channel(estimates, references)
+    return mean_over_channels(values, torch.zeros_like(values, dtype=torch.bool) if silent is None else silent)
 
 
 def _by_channel(estimates: Tensor, references: Tensor) -> Tensor:
+    from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
+
     values = scale_invariant_signal_distortion_ratio(estimates, references)
     return torch.where(is_zero(estimates), -SILENCE_DB, values)
