@@ -48,6 +48,11 @@ class ProgressRate:
         self.done += self.audio_seconds(origin)
         self._work_done += self._work(origin)
 
+    def share(self, origin: Origin | None = None, part: float = 0.0) -> float:
+        """The share of all work that is done, from 0 to 1, with a part of the block that is being separated."""
+        done = self._work_done + (part * self._work(origin) if origin else 0.0)
+        return done / self._work_total if self._work_total else 1.0
+
     def time_left(self, origin: Origin | None = None, part: float = 0.0) -> float | None:
         """Estimated seconds left at the current speed; None before anything is done.
 
@@ -55,8 +60,8 @@ class ProgressRate:
             origin: The block that is being separated.
             part: The part of it that is done, from 0 to 1.
         """
-        done = self._work_done + (part * self._work(origin) if origin else 0.0)
-        return self.elapsed * (self._work_total - done) / done if done else None
+        share = self.share(origin, part)
+        return self.elapsed * (1 - share) / share if share else None
 
     def _work(self, origin: Origin) -> float:
         """Seconds that go through the network: with the context of the block, for each pair of channels."""
@@ -69,9 +74,12 @@ def duration(seconds: float) -> str:
     """Seconds, minutes or hours, whatever reads best.
 
     Example:
-        >>> duration(59), duration(3000), duration(30000)
-        ('59 s', '50 min', '8.3 h')
+        >>> duration(59), duration(130), duration(3000), duration(30000)
+        ('59 s', '2 min 10 s', '50 min', '8.3 h')
     """
     if seconds < 100:
         return f"{seconds:.0f} s"
+    if seconds < 600:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes} min {rest} s"
     return f"{seconds / 60:.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"

@@ -109,7 +109,7 @@ def test_stdout_has_the_lines_alone_and_a_terminal_shows_song_block_step_pace_an
     assert "bad.wav: no audio could be read" in failed["reason"]
     assert (last["written"], last["failed"], last["exit_code"], code) == (2, 1, 1, 1)
     assert 0 < last["network_seconds"] < last["loop_seconds"] < last["seconds"]
-    for told in ("long 2/2", "short", "step 1/1", "3/3 blocks", "x real time", " left"):
+    for told in ("long 2/2", "short", "step 1/1", "100%", "x real time", " left"):
         assert told in shown
 
 

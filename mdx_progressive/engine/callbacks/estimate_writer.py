@@ -1,11 +1,13 @@
 """The callback of `predict` that writes stems: <out>/<song>/<source>.wav, or as the options have it."""
 
 import logging
+import os
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
@@ -14,13 +16,21 @@ from mdx_progressive.audio import Encoding, Format
 from mdx_progressive.data import ChunkBatch, Failure, Origin, Prediction, SongDataModule
 from mdx_progressive.engine.callbacks.run_context import song_datamodule
 from mdx_progressive.engine.module import ProgressiveDemixing
+from mdx_progressive.engine.progress_rate import duration
 from mdx_progressive.output import Claims, Clip, PartialSongs, SongWriter, StemFiles, StemMix, StemPaths, check_pattern
-from mdx_progressive.runtime import BackgroundThread, MdxError
+from mdx_progressive.runtime import BackgroundThread, MdxError, all_gather
 
 log = logging.getLogger(__name__)
 
 _MAX_WAITING = 1 << 27
 """Bytes of estimates that may wait to be written: a block of a minute, or many short songs."""
+
+
+class _Written(NamedTuple):
+    """The files of a song, and how many seconds of audio it has."""
+
+    files: list[Path]
+    seconds: float
 
 
 class EstimateWriter(Callback):
@@ -81,6 +91,8 @@ class EstimateWriter(Callback):
         self._claims = Claims(self.out)
         self._background: BackgroundThread[Failure | None] = BackgroundThread(_MAX_WAITING)
         self._unreadable: set[str] = set()
+        self._written: dict[str, _Written] = {}
+        self._begin = time.perf_counter()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave out the songs that are finished, before any of them is read, and the blocks that are there."""
@@ -88,6 +100,7 @@ class EstimateWriter(Callback):
         if stage != "predict" or datamodule is None:
             return
         assert isinstance(pl_module, ProgressiveDemixing)
+        self._written, self._begin = {}, time.perf_counter()
         if self.exact_sum and set(pl_module.targets) != set(pl_module.separator.sources):
             raise MdxError("writer.exact_sum needs all sources: leave the targets out")
         self.leave_out_estimates(datamodule, pl_module)
@@ -142,6 +155,7 @@ class EstimateWriter(Callback):
         if datamodule := song_datamodule(trainer):
             _add_failures(datamodule, self._background.results(wait=True))
         trainer.strategy.barrier()
+        self._tell(trainer)
         if self._writer is not None:
             self._writer.partial_songs.remove(self._unreadable)
             if trainer.is_global_zero:
@@ -232,9 +246,28 @@ class EstimateWriter(Callback):
             if isinstance(error, MdxError):
                 return Failure(origin.song, str(error))
             return Failure(origin.song, f"{self.out / origin.song}: could not be written to: {error.strerror or error}")
+        if files:
+            self._written[origin.song] = _Written(files, origin.length / origin.sample_rate)
         for listener in self.listeners if files else []:
             listener(origin.song, files)
         return None
+
+    def _tell(self, trainer: Trainer) -> None:
+        """Tell what was written, where, and how long it took, in the first process for all of them."""
+        songs: dict[str, _Written] = {}
+        for written in all_gather(self._written, trainer.world_size):
+            songs |= written
+        if not songs or not trainer.is_global_zero:
+            return
+        stems = sum(len(song.files) for song in songs.values())
+        seconds = time.perf_counter() - self._begin
+        rate = sum(song.seconds for song in songs.values()) / seconds
+        (first, *others) = songs.values()
+        folder = self.out if others else Path(os.path.commonpath([file.parent for file in first.files]))
+        log.info(
+            "wrote %d stems of %s to %s%s in %s (%.2gx real time)",
+            stems, f"{len(songs)} songs" if others else "1 song", folder, os.sep, duration(seconds), rate,
+        )  # fmt: skip
 
 
 def _add_failures(datamodule: SongDataModule, results: Sequence[Failure | None]) -> None:

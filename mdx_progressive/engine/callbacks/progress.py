@@ -1,123 +1,157 @@
-"""The progress bars on the terminal: one over the batches, and below it the song and the steps of its methods."""
+"""The progress of a run: one bar on a terminal, which moves with every pass, and a line a minute elsewhere."""
 
+import logging
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import TQDMProgressBar
-from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
+from lightning.pytorch.callbacks import ProgressBar
+from tqdm.auto import tqdm
 
 from mdx_progressive.data import ChunkBatch, Origin
 from mdx_progressive.engine.callbacks.run_context import song_datamodule
 from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.engine.progress_rate import ProgressRate, duration
 
+log = logging.getLogger(__name__)
 
-class StepProgressBar(TQDMProgressBar):
-    """Lightning's bar over the batches, and one over the passes that each of them takes.
+_FORMAT = "{percentage:3.0f}%|{bar}| {elapsed}{postfix}"
+_BETWEEN_LINES = 60.0
+"""Seconds between two lines where there is no terminal: in a file every refresh of a bar would be a line."""
 
-    They are on stderr, and only where that is a terminal: in a log file every refresh would be a line.
-    """
+
+class StepProgressBar(ProgressBar):
+    """One bar over all passes of a run, with the song, the method and its step, the rate and the time left."""
 
     def __init__(self) -> None:
-        super().__init__(leave=True)
-        self._passes: Tqdm | None = None
+        super().__init__()
+        self._enabled = True
+        self._bar: tqdm[Any] | None = None
         self._rate: ProgressRate | None = None
         self._block: Origin | None = None
+        self._batches = 0
+        self._batches_done = 0
+        self._passes = 0
+        self._passes_done = 0
+        self._songs = ""
         self._step: tuple[int, int] | None = None
         """In `predict` the number of the current step, and of the last."""
+        self._begin = self._last_line = time.perf_counter()
 
-    def init_test_tqdm(self) -> Tqdm:
-        return self._bar(desc=self.test_description, bar_format=self.BAR_FORMAT, dynamic_ncols=True)
+    def disable(self) -> None:
+        self._enabled = False
 
-    def init_predict_tqdm(self) -> Tqdm:
-        # A rate of batches says little, as they are of any length.
-        bar_format = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} blocks, {elapsed}{postfix}"
-        return self._bar(bar_format=bar_format, dynamic_ncols=True)
+    def enable(self) -> None:
+        self._enabled = True
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_test_start(trainer, pl_module)
-        self._listen(pl_module)
+        self._rate = None
+        self._start(pl_module, trainer.num_test_batches)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_predict_start(trainer, pl_module)
-        module = self._listen(pl_module)
+        module = self._start(pl_module, trainer.num_predict_batches)
         if self._count_step not in module.step_listeners:
             module.step_listeners.append(self._count_step)
-        if datamodule := song_datamodule(trainer):
-            self._rate = ProgressRate(datamodule.own_plan(), module.separator.sample_rate, module.separator.crossfade)
+        datamodule = song_datamodule(trainer)
+        if datamodule is None:
+            self._rate = None
+            return
+        self._rate = ProgressRate(datamodule.own_plan(), module.separator.sample_rate, module.separator.crossfade)
 
     def on_test_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        super().on_test_batch_start(trainer, pl_module, batch, batch_idx, dataloader_idx)
         assert isinstance(pl_module, ProgressiveDemixing)
+        self._step = None
         blocks = len(batch.blocks) if isinstance(batch, ChunkBatch) else 1
-        self._begin(_origins(batch), pl_module.passes * blocks)
+        self._start_batch(_origins(batch), pl_module.passes * blocks)
 
     def on_predict_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        super().on_predict_batch_start(trainer, pl_module, batch, batch_idx, dataloader_idx)
         assert isinstance(pl_module, ProgressiveDemixing)
         origins = _origins(batch)
         self._block = next(iter(origins), None)
         self._step = 0, pl_module.method.steps
-        self._begin(origins, pl_module.method.passes)
+        self._start_batch(origins, pl_module.method.passes)
 
     def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        self._end()
-        super().on_test_batch_end(*args, **kwargs)
+        self._end_batch()
 
     def on_predict_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        self._end()
         if self._rate and self._block:
             self._rate.add(self._block)
             self._block = None
-            self._show_rate(self._rate)
-        super().on_predict_batch_end(*args, **kwargs)
+        self._end_batch()
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._close()
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._close()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._end()
+        self._close()
 
-    def _listen(self, module: LightningModule) -> ProgressiveDemixing:
+    def _start(self, module: LightningModule, batches: Sequence[float]) -> ProgressiveDemixing:
         assert isinstance(module, ProgressiveDemixing)
-        if self._show_passes not in module.pass_listeners:
-            module.pass_listeners.append(self._show_passes)
+        if self._count_passes not in module.pass_listeners:
+            module.pass_listeners.append(self._count_passes)
+        self._batches, self._batches_done = int(sum(batches)), 0
+        self._begin = self._last_line = time.perf_counter()
+        if self._enabled:
+            # None shows it on a terminal only.
+            self._bar = tqdm(total=1.0, bar_format=_FORMAT, disable=None, file=sys.stderr, dynamic_ncols=True)
         return module
 
-    def _begin(self, origins: Sequence[Origin], passes: int) -> None:
-        songs = ", ".join(dict.fromkeys(_name(origin) for origin in origins))
-        self._passes = self._bar(desc=songs, total=passes, unit="pass", leave=False, position=1)
+    def _start_batch(self, origins: Sequence[Origin], passes: int) -> None:
+        self._songs = ", ".join(dict.fromkeys(_name(origin) for origin in origins))
+        self._passes, self._passes_done = passes, 0
+        self._show("")
 
-    def _bar(self, **settings: Any) -> Tqdm:
-        # None shows it on a terminal only.
-        return Tqdm(**settings, disable=True if self.is_disabled else None, file=sys.stderr)
+    def _end_batch(self) -> None:
+        self._batches_done += 1
+        self._passes_done = 0
+        self._show("")
 
-    def _show_passes(self, method: str, passes: int) -> None:
-        if self._passes is not None:
-            step = f", step {self._step[0]}/{self._step[1]}" if self._step else ""
-            self._passes.set_postfix_str(f"{method}{step}", refresh=False)
-            self._passes.update(passes)
-            if self._rate and self._block:
-                self._show_rate(self._rate, self._passes.n / (self._passes.total or 1))
+    def _count_passes(self, method: str, passes: int) -> None:
+        self._passes_done += passes
+        self._show(f"{method}{f', step {self._step[0]}/{self._step[1]}' if self._step else ''}")
 
     def _count_step(self, step: int) -> None:
         assert self._step is not None
         self._step = min(step + 1, self._step[1]), self._step[1]
 
-    def _show_rate(self, rate: ProgressRate, done: float = 0.0) -> None:
-        """Show the rate of the run, with a part of the current block done."""
-        left = rate.time_left(self._block, done)
-        texts = [f"{rate.real_time_factor:.1f}x real time"] if rate.done else []
-        texts += [f"{duration(left)} left"] if left is not None else []
-        self.predict_progress_bar.set_postfix_str(", ".join(texts))
+    def _show(self, method: str) -> None:
+        """Move the bar to where the run is, with the texts behind it."""
+        if self._bar is None:
+            return
+        share = self._share()
+        elapsed = time.perf_counter() - self._begin
+        texts = [text for text in (self._songs, method) if text]
+        if self._rate and self._rate.done:
+            texts.append(f"{self._rate.real_time_factor:.1f}x real time")
+        if share:
+            texts.append(f"{duration(elapsed * (1 - share) / share)} left")
+        self._bar.n = share
+        self._bar.set_postfix_str(", ".join(texts))
+        if self._bar.disable and time.perf_counter() - self._last_line > _BETWEEN_LINES:
+            self._last_line = time.perf_counter()
+            log.info("%.0f %%: %s", 100 * share, ", ".join(texts))
 
-    def _end(self) -> None:
-        if self._passes is not None:
-            self._passes.close()
-            self._passes = None
+    def _share(self) -> float:
+        """The share of the run that is done, from 0 to 1."""
+        part = min(1.0, self._passes_done / self._passes) if self._passes else 0.0
+        if self._rate:
+            return self._rate.share(self._block, part)
+        return min(1.0, (self._batches_done + part) / self._batches) if self._batches else 1.0
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
 
 def _origins(batch: Any) -> Sequence[Origin]:

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from hashlib import sha256
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,6 +32,10 @@ from mdx_progressive.evaluation import (
 from mdx_progressive.runtime import MdxError, atomic_write, device_name
 
 log = logging.getLogger(__name__)
+
+_NEXT = """\
+What each method gains, song by song:  mdx-progressive compare {folder}
+The same with charts and players:      mdx-progressive report {folder}"""
 
 HEADLINE = "si_sdr"
 """The metric of the chart and the terminal table; the files hold them all."""
@@ -130,7 +133,8 @@ class ResultFiles(Callback):
         with atomic_write(folder / "curves.png") as temporary:
             curves_figure(comparison, HEADLINE).savefig(temporary, dpi=110, format="png")
         lines = [(method, summary_lines(comparison, HEADLINE, method)) for method in comparison.listed]
-        _print_table(lines, f"SI-SDR in dB: {comparison.caption}", folder)
+        _print_table(lines, f"SI-SDR in dB: {comparison.caption}", comparison.oracle is not None)
+        Console(markup=False, soft_wrap=True).print(_NEXT.format(folder=folder), highlight=False)
         if pl_module.separator.musdb_test:
             log.warning("these weights were trained on MUSDB18's test set: results on its songs prove nothing")
         _warn_of_missing_values(comparison)
@@ -173,10 +177,14 @@ def _facts(module: ProgressiveDemixing, comparison: Comparison, failures: Sequen
     }
 
 
-def _print_table(lines: Sequence[tuple[str, Sequence[SummaryLine]]], heading: str, folder: Path) -> None:
+def _print_table(lines: Sequence[tuple[str, Sequence[SummaryLine]]], heading: str, oracle: bool) -> None:
+    notes = ["The best step is known in hindsight only."]
+    if oracle:
+        notes.append(f"oracle: the true sources blended in, with the weights of {lines[0][0]}.")
     grid = Table(
         title=heading,
-        caption=f"The best step is known in hindsight only. Files: {folder}",
+        caption="\n".join(notes),
+        caption_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 0),  # all columns within the 80 characters of a terminal
     )
