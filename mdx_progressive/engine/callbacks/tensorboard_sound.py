@@ -1,5 +1,7 @@
 """The callback that logs the first songs of `test` to TensorBoard: players and spectrograms."""
 
+from collections.abc import Mapping
+
 from lightning.pytorch import Trainer
 from torch import Tensor
 
@@ -8,10 +10,11 @@ from mdx_progressive.engine.callbacks.first_songs import FirstSongs
 from mdx_progressive.engine.callbacks.run_context import tensorboard_writer
 from mdx_progressive.engine.module import ProgressiveDemixing, Sound
 from mdx_progressive.evaluation import spectrogram_figure
+from mdx_progressive.progressive import Method
 
 
 class TensorBoardSound(FirstSongs):
-    """Logs mixture, one-pass, best step of `model.method` and reference as sound, and their spectrograms as pairs.
+    """Logs mixture, one-pass, best and last step of `model.method` and reference as sound, and their spectrograms.
 
     Args:
         songs: How many songs are logged.
@@ -21,10 +24,15 @@ class TensorBoardSound(FirstSongs):
     def __init__(self, songs: int = 1, seconds: float = 30.0) -> None:
         super().__init__(songs, seconds)
 
-    def bytes_per_second(self, module: ProgressiveDemixing) -> float:
-        return 2 * module.separator.sample_rate * (1 + 3 * len(module.targets))  # 16 bits, one channel
+    def heard(self, module: ProgressiveDemixing) -> list[Method]:
+        return [module.method]
 
-    def add_song(self, trainer: Trainer, module: ProgressiveDemixing, origin: Origin, sound: Sound) -> None:
+    def bytes_per_second(self, module: ProgressiveDemixing) -> float:
+        return 2 * module.separator.sample_rate * (1 + 4 * len(module.targets))  # 16 bits, one channel
+
+    def add_song(
+        self, trainer: Trainer, module: ProgressiveDemixing, origin: Origin, sound: Sound, last: Mapping[str, Tensor]
+    ) -> None:
         writer = tensorboard_writer(trainer)
         if writer is None:
             return
@@ -33,10 +41,12 @@ class TensorBoardSound(FirstSongs):
         clips = {"mixture": sound.mixture[:, beginning]}
         for number, target in enumerate(module.targets):
             best_name = f"best step ({int(sound.best_step[number])})"
+            last_name = f"last step ({module.method.steps})"
             waveforms = (sound.one_pass, sound.best, sound.references)
             one_pass, best, reference = (waveform[number, :, beginning] for waveform in waveforms)
             clips |= {
-                f"{target}/one-pass": one_pass, f"{target}/{best_name}": best, f"{target}/reference": reference,
+                f"{target}/one-pass": one_pass, f"{target}/{best_name}": best,
+                f"{target}/{last_name}": last[module.method.name][number], f"{target}/reference": reference,
             }  # fmt: skip
             figure = spectrogram_figure(
                 reference, one_pass, best, rate, f"{origin.song}: {target}", f"{module.method.name}, {best_name}"
