@@ -14,7 +14,7 @@ from mdx_progressive.data import ChunkLength
 from mdx_progressive.engine.callbacks.sound_files import SoundFiles
 from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.evaluation.audio_clips import AudioClip, Excerpt, read_index, write_index
-from mdx_progressive.progressive.methods import Progressive
+from mdx_progressive.progressive.methods import Method, Progressive
 from mdx_progressive.progressive.schedules import Cosine, Karras, Linear
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.separators.spleeter import SpleeterSeparator
@@ -101,7 +101,8 @@ def test_the_disk_space_is_that_of_all_methods() -> None:
     separator = SpleeterSeparator(bins=64)
     length = ChunkLength("a song", 100.0)
     sizes = []
-    for compare in ([], [Progressive(Cosine(), 2)], [Progressive(Cosine(), 2), Progressive(Karras(), 2)]):
+    for others in ([], [Cosine()], [Cosine(), Karras()]):
+        compare: list[Method] = [Progressive(schedule, 2) for schedule in others]
         module = ProgressiveDemixing(separator, Progressive(Linear(), 2), compare)
         sizes.append(SoundFiles(songs=1, seconds=12).disk(module, [length]))
 
