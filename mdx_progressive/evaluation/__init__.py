@@ -32,7 +32,8 @@ from mdx_progressive.evaluation.results import (
     split_songs,
     write_rows,
 )
-from mdx_progressive.evaluation.run import METRIC_HELP, RUN_HELP, read_run, read_settings
+from mdx_progressive.evaluation.run import METRIC_HELP, RUN_HELP, read_run, read_settings, separator_name
+from mdx_progressive.evaluation.statistics import last_steps, summarise
 from mdx_progressive.evaluation.summary import (
     AGGREGATION,
     LINE_COLUMNS,
@@ -45,11 +46,11 @@ from mdx_progressive.evaluation.summary import (
 from mdx_progressive.evaluation.timings import ONE_PASS, Timing, write_timings
 
 __all__ = [
-    "AGGREGATION", "LINE_COLUMNS", "METRIC_HELP", "NO_VALUE", "ONE_PASS", "RUN_HELP", "SOUND_FOLDER",
-    "TABLE_FORMATS", "WARNING", "AudioClip", "BssEval", "Comparison", "EvaluationContext", "Excerpt", "GainTable",
-    "Kind", "LogSpectralDistance", "LogWmse", "Measurements", "Metric", "Row", "Sdr", "SiSdr", "SummaryLine",
-    "Timing", "compare_methods", "compare_runs", "curves_figure", "discard_measurements", "final_means",
+    "AGGREGATION", "LINE_COLUMNS", "METRIC_HELP", "NO_VALUE", "ONE_PASS", "RUN_HELP", "SOUND_FOLDER", "TABLE_FORMATS",
+    "WARNING", "AudioClip", "BssEval", "Comparison", "EvaluationContext", "Excerpt", "GainTable", "Kind",
+    "LogSpectralDistance", "LogWmse", "Measurements", "Metric", "Row", "Sdr", "SiSdr", "SummaryLine", "Timing",
+    "compare_methods", "compare_runs", "curves_figure", "discard_measurements", "final_means", "last_steps",
     "read_index", "read_run", "read_settings", "read_songs", "remove_index", "report_page", "select_curve",
-    "si_sdr", "songs_figure", "spectrogram_figure", "split_songs", "summary_lines", "was_interrupted",
-    "weights_figure", "write_gains", "write_index", "write_rows", "write_summary", "write_timings",
+    "separator_name", "si_sdr", "songs_figure", "spectrogram_figure", "split_songs", "summarise", "summary_lines",
+    "was_interrupted", "weights_figure", "write_gains", "write_index", "write_rows", "write_summary", "write_timings",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from torch import Tensor
 from mdx_progressive.data import Origin
 from mdx_progressive.engine.callbacks.first_songs import FirstSongs
 from mdx_progressive.engine.callbacks.run_context import tensorboard_writer
+from mdx_progressive.engine.callbacks.tensorboard_figures import add_wide_figure
 from mdx_progressive.engine.module import ProgressiveDemixing, Sound
 from mdx_progressive.evaluation import spectrogram_figure
 from mdx_progressive.progressive import Method
@@ -51,7 +52,7 @@ class TensorBoardSound(FirstSongs):
             figure = spectrogram_figure(
                 reference, one_pass, best, rate, f"{origin.song}: {target}", f"{module.method.name}, {best_name}"
             )
-            writer.add_figure(f"spectrograms/{origin.song}/{target}", figure)
+            add_wide_figure(writer, f"spectrograms/{origin.song}/{target}", figure)
         for tag, waveform in clips.items():
             writer.add_audio(f"{origin.song}/{tag}", _playable(waveform), sample_rate=rate)
 
