@@ -1,6 +1,7 @@
 """The callback that logs the results of `test` to TensorBoard: curves, charts, tables, each method's settings."""
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -57,11 +58,11 @@ class TensorBoardResults(Callback):
         layout = {}
         for metric, scale in comparison.scales.items():
             writer.add_text(f"results/{metric}", results_text(comparison, metric))
-            add_wide_figure(writer, f"curves/{metric}", curves_figure(comparison, metric))
-            add_wide_figure(writer, f"songs/{metric}", songs_figure(comparison, metric))
+            add_wide_figure(writer, f"curves/{metric}", partial(curves_figure, comparison, metric))
+            add_wide_figure(writer, f"songs/{metric}", partial(songs_figure, comparison, metric))
             layout[scale.axis] = {source: ["Multiline", [f"{metric}/{source}$"]] for source in pl_module.targets}
         writer.add_custom_scalars(layout)
-        add_wide_figure(writer, "schedules", weights_figure(comparison))
+        add_wide_figure(writer, "schedules", partial(weights_figure, comparison))
         for method in pl_module.methods:
             with SummaryWriter(str(Path(writer.log_dir) / _run_name(comparison, method.name))) as method_writer:
                 for tag, step, value in _scalars(comparison, method, pl_module):

@@ -1,6 +1,7 @@
 """The callback that logs the first songs of `test` to TensorBoard: players and spectrograms."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from lightning.pytorch import Trainer
 from torch import Tensor
@@ -49,10 +50,11 @@ class TensorBoardSound(FirstSongs):
                 f"{target}/one-pass": one_pass, f"{target}/{best_name}": best,
                 f"{target}/{last_name}": last[module.method.name][number], f"{target}/reference": reference,
             }  # fmt: skip
-            figure = spectrogram_figure(
-                reference, one_pass, best, rate, f"{origin.song}: {target}", f"{module.method.name}, {best_name}"
-            )
-            add_wide_figure(writer, f"spectrograms/{origin.song}/{target}", figure)
+            draw = partial(
+                spectrogram_figure, reference, one_pass, best, rate, f"{origin.song}: {target}",
+                f"{module.method.name}, {best_name}",
+            )  # fmt: skip
+            add_wide_figure(writer, f"spectrograms/{origin.song}/{target}", draw)
         for tag, waveform in clips.items():
             writer.add_audio(f"{origin.song}/{tag}", _playable(waveform), sample_rate=rate)
 
