@@ -215,6 +215,7 @@ def _draw_band(axis: Axes, curve: pd.DataFrame, line: Line2D) -> None:
 
 def _draw_boxes(axis: Axes, songs: pd.DataFrame, column: str, methods: Sequence[str]) -> None:
     """A row for each method, the first one on top."""
+    axis.use_sticky_edges = False  # A box would have the frame as its side, and half the dots outside.
     for place, method in enumerate(methods):
         values = songs[songs["method"] == method][column].to_numpy()
         if len(values):
