@@ -23,6 +23,8 @@ from mdx_progressive.evaluation.statistics import last_steps
 from mdx_progressive.evaluation.summary import Comparison
 
 _BOUND_COLOUR = "0.35"
+_PANEL_HEIGHT = 3.4
+"""Inches."""
 _SMALL_MARKERS: dict[Any, Any] = {"lines.markersize": 3}
 
 
@@ -74,7 +76,7 @@ def curves_figure(comparison: Comparison, metric: str) -> Figure:
         for method in comparison.methods if bands else []:
             _draw_band(axis, select_curve(comparison.means, metric, method, source), lines[method])
         axis.set_title(source)
-    axes[0].set_ylabel(comparison.scales[metric].axis)
+    axes[0].set_ylabel(_wrapped(comparison.scales[metric].axis, _PANEL_HEIGHT - 0.8))
     note = "; band from the lowest to the highest song" if bands else ""
     _add_title(figure, comparison.caption + note)
     _add_legend(figure, axes)
@@ -178,7 +180,7 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
     """A figure with panels, two in a row; with an empty one if there is nothing to show."""
     columns = 1 if count < 2 else 2
     rows = max(1, -(-count // columns))
-    figure = Figure(figsize=(columns * 4.4, 0.6 + rows * 3.4), layout="constrained")
+    figure = Figure(figsize=(columns * 4.4, 0.6 + rows * _PANEL_HEIGHT), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis in axes[:count]:
         axis.grid(alpha=0.25)
@@ -192,10 +194,14 @@ def _letter_width(size: Any) -> float:
     return 0.6 * FontProperties(size=size).get_size_in_points() / 72
 
 
+def _wrapped(text: str, inches: float) -> str:
+    """A text of medium size in lines of that length, about."""
+    return textwrap.fill(text, max(1, int(inches / _letter_width("medium"))))
+
+
 def _add_title(figure: Figure, text: str) -> None:
     """Add a title in as many lines as it needs."""
-    letters = int(figure.get_figwidth() / _letter_width("medium"))
-    figure.suptitle("\n".join(textwrap.wrap(text, letters)), fontsize="medium")
+    figure.suptitle(_wrapped(text, figure.get_figwidth()), fontsize="medium")
 
 
 def _add_legend(figure: Figure, axes: Sequence[Axes]) -> None:

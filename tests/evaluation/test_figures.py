@@ -81,6 +81,7 @@ def test_sources_with_the_same_weights_share_a_panel_and_a_search_has_none() -> 
 @pytest.mark.parametrize("sources", [("vocals",), ("vocals", "accompaniment")])
 def test_no_letter_is_cut_off_or_covered_at_any_size_of_letters(sources: tuple[str, ...], size: int) -> None:
     many = comparison(sources, further=tuple(f"a method of a long name, {number}" for number in range(10)))
+    many = many._replace(scales={"si_sdr": Scale("Log-spectral distance", lower_is_better=True)})
     with mpl.rc_context({"font.size": size}):
         for draw in (partial(curves_figure, metric="si_sdr"), partial(songs_figure, metric="si_sdr"), weights_figure):
             figure = draw(many)

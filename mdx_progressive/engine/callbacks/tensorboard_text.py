@@ -110,8 +110,8 @@ def results_text(comparison: Comparison, metric: str) -> str:
     counts = means[means["metric"] == metric][list(NO_VALUE)].max().to_dict()
     left_out = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count)
     parts = [
-        f"{scale.axis}, {comparison.caption}. These are the results. The ends of curves in TIME SERIES and SCALARS are"
-        " none: TensorBoard smooths them, until Smoothing is set to 0.",
+        f"{scale.axis}, {comparison.caption}. TensorBoard smooths the curves in TIME SERIES and SCALARS, unless"
+        " Smoothing is 0: the results stand here, not at the ends of those curves.",
         f"**Gain over {comparison.baseline} at the last step**",
         _gains_table(comparison, metric),
         "**Values**",
@@ -130,16 +130,20 @@ def _gains_table(comparison: Comparison, metric: str) -> str:
     rows = [
         (
             gain.method if gain.method in comparison.methods else f"{gain.method} (given the references)",
-            f"{gain.mean:+.2f}",
-            "" if math.isnan(gain.low) else f"{gain.low:+.2f} to {gain.high:+.2f}",
+            _signed(gain.mean),
+            "" if math.isnan(gain.low) else f"{_signed(gain.low)} to {_signed(gain.high)}",
             f"{100 * gain.improved:.0f} %",
             f"{gain.passes:.3g}",
-            *(f"{gain.by_source[source]:+.2f}" if source in gain.by_source else "" for source in sources),
+            *(_signed(gain.by_source[source]) if source in gain.by_source else "" for source in sources),
         )
         for gain in gains
     ]
     headers = ["method", "all sources", "95 % interval", "improved", "passes", *sources]
     return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True) if rows else ""
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 2) + 0.0:+.2f}"  # Adding zero takes the sign off a negative one.
 
 
 def _values_table(comparison: Comparison, metric: str) -> str:
