@@ -1,18 +1,21 @@
 """The callback that logs the first songs of `test` to TensorBoard: players and spectrograms."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from mdx_progressive.data import Origin
+from mdx_progressive.data import ChunkLength, Origin
 from mdx_progressive.engine.callbacks.first_songs import FirstSongs
 from mdx_progressive.engine.callbacks.run_context import tensorboard_writer
 from mdx_progressive.engine.callbacks.tensorboard_figures import add_wide_figure
 from mdx_progressive.engine.module import ProgressiveDemixing, Sound
 from mdx_progressive.evaluation import spectrogram_figure
 from mdx_progressive.progressive import Method
+
+_SPECTROGRAM = 750_000
+"""Approximate bytes of the picture of a song and source."""
 
 
 class TensorBoardSound(FirstSongs):
@@ -25,6 +28,10 @@ class TensorBoardSound(FirstSongs):
 
     def __init__(self, songs: int = 1, seconds: float = 30.0) -> None:
         super().__init__(songs, seconds)
+
+    def disk(self, module: ProgressiveDemixing, extents: Sequence[ChunkLength]) -> int:
+        songs = min(self.songs, len({extent.song for extent in extents}))
+        return super().disk(module, extents) + songs * len(module.targets) * _SPECTROGRAM
 
     def heard(self, module: ProgressiveDemixing) -> list[Method]:
         return [module.method]
