@@ -21,7 +21,7 @@ _TIMED = 10.0
 that is shorter, since a network with long segments takes as long for a short chunk."""
 _ROW = 100
 """Approximate bytes of a row of results.csv."""
-_PICTURE = 60_000
+_PICTURE = 130_000
 """Approximate bytes of a chart."""
 
 Sounds = Callable[[ProgressiveDemixing, Sequence[ChunkLength]], int]

@@ -36,6 +36,9 @@ _SPAN = 10.0
 StepListener = Callable[[int], None]
 """Called with the number of a step of `predict` when it is done."""
 
+LastStepListener = Callable[[ChunkBatch, Method, Tensor], None]
+"""Called with the estimates (batch, target, channel, time) of a method's last step in `test`, at the batch's level."""
+
 Waveforms = Tensor | Sequence[Tensor]
 """Mixtures (batch, channel, time) of a plain `DataLoader`; that of a `TensorDataset` has them in a list."""
 
@@ -48,8 +51,6 @@ class Sound(NamedTuple):
         one_pass: Estimates of the plain pass.
         best: For each target the estimate of the method's step with the highest SI-SDR.
         best_step: The number of that step, (batch, target).
-        last: Estimates of the method's last step.
-        oracle: Estimates of the oracle's last step; None if it was not run.
         references: The true targets.
 
     Shape:
@@ -61,8 +62,6 @@ class Sound(NamedTuple):
     one_pass: Tensor
     best: Tensor
     best_step: Tensor
-    last: Tensor
-    oracle: Tensor | None
     references: Tensor
 
 
@@ -145,6 +144,7 @@ class ProgressiveDemixing(LightningModule):
         """The rows that this process has measured so far; None where a callback keeps them and calls `conclude`."""
         self._runner = MethodRunner(separator, self.targets)
         self.step_listeners: list[StepListener] = []
+        self.last_step_listeners: list[LastStepListener] = []
 
     @property
     def pass_listeners(self) -> list[PassListener]:
@@ -205,7 +205,6 @@ class ProgressiveDemixing(LightningModule):
             blocks = self._runner.blocks(batch, self.methods)
         one_pass = self._runner.join_plain_pass(blocks)
         best = _Best(one_pass)
-        last: dict[str, Tensor] = {}
         context = EvaluationContext(
             batch.mixture, batch.references, batch.silent, self.indices, self.separator.sample_rate
         )
@@ -217,16 +216,14 @@ class ProgressiveDemixing(LightningModule):
                 rows += self._rows(batch, method, step, passes, values)
                 if method is self.method:
                     best.consider(step, values["si_sdr"])
-            if method in (self.method, self.oracle):
-                last[method.name] = step.estimates
+            for listener in self.last_step_listeners:
+                listener(batch, method, step.estimates)
         level = _per_source(batch.gain)
         sound = Sound(
             mixture=batch.mixture / level[:, 0],
             one_pass=one_pass / level,
             best=best.estimates / level,
             best_step=best.step,
-            last=last[self.method.name] / level,
-            oracle=last[self.oracle.name] / level if self.oracle else None,
             references=batch.references[:, self.indices] / level,
         )
         seconds = {name: watch.seconds for name, watch in watches.items()}
@@ -256,7 +253,7 @@ class ProgressiveDemixing(LightningModule):
         self.comparison = compare_methods(
             songs,
             scales={name: scale for metric in self.metrics for name, scale in metric.scales.items()},
-            separator=type(self.separator).__name__,
+            separator=self.separator.name or type(self.separator).__name__,
             baseline=baseline.name,
             oracle=self.oracle.name if self.oracle else None,
             methods=[method.name for method in others if not method.needs_references],

@@ -33,7 +33,8 @@ from mdx_progressive.evaluation.results import (
     to_table,
     write_rows,
 )
-from mdx_progressive.evaluation.run import METRIC_HELP, RUN_HELP, read_run, read_settings
+from mdx_progressive.evaluation.run import METRIC_HELP, RUN_HELP, read_run, read_settings, separator_label
+from mdx_progressive.evaluation.statistics import last_steps, summarise
 from mdx_progressive.evaluation.summary import (
     AGGREGATION,
     LINE_COLUMNS,
@@ -50,7 +51,8 @@ __all__ = [
     "TABLE_FORMATS", "WARNING", "AudioClip", "BssEval", "Comparison", "EvaluationContext", "Excerpt", "GainTable",
     "Kind", "LogSpectralDistance", "LogWmse", "Measurements", "Metric", "Row", "Sdr", "SiSdr", "SummaryLine",
     "Timing", "compare_methods", "compare_runs", "curves_figure", "discard_measurements", "final_means",
-    "read_index", "read_run", "read_settings", "read_songs", "remove_index", "report_page", "select_curve",
-    "si_sdr", "songs_figure", "spectrogram_figure", "split_songs", "summary_lines", "to_table", "was_interrupted",
-    "weights_figure", "write_gains", "write_index", "write_rows", "write_summary", "write_timings",
+    "last_steps", "read_index", "read_run", "read_settings", "read_songs", "remove_index", "report_page",
+    "select_curve", "separator_label", "si_sdr", "songs_figure", "spectrogram_figure", "split_songs", "summarise",
+    "summary_lines", "to_table", "was_interrupted", "weights_figure", "write_gains", "write_index", "write_rows",
+    "write_summary", "write_timings",
 ]  # fmt: skip

@@ -20,16 +20,19 @@ class AudioClip:
     """One audio file of an excerpt.
 
     Args:
-        kind: What it is; "step" for a step of the method.
+        kind: What it is; "step" for a step of a method that is no bound.
         file: Its file, relative to the folder of audio files, with slashes.
         step: Number of the step, if it is an estimate.
-        best: Whether no step of the method has a higher SI-SDR on this chunk.
+        best: Whether no step of the run's method has a higher SI-SDR on this chunk; of other methods that is not looked
+            for.
+        method: Name of the method whose step it is; None in the files of runs that had the steps of one method only.
     """
 
     kind: Kind
     file: str
     step: int | None = None
     best: bool = False
+    method: str | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Excerpt:
         seconds: Length of the clips, from the start of the chunk.
         chunk_seconds: Length of the chunk, which is what was measured.
         gain_db: The gain of all files; 0 or less.
-        method: Name of the method whose steps are among the clips.
+        method: Name of the run's method, whose best step is among the clips.
         clips: The clips of each source, the mixture first.
     """
 

@@ -3,6 +3,7 @@
 The look of lines comes from matplotlib's settings, so that the report draws the same curves in a style of its own.
 """
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
@@ -21,6 +23,8 @@ from mdx_progressive.evaluation.statistics import last_steps
 from mdx_progressive.evaluation.summary import Comparison
 
 _BOUND_COLOUR = "0.35"
+_PANEL_HEIGHT = 3.4
+"""Inches."""
 _SMALL_MARKERS: dict[Any, Any] = {"lines.markersize": 3}
 
 
@@ -72,9 +76,9 @@ def curves_figure(comparison: Comparison, metric: str) -> Figure:
         for method in comparison.methods if bands else []:
             _draw_band(axis, select_curve(comparison.means, metric, method, source), lines[method])
         axis.set_title(source)
-    axes[0].set_ylabel(comparison.scales[metric].axis)
+    axes[0].set_ylabel(_wrapped(comparison.scales[metric].axis, _PANEL_HEIGHT - 0.8))
     note = "; band from the lowest to the highest song" if bands else ""
-    figure.suptitle(comparison.caption + note, fontsize="medium")
+    _add_title(figure, comparison.caption + note)
     _add_legend(figure, axes)
     return figure
 
@@ -88,18 +92,17 @@ def songs_figure(comparison: Comparison, metric: str) -> Figure:
     gains = last_steps(comparison.gains[comparison.gains["metric"] == metric])
     songs = last_steps(comparison.songs[comparison.songs["metric"] == metric]).dropna(subset="value")
     sources = _sources_with_values(comparison, metric)
-    columns = max(1, len(sources))
-    figure = Figure(figsize=(columns * 4.4, 6.4), layout="constrained")
-    axes = figure.subplots(2, columns, squeeze=False)
+    with_bounds = [baseline, *methods, *([comparison.oracle] if comparison.oracle else [])]
+    columns, heights = max(1, len(sources)), [1 + len(methods), 1 + len(with_bounds)]
+    figure = Figure(figsize=(2 + columns * 3.2, 1.4 + 0.34 * sum(heights)), layout="constrained")
+    axes = figure.subplots(2, columns, squeeze=False, sharey="row", height_ratios=heights)
     for source, (upper, lower) in zip(sources, axes.T, strict=False):
         _draw_boxes(upper, gains[gains["source"] == source], "gain", methods)
-        upper.axhline(0, color=_BOUND_COLOUR, linestyle=":")
-        upper.set_title(source)
-        oracle = [comparison.oracle] if comparison.oracle else []
-        _draw_boxes(lower, songs[songs["source"] == source], "value", [baseline, *methods, *oracle])
-    axes[0, 0].set_ylabel(f"gain over {baseline}")
-    axes[1, 0].set_ylabel("value")
-    figure.suptitle(f"{comparison.scales[metric].axis} of the last step; a dot is a song", fontsize="medium")
+        upper.axvline(0, color=_BOUND_COLOUR, linestyle=":")
+        upper.set(title=source, xlabel=f"gain over {baseline}")
+        _draw_boxes(lower, songs[songs["source"] == source], "value", with_bounds)
+        lower.set_xlabel("value")
+    _add_title(figure, f"{comparison.scales[metric].axis} of the last step; a dot is a song")
     return figure
 
 
@@ -128,7 +131,7 @@ def weights_figure(comparison: Comparison) -> Figure:
                 _draw_band(axis, curve, draw_curve(axis, curve["mean"], number, label=method, **look))
         axis.set(title=", ".join(sources), ylim=(-0.03, 1.03))
         label_steps(axis)
-    axes[0].set_ylabel("blend weight b of the estimate")
+    axes[0].set_ylabel("blend weight b")
     _add_legend(figure, axes)
     return figure
 
@@ -163,7 +166,7 @@ def spectrogram_figure(
     axes[0, 0].set_yticks([2, 3, 4], ["100", "1k", "10k"])
     figure.supxlabel("seconds", fontsize="medium")
     figure.supylabel("Hz", fontsize="medium")
-    figure.suptitle(title, fontsize="medium")
+    _add_title(figure, title)
     return figure
 
 
@@ -177,7 +180,7 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
     """A figure with panels, two in a row; with an empty one if there is nothing to show."""
     columns = 1 if count < 2 else 2
     rows = max(1, -(-count // columns))
-    figure = Figure(figsize=(columns * 4.4, 0.6 + rows * 3.4), layout="constrained")
+    figure = Figure(figsize=(columns * 4.4, 0.6 + rows * _PANEL_HEIGHT), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis in axes[:count]:
         axis.grid(alpha=0.25)
@@ -186,11 +189,30 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
+def _letter_width(size: Any) -> float:
+    """The width of a letter of a size in inches, about."""
+    return 0.6 * FontProperties(size=size).get_size_in_points() / 72
+
+
+def _wrapped(text: str, inches: float) -> str:
+    """A text of medium size in lines of that length, about."""
+    return textwrap.fill(text, max(1, int(inches / _letter_width("medium"))))
+
+
+def _add_title(figure: Figure, text: str) -> None:
+    """Add a title in as many lines as it needs."""
+    figure.suptitle(_wrapped(text, figure.get_figwidth()), fontsize="medium")
+
+
 def _add_legend(figure: Figure, axes: Sequence[Axes]) -> None:
+    """Add a legend below the panels, and make room for its lines."""
     handles, labels = axes[0].get_legend_handles_labels()
     if handles:
-        columns = min(len(labels), round(figure.get_figwidth() / 1.8))
+        letter = _letter_width(mpl.rcParams["legend.fontsize"])
+        entry = (max(map(len, labels)) + 6) * letter  # The line before a name takes as much as six letters.
+        columns = min(len(labels), max(1, int(figure.get_figwidth() / entry)))
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+        figure.set_figheight(figure.get_figheight() + 2.5 * letter * (-(-len(labels) // columns) - 1))
 
 
 def _draw_band(axis: Axes, curve: pd.DataFrame, line: Line2D) -> None:
@@ -198,11 +220,15 @@ def _draw_band(axis: Axes, curve: pd.DataFrame, line: Line2D) -> None:
 
 
 def _draw_boxes(axis: Axes, songs: pd.DataFrame, column: str, methods: Sequence[str]) -> None:
-    values = [songs[songs["method"] == method][column].tolist() for method in methods]
-    places = range(len(methods))
-    if values:  # One pass alone has no gains.
-        axis.boxplot(values, positions=places, widths=0.5, showfliers=False, medianprops={"color": "C1"})
-    for place, dots in zip(places, values, strict=True):
-        axis.plot([place] * len(dots), dots, "o", color="C0", alpha=0.6, markersize=3.5)
-    axis.set_xticks(places, methods, rotation=30, ha="right", fontsize="small")
-    axis.grid(alpha=0.25, axis="y")
+    """A row for each method, the first one on top."""
+    axis.use_sticky_edges = False  # A box would have the frame as its side, and half the dots outside.
+    for place, method in enumerate(methods):
+        values = songs[songs["method"] == method][column].to_numpy()
+        if len(values):
+            low, median, high = np.quantile(values, (0.25, 0.5, 0.75))
+            axis.barh(place, high - low, left=low, height=0.5, facecolor="none", edgecolor="k")
+            axis.vlines(median, place - 0.25, place + 0.25, color="C1")
+        axis.plot(values, [place] * len(values), "o", color="C0", alpha=0.6, markersize=4)
+    axis.set_yticks(range(len(methods)), methods)
+    axis.set_ylim(len(methods) - 0.4, -0.6)
+    axis.grid(alpha=0.25, axis="x")

@@ -1,7 +1,7 @@
 """A finished run of `test` on disk: its tables, its summary and its settings."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from shlex import quote
 from typing import Any, NamedTuple
@@ -87,6 +87,30 @@ def read_settings(folder: Path) -> dict[str, Any]:
     except (OSError, yaml.YAMLError):
         return {}
     return rename_settings(settings, {}) if isinstance(settings, dict) else {}
+
+
+def separator_label(settings: Mapping[str, Any], family: str) -> str:
+    """The name of a separator as `mdx-progressive separators` lists it, or that of its class where it has none.
+
+    Files can be called anything, so weights that were given as a file or folder are said to be that, not named.
+
+    Args:
+        settings: The settings of the run; may be empty.
+        family: Name of the separator's class.
+
+    Example:
+        >>> separator = {"name": "htdemucs", "weights": "somewhere/file.th"}
+        >>> separator_label({"model": {"separator": {"init_args": separator}}}, "DemucsSeparator")
+        'htdemucs (local weights)'
+        >>> separator_label({}, "DemucsSeparator")
+        'DemucsSeparator'
+    """
+    try:
+        given = settings["model"]["separator"]["init_args"]
+        name, local = given.get("name") or family, given.get("weights") is not None
+    except (AttributeError, KeyError, TypeError):
+        return family
+    return f"{name} (local weights)" if local else str(name)
 
 
 def _missing_table(location: Path, command: str) -> str:

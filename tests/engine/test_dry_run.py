@@ -93,8 +93,9 @@ def test_test_says_what_it_would_do_and_writes_nothing(tmp_path: Path, capsys: p
     assert "1: 3 chunks, 6 s of music" in said
     assert "37 a chunk at most, 111 in all" in said  # 1 + 9 steps of 2 sources, with the estimate and with the truth
     assert re.search(r"time +about .* for the passes", said)
-    # 2 s of 11 takes as MP3 at 135 kb/s, and of 7 in 16 bits for TensorBoard; 14 charts of 60 kB; the rows.
-    assert "about 2.74 MB in logs" in said
+    # 2 s of 11 clips as MP3 at 135 kb/s, and of 9 in 16 bits for TensorBoard; 2 spectrograms of 750 kB, 16 charts of
+    # 130 kB; the rows.
+    assert "about 5.72 MB in logs" in said
     assert list(tmp_path.iterdir()) == []
 
 

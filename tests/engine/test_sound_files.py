@@ -10,9 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mdx_progressive.cli.main import main
+from mdx_progressive.data import ChunkLength
+from mdx_progressive.engine.callbacks.sound_files import SoundFiles
+from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.evaluation.audio_clips import AudioClip, Excerpt, read_index, write_index
+from mdx_progressive.progressive.methods import Method, Progressive
+from mdx_progressive.progressive.schedules import Cosine, Karras, Linear
 from mdx_progressive.runtime.errors import MdxError
+from mdx_progressive.separators.spleeter import SpleeterSeparator
 from tests.support.exported_programs import Waves, program_options, scripted
+from tests.support.paths import CONFIGS
 from tests.support.signals import RATE, SOURCES
 
 
@@ -72,6 +79,36 @@ def test_the_first_songs_have_their_takes_of_one_length_and_gain(
     level = 3 / max(float(clip[stem][:, RATE : RATE + 6 * RATE // 5].abs().max()) for stem in SOURCES)
     error = coded - level * span
     assert 10 * np.log10(((level * span) ** 2).sum() / (error**2).sum()) > 15  # neither shifted nor at another gain
+
+
+def test_every_method_that_is_compared_has_its_last_step_since_any_of_them_may_turn_out_the_best(
+    sound_of: Callable[..., Path],
+) -> None:
+    others = [str(CONFIGS / "method" / f"{name}.yaml") for name in ("euler", "search-oracle")]
+    methods = ("--model.compare", f"[{','.join(others)}]", "--model.method.steps", "2")
+    folder = sound_of(*methods, "--data.chunk", "0.5", "--sound.songs", "1")
+
+    (excerpt,) = read_index(folder)
+    assert excerpt.method == "linear"
+    for clips in excerpt.clips.values():
+        last = {clip.method: clip.step for clip in clips if clip.kind == "step"}
+        assert set(last) == {"linear", "euler"}  # The search is given the references: it is a bound.
+        assert {clip.method for clip in clips if clip.kind != "step"} == {None}
+        assert len({(folder / clip.file).read_bytes() for clip in clips}) == len(clips)
+
+
+def test_the_disk_space_is_that_of_all_methods() -> None:
+    separator = SpleeterSeparator(bins=64)
+    length = ChunkLength("a song", 100.0)
+    sizes = []
+    for others in ([], [Cosine()], [Cosine(), Karras()]):
+        compare: list[Method] = [Progressive(schedule, 2) for schedule in others]
+        module = ProgressiveDemixing(separator, Progressive(Linear(), 2), compare)
+        sizes.append(SoundFiles(songs=1, seconds=12).disk(module, [length]))
+
+    kilobits = 8 * sizes[0] / 12 / 1000
+    assert kilobits == pytest.approx(135 * (1 + 2 * 5))  # mixture; one pass, best and last step, oracle, reference
+    assert sizes[1] - sizes[0] == sizes[2] - sizes[1] == pytest.approx(2 * 12 * 135e3 / 8)
 
 
 def test_an_oracle_that_was_not_run_has_no_take_and_no_songs_leave_no_sound(sound_of: Callable[..., Path]) -> None:

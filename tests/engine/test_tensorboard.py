@@ -30,6 +30,10 @@ SONG = "The Easton Ellises - Falcon 69"
 SOURCES = ("vocals", "accompaniment")
 METRICS = ("si_sdr", "sdr", "bsseval_sdr", "lsd", "log_wmse")
 METHODS = ("one-pass", "oracle", "linear", "euler")
+RUNS = {"one-pass": "0-one-pass", "oracle": "1-oracle", "linear": "linear", "euler": "euler"}
+"""The names of their runs below that of the whole."""
+GAINS = {"SI-SDR gain", *(f"SI-SDR gain/{source}" for source in SOURCES)}
+VALUES = {f"{metric}/{source}" for metric in METRICS for source in SOURCES}
 IMAGES = {
     "schedules",
     *(f"{kind}/{metric}" for kind in ("curves", "songs") for metric in METRICS),
@@ -77,10 +81,36 @@ class TestEvents:
         assert {f"{SONG}/mixture", *(f"{SONG}/{source}/one-pass" for source in SOURCES)} <= set(tags["audio"])
         assert set(tags["tensors"]) == {"custom_scalars__config__", *TEXTS}
 
-    def test_each_method_has_a_curve_of_each_metric_and_source(self, run: Path) -> None:
-        for method in METHODS:
-            tags = EventAccumulator(str(run / method)).Reload().Tags()
-            assert set(tags["scalars"]) == {f"{metric}/{source}" for metric in METRICS for source in SOURCES}
+    def test_each_method_has_a_curve_of_each_metric_and_source_and_its_gains(self, run: Path) -> None:
+        for method, name in RUNS.items():
+            tags = EventAccumulator(str(run / name)).Reload().Tags()
+            assert set(tags["scalars"]) == (VALUES if method == "oracle" else VALUES | GAINS)
+
+    def test_the_last_step_can_be_heard(self, run: Path) -> None:
+        events = EventAccumulator(str(run)).Reload()
+
+        for source in SOURCES:
+            clips = (events.Audio(f"{SONG}/{source}/{name}")[0] for name in ("last step (2)", "one-pass"))
+            last, one_pass = (clip.encoded_audio_string for clip in clips)
+            assert len(last) == len(one_pass)
+            assert last != one_pass
+
+    def test_smoothing_changes_neither_the_gains_nor_the_references(self, run: Path) -> None:
+        results = read_rows(run / "results.csv").query("metric == 'si_sdr'")
+        last = results.groupby(["method", "source"])["value"].last()
+
+        for method in ("one-pass", "oracle"):
+            events = EventAccumulator(str(run / RUNS[method])).Reload()
+            for source in SOURCES:
+                points = events.Scalars(f"si_sdr/{source}")
+                assert [point.step for point in points] == [0, 1, 2, 3]  # as far as that of the most steps
+                assert [point.value for point in points] == pytest.approx([last[method, source]] * 4, abs=1e-5)
+        for method in ("one-pass", "linear", "euler"):
+            events = EventAccumulator(str(run / RUNS[method])).Reload()
+            gains = [last[method, source] - last["one-pass", source] for source in SOURCES]
+            for tag, gain in zip(("SI-SDR gain/vocals", "SI-SDR gain/accompaniment"), gains, strict=True):
+                assert [point.value for point in events.Scalars(tag)] == pytest.approx([gain], abs=1e-5)
+            assert [point.value for point in events.Scalars("SI-SDR gain")] == pytest.approx([sum(gains) / 2], abs=1e-5)
 
     def test_the_images_are_pictures_of_something(self, run: Path) -> None:
         events = EventAccumulator(str(run)).Reload()
@@ -88,7 +118,8 @@ class TestEvents:
         for tag in IMAGES:
             (image,) = events.Images(tag)
             picture = np.asarray(Image.open(io.BytesIO(image.encoded_image_string)).convert("RGB"))
-            assert min(picture.shape[:2]) > 200
+            assert picture.shape[1] == 1600
+            assert picture.shape[0] > 600
             assert picture.std() > 10, tag
 
     def test_the_text_has_the_facts_and_the_numbers(self, run: Path) -> None:
@@ -96,11 +127,18 @@ class TestEvents:
 
         texts = {tag: events.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in TEXTS}
 
-        assert "SpleeterSeparator" in texts["facts/text_summary"]
+        assert "| spleeter:2stems, SpleeterSeparator" in texts["facts/text_summary"]
+        assert "testcheckpoint" not in texts["facts/text_summary"]  # the name of a file
         results = read_rows(run / "results.csv")
         last = results.query("method == 'linear' and source == 'vocals' and metric == 'lsd' and step == 2")["value"]
         assert "lower is better" in texts["results/lsd/text_summary"]
         assert f"| {last.item():.2f} (2)" in texts["results/lsd/text_summary"]
+        gains = results.query("metric == 'si_sdr'").pivot_table(
+            values="value", index="source", columns=["method", "step"]
+        )
+        of_euler = float((gains["euler", 3] - gains["one-pass", 0]).mean())
+        assert f"| {of_euler:+.2f} " in texts["results/si_sdr/text_summary"]
+        assert "smooths" in texts["results/si_sdr/text_summary"]
         assert "    class_path: mdx_progressive.SpleeterSeparator" in texts["settings/text_summary"]
 
     def test_the_best_step_of_a_distance_is_its_lowest(self, run: Path) -> None:
@@ -166,7 +204,7 @@ def server(logs: Path) -> Iterator[_Server]:
         port = free.getsockname()[1]
     server = _Server(logs, port)
     try:
-        server.wait({"demo/version_0", *(f"demo/version_0/{method}" for method in METHODS)})
+        server.wait({"demo/version_0", *(f"demo/version_0/{name}" for name in RUNS.values())})
         yield server
     finally:
         server.stop()
@@ -177,13 +215,19 @@ class TestServer:
         scalars = server.get("plugin/scalars/tags")
         images, audio, text = (server.get(f"plugin/{name}/tags") for name in ("images", "audio", "text"))
 
-        for method in METHODS:
-            assert {f"{metric}/{source}" for metric in METRICS for source in SOURCES} <= set(
-                scalars[f"demo/version_0/{method}"]
-            )
+        for name in RUNS.values():
+            assert set(scalars[f"demo/version_0/{name}"]) >= VALUES
         assert set(images["demo/version_0"]) == IMAGES
         assert f"{SONG}/mixture" in audio["demo/version_0"]
         assert set(text["demo/version_0"]) == TEXTS
+
+    def test_the_references_come_first_by_time_and_by_name(self, server: _Server) -> None:
+        # TensorBoard gives colours in the first order, and lists runs in either.
+        runs = server.get("runs")
+
+        first = ["demo/version_0", "demo/version_0/0-one-pass", "demo/version_0/1-oracle"]
+        assert runs[:3] == first
+        assert sorted(runs)[:3] == first
 
     def test_the_custom_scalars_lay_the_methods_of_a_metric_into_one_chart(self, server: _Server) -> None:
         layout = server.get("plugin/custom_scalars/layout")
@@ -195,11 +239,12 @@ class TestServer:
     def test_runs_can_be_sorted_by_settings_and_final_metrics(self, server: _Server) -> None:
         experiment = server.get("plugin/hparams/experiment", {"experimentName": "", "includeMetrics": True})
         names = {info["name"] for info in experiment["hparamInfos"]}
-        metrics = {info["name"]["tag"] for info in experiment["metricInfos"]}
+        metrics = [info["name"]["tag"] for info in experiment["metricInfos"]]
         wanted = {
             "colParams": [
                 {"hparam": "method", "includeInResult": True},
-                {"metric": {"tag": "si_sdr/vocals", "group": ""}, "order": "ORDER_DESC", "includeInResult": True},
+                {"hparam": "separator", "includeInResult": True},
+                {"metric": {"tag": metrics[0], "group": ""}, "order": "ORDER_DESC", "includeInResult": True},
             ],
             "startIndex": 0,
             "sliceSize": 50,
@@ -208,13 +253,17 @@ class TestServer:
         groups = server.get("plugin/hparams/session_groups", wanted)["sessionGroups"]
 
         assert {
-            "separator", "separator.name", "separator.weights", "precision", "data.chunk", "data.mixture",
+            "separator", "separator.weights", "precision", "data.chunk", "data.mixture",
             "method", "schedule", "steps", "passes", "highest weight",
         } <= names  # fmt: skip
-        assert metrics == {f"{metric}/{source}" for metric in METRICS for source in SOURCES}
-        methods = [group["hparams"]["method"] for group in groups]
-        assert methods[0] == "oracle"
-        assert set(methods) == set(METHODS)
+        assert metrics[:3] == ["SI-SDR gain", "SI-SDR gain/accompaniment", "SI-SDR gain/vocals"]
+        assert set(metrics) == VALUES | GAINS
+        assert {group["hparams"]["separator"] for group in groups} == {"spleeter:2stems"}
+        assert {group["hparams"]["method"] for group in groups} == set(METHODS)
+        values = (value for group in groups for value in group["metricValues"])
+        gains = [value["value"] for value in values if value["name"]["tag"] == metrics[0]]
+        assert gains == sorted(gains, reverse=True)
+        assert 0 in gains  # that of one pass
 
 
 @pytest.fixture(scope="module")
@@ -233,21 +282,32 @@ def page() -> Iterator[Page]:
 @pytest.mark.parametrize(
     ("tab", "shown"),
     [
-        ("timeseries", ["bsseval_sdr/vocals", "curves/bsseval_sdr"]),
-        ("scalars", ["bsseval_sdr/vocals"]),
+        ("timeseries", ["SI-SDR gain", "demo/version_0/0-one-pass"]),
+        ("scalars", ["SI-SDR gain/vocals"]),
         ("custom_scalars", ["SI-SDR (dB)", "Log-spectral distance (dB, lower is better)"]),
         ("images", ["curves/si_sdr", "schedules"]),
-        ("audio", [f"{SONG}/mixture"]),
+        ("audio", [f"{SONG}/mixture", f"{SONG}/vocals/last step (2)"]),
         ("text", ["licence of the weights"]),
-        ("hparams", ["highest weight", "euler"]),
+        ("hparams", ["highest weight", "euler", "SI-SDR gain"]),
     ],
 )
-def test_a_browser_shows_it(server: _Server, page: Page, tab: str, shown: list[str]) -> None:
+def test_a_browser_shows_it(server: _Server, page: Page, tmp_path: Path, tab: str, shown: list[str]) -> None:
     page.goto("about:blank")
     page.goto(f"http://127.0.0.1:{server.port}/#{tab}")
 
     for text in shown:
         page.get_by_text(text, exact=True).first.wait_for(timeout=PATIENCE * 1000)
+    (tmp_path / "screenshots").mkdir()
+    page.screenshot(path=tmp_path / "screenshots" / f"{tab}.png")
+
+
+def test_an_address_opens_it_unsmoothed(server: _Server, page: Page) -> None:
+    page.goto("about:blank")
+    page.goto(f"http://127.0.0.1:{server.port}/?smoothing=0#timeseries")
+
+    box = page.get_by_role("spinbutton", name="Smoothing")
+    box.wait_for(timeout=PATIENCE * 1000)
+    assert box.input_value() == "0"
 
 
 def test_a_tone_lies_in_the_band_of_its_frequency() -> None:

@@ -1,11 +1,14 @@
 """The charts hold the numbers of the results."""
 
 import math
+from functools import partial
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from mdx_progressive.evaluation.figures import curves_figure, songs_figure, weights_figure
 from mdx_progressive.evaluation.metrics.scale import Scale
@@ -17,7 +20,13 @@ VALUES = {"one": 5.0, "two": 3.0, "three": 10.0}
 GAINS = {"one": 1.0, "two": -1.0, "three": 3.0}
 
 
-def comparison(sources: tuple[str, ...] = ("vocals",), silent: str = "", lower_is_better: bool = False) -> Comparison:
+def comparison(
+    sources: tuple[str, ...] = ("vocals",),
+    silent: str = "",
+    lower_is_better: bool = False,
+    further: tuple[str, ...] = (),
+) -> Comparison:
+    """Two methods, `further` ones that are like the first, and the bounds."""
     rows = []
     for song, baseline in VALUES.items():
         for source in sources:
@@ -25,7 +34,8 @@ def comparison(sources: tuple[str, ...] = ("vocals",), silent: str = "", lower_i
             rows.append(Row(song, 0, "one-pass", 0, 1, 0.0, source, "si_sdr", value))
             for step, weight in enumerate((0.0, 0.2, 0.6)):
                 gain = GAINS[song] * step / 2
-                rows.append(Row(song, 0, "linear", step, 1 + step, weight, source, "si_sdr", value + gain))
+                for method in ("linear", *further):
+                    rows.append(Row(song, 0, method, step, 1 + step, weight, source, "si_sdr", value + gain))
                 rows.append(Row(song, 0, "search", step, 1 + step, math.nan, source, "si_sdr", value + gain / 2))
                 rows.append(Row(song, 0, "oracle", step, 1 + step, weight, source, "si_sdr", value + 4 * step))
     results = to_table(rows)
@@ -33,14 +43,15 @@ def comparison(sources: tuple[str, ...] = ("vocals",), silent: str = "", lower_i
     gains = paired_gains(last_steps(results), "si_sdr", "one-pass", lower_is_better).assign(metric="si_sdr")
     scales = {"si_sdr": Scale("SI-SDR", lower_is_better=lower_is_better)}
     means = mean_curves(songs)
-    return Comparison(songs, gains, means, scales, "three songs", "one-pass", "oracle", ["linear", "search"])
+    methods = ["linear", "search", *further]
+    return Comparison(songs, gains, means, scales, "three songs", "one-pass", "oracle", methods)
 
 
 def boxes(axis: Axes) -> dict[str, list[float]]:
     """The dots of each method."""
-    names = [label.get_text() for label in axis.get_xticklabels()]
+    names = [label.get_text() for label in axis.get_yticklabels()]
     dots = [line for line in axis.get_lines() if line.get_marker() == "o"]
-    return {name: np.asarray(line.get_ydata()).tolist() for name, line in zip(names, dots, strict=True)}
+    return {name: np.asarray(line.get_xdata()).tolist() for name, line in zip(names, dots, strict=True)}
 
 
 @pytest.mark.parametrize("lower_is_better", [False, True])
@@ -64,6 +75,23 @@ def test_sources_with_the_same_weights_share_a_panel_and_a_search_has_none() -> 
     assert axis.get_title() == "vocals, bass"
     drawn = {str(line.get_label()): np.asarray(line.get_ydata()).tolist() for line in axis.get_lines()}
     assert drawn == {name: pytest.approx([0.0, 0.2, 0.6]) for name in ("linear", "oracle")}
+
+
+@pytest.mark.parametrize("size", [10, 13])
+@pytest.mark.parametrize("sources", [("vocals",), ("vocals", "accompaniment")])
+def test_no_letter_is_cut_off_or_covered_at_any_size_of_letters(sources: tuple[str, ...], size: int) -> None:
+    many = comparison(sources, further=tuple(f"a method of a long name, {number}" for number in range(10)))
+    many = many._replace(scales={"si_sdr": Scale("Log-spectral distance", lower_is_better=True)})
+    with mpl.rc_context({"font.size": size}):
+        for draw in (partial(curves_figure, metric="si_sdr"), partial(songs_figure, metric="si_sdr"), weights_figure):
+            figure = draw(many)
+            canvas = FigureCanvasAgg(figure)
+            canvas.draw()
+            drawn = figure.get_tightbbox(canvas.get_renderer())
+            assert min(drawn.x0, drawn.y0) >= 0
+            assert drawn.x1 <= figure.get_figwidth()
+            assert drawn.y1 <= figure.get_figheight()
+            assert min(axis.get_window_extent().height / figure.dpi for axis in figure.axes) > 1  # inches
 
 
 def test_a_distance_has_its_bounds_the_other_way_round() -> None:

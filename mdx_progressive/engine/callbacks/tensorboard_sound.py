@@ -1,17 +1,25 @@
 """The callback that logs the first songs of `test` to TensorBoard: players and spectrograms."""
 
+from collections.abc import Mapping, Sequence
+from functools import partial
+
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from mdx_progressive.data import Origin
+from mdx_progressive.data import ChunkLength, Origin
 from mdx_progressive.engine.callbacks.first_songs import FirstSongs
 from mdx_progressive.engine.callbacks.run_context import tensorboard_writer
+from mdx_progressive.engine.callbacks.tensorboard_figures import add_wide_figure
 from mdx_progressive.engine.module import ProgressiveDemixing, Sound
 from mdx_progressive.evaluation import spectrogram_figure
+from mdx_progressive.progressive import Method
+
+_SPECTROGRAM = 750_000
+"""Approximate bytes of the picture of a song and source."""
 
 
 class TensorBoardSound(FirstSongs):
-    """Logs mixture, one-pass, best step of `model.method` and reference as sound, and their spectrograms as pairs.
+    """Logs mixture, one-pass, best and last step of `model.method` and reference as sound, and their spectrograms.
 
     Args:
         songs: How many songs are logged.
@@ -21,10 +29,19 @@ class TensorBoardSound(FirstSongs):
     def __init__(self, songs: int = 1, seconds: float = 30.0) -> None:
         super().__init__(songs, seconds)
 
-    def bytes_per_second(self, module: ProgressiveDemixing) -> float:
-        return 2 * module.separator.sample_rate * (1 + 3 * len(module.targets))  # 16 bits, one channel
+    def disk(self, module: ProgressiveDemixing, extents: Sequence[ChunkLength]) -> int:
+        songs = min(self.songs, len({extent.song for extent in extents}))
+        return super().disk(module, extents) + songs * len(module.targets) * _SPECTROGRAM
 
-    def add_song(self, trainer: Trainer, module: ProgressiveDemixing, origin: Origin, sound: Sound) -> None:
+    def heard(self, module: ProgressiveDemixing) -> list[Method]:
+        return [module.method]
+
+    def bytes_per_second(self, module: ProgressiveDemixing) -> float:
+        return 2 * module.separator.sample_rate * (1 + 4 * len(module.targets))  # 16 bits, one channel
+
+    def add_song(
+        self, trainer: Trainer, module: ProgressiveDemixing, origin: Origin, sound: Sound, last: Mapping[str, Tensor]
+    ) -> None:
         writer = tensorboard_writer(trainer)
         if writer is None:
             return
@@ -33,15 +50,18 @@ class TensorBoardSound(FirstSongs):
         clips = {"mixture": sound.mixture[:, beginning]}
         for number, target in enumerate(module.targets):
             best_name = f"best step ({int(sound.best_step[number])})"
+            last_name = f"last step ({module.method.steps})"
             waveforms = (sound.one_pass, sound.best, sound.references)
             one_pass, best, reference = (waveform[number, :, beginning] for waveform in waveforms)
             clips |= {
-                f"{target}/one-pass": one_pass, f"{target}/{best_name}": best, f"{target}/reference": reference,
+                f"{target}/one-pass": one_pass, f"{target}/{best_name}": best,
+                f"{target}/{last_name}": last[module.method.name][number], f"{target}/reference": reference,
             }  # fmt: skip
-            figure = spectrogram_figure(
-                reference, one_pass, best, rate, f"{origin.song}: {target}", f"{module.method.name}, {best_name}"
-            )
-            writer.add_figure(f"spectrograms/{origin.song}/{target}", figure)
+            draw = partial(
+                spectrogram_figure, reference, one_pass, best, rate, f"{origin.song}: {target}",
+                f"{module.method.name}, {best_name}",
+            )  # fmt: skip
+            add_wide_figure(writer, f"spectrograms/{origin.song}/{target}", draw)
         for tag, waveform in clips.items():
             writer.add_audio(f"{origin.song}/{tag}", _playable(waveform), sample_rate=rate)
 

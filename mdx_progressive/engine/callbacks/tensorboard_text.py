@@ -13,11 +13,22 @@ from tabulate import tabulate
 
 from mdx_progressive.engine.callbacks.run_context import song_datamodule
 from mdx_progressive.engine.module import ProgressiveDemixing
-from mdx_progressive.evaluation import AGGREGATION, LINE_COLUMNS, NO_VALUE, Comparison, summary_lines
+from mdx_progressive.evaluation import (
+    AGGREGATION,
+    LINE_COLUMNS,
+    NO_VALUE,
+    Comparison,
+    last_steps,
+    separator_label,
+    summarise,
+    summary_lines,
+)
 from mdx_progressive.progressive import Method, Progressive
 
 Setting = str | int | float | bool
 
+_IN_NAME = {("separator", "name"), ("separator", "weights")}
+"""Settings that the name of the separator stands for, with the checksums of its weights."""
 _IRRELEVANT = {"input", "batch_size", "num_workers"}
 """Settings of `predict`, and those that change the speed of a run, but not its results."""
 
@@ -31,6 +42,11 @@ def saved_settings(trainer: Trainer) -> str:
     return ""
 
 
+def name_of_separator(module: ProgressiveDemixing, saved: str) -> str:
+    """The name of the separator, as `mdx-progressive separators` lists it."""
+    return separator_label(yaml.safe_load(saved) if saved else {}, type(module.separator).__name__)
+
+
 def method_settings(
     trainer: Trainer, module: ProgressiveDemixing, method: Method, comparison: Comparison, saved: str
 ) -> dict[str, Setting]:
@@ -39,7 +55,9 @@ def method_settings(
     TensorBoard shows the first in the alphabet first: what matters less comes after "with".
     """
     settings: dict[str, Setting] = {
-        "separator": type(module.separator).__name__,
+        "separator": comparison.separator,
+        # Files can be called anything; their checksums identify them.
+        "separator.weights": ", ".join(checksum[:8] for checksum in module.separator.checksums.values()),
         "precision": str(trainer.precision),
         **dict(_separator_and_data(yaml.safe_load(saved) if saved else {})),
         "method": method.name,
@@ -67,12 +85,11 @@ def facts_table(trainer: Trainer, module: ProgressiveDemixing, comparison: Compa
     datamodule = song_datamodule(trainer)
     left_out = "; ".join(failure.line for failure in datamodule.failures) or "nothing" if datamodule else "not known"
     chunks = comparison.songs.groupby("song")["chunks"].first()
-    checksums = ", ".join(f"{name} (SHA-256 {checksum})" for name, checksum in separator.checksums.items())
     facts = {
-        "separator": type(separator).__name__,
+        "separator": f"{comparison.separator}, {type(separator).__name__}",
         "sources": ", ".join(separator.sources),
         "sample rate": f"{separator.sample_rate} Hz",
-        "weights": checksums or "not known",
+        "SHA-256 of its weights": ", ".join(separator.checksums.values()) or "not known",
         "licence of the weights": separator.licence,
         "trained on MUSDB18's test set": trained[separator.musdb_test],
         "targets": ", ".join(module.targets),
@@ -87,19 +104,56 @@ def facts_table(trainer: Trainer, module: ProgressiveDemixing, comparison: Compa
     return tabulate(list(facts.items()), headers=["fact", ""], tablefmt="github")
 
 
-def results_table(comparison: Comparison, metric: str) -> str:
-    """The results of all methods in a metric, as Markdown."""
+def results_text(comparison: Comparison, metric: str) -> str:
+    """The results of all methods in a metric, as Markdown: what they gain over one pass, and their values."""
     means, scale = comparison.means, comparison.scales[metric]
+    counts = means[means["metric"] == metric][list(NO_VALUE)].max().to_dict()
+    left_out = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count)
+    parts = [
+        f"{scale.axis}, {comparison.caption}. TensorBoard smooths the curves in TIME SERIES and SCALARS, unless"
+        " Smoothing is 0: the results stand here, not at the ends of those curves.",
+        f"**Gain over {comparison.baseline} at the last step**",
+        _gains_table(comparison, metric),
+        "**Values**",
+        _values_table(comparison, metric),
+    ]
+    if left_out:
+        parts.append(f"Chunks of a source left out of a mean: up to {left_out}.")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _gains_table(comparison: Comparison, metric: str) -> str:
+    """The gains of the methods, the best first; those that are given the references last."""
+    gains = summarise(last_steps(comparison.gains[comparison.gains["metric"] == metric]))
+    gains.sort(key=lambda gain: (gain.method not in comparison.methods, -gain.mean))
+    sources = list(dict.fromkeys(source for gain in gains for source in gain.by_source))
+    rows = [
+        (
+            gain.method if gain.method in comparison.methods else f"{gain.method} (given the references)",
+            _signed(gain.mean),
+            "" if math.isnan(gain.low) else f"{_signed(gain.low)} to {_signed(gain.high)}",
+            f"{100 * gain.improved:.0f} %",
+            f"{gain.passes:.3g}",
+            *(_signed(gain.by_source[source]) if source in gain.by_source else "" for source in sources),
+        )
+        for gain in gains
+    ]
+    headers = ["method", "all sources", "95 % interval", "improved", "passes", *sources]
+    return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True) if rows else ""
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 2) + 0.0:+.2f}"  # Adding zero takes the sign off a negative one.
+
+
+def _values_table(comparison: Comparison, metric: str) -> str:
     rows = [
         (line.source, method, *line.cells)
         for method in comparison.listed
         for line in summary_lines(comparison, metric, method)
     ]
-    table = tabulate(rows, headers=["source", "method", *LINE_COLUMNS], tablefmt="github", disable_numparse=True)
-    counts = means[means["metric"] == metric][list(NO_VALUE)].max().to_dict()
-    left_out = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count)
-    note = f"\n\nChunks of a source left out of a mean: up to {left_out}." if left_out else ""
-    return f"{scale.axis}, {comparison.caption}\n\n{table}{note}"
+    headers = ["source", "method", *LINE_COLUMNS]
+    return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
 
 
 def _separator_and_data(config: dict[str, Any]) -> Iterator[tuple[str, Setting]]:
@@ -109,7 +163,7 @@ def _separator_and_data(config: dict[str, Any]) -> Iterator[tuple[str, Setting]]
     }
     for group, values in groups.items():
         for name, value in values.items():
-            if name not in _IRRELEVANT:
+            if name not in _IRRELEVANT and (group, name) not in _IN_NAME:
                 yield f"{group}.{name}", value if isinstance(value, Setting) else _one_word(value)
 
 

@@ -31,7 +31,7 @@ _VARIABLES = {
 }  # fmt: skip
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
-    "font.size": 10,
+    "font.size": 11,
     "text.color": _MUTED,
     "text.parse_math": False,
     "axes.edgecolor": _LINE,
@@ -52,6 +52,8 @@ _STYLE: dict[Any, Any] = {
 }
 _WIDTH = 4.4
 """Inches at 72 dots: as wide as a phone, so that text keeps its size there."""
+_LONGEST = 22
+"""Letters of a name in a chart."""
 _BASELINE: dict[str, Any] = {"color": _INK, "linestyle": "-", "linewidth": 1.2}
 
 
@@ -159,36 +161,52 @@ def cost_chart(data: ReportData, source: str, gains: Sequence[Gain], name: str) 
 
 
 @mpl.rc_context(_STYLE)
-def gains_chart(data: ReportData, source: str, gains: Sequence[Gain], name: str) -> Markup:
-    """The mean gain of each method with its interval, and the gain of each song behind it."""
-    chart = _Chart(name, f"{source}: mean gain of each method with its interval over songs", 0.75 + 0.42 * len(gains))
+def gains_chart(data: ReportData, gains: Sequence[Gain], name: str, source: str | None = None) -> Markup:
+    """The mean gain of each method with its interval; of one source, the gain of each song behind it too.
+
+    The methods that are given the references are left out: the axis is for gains of the others.
+    """
+    gains = [gain for gain in gains if gain.method in data.methods]
+    what = f"{source or 'all sources'}: mean gain of each method over one pass, with its interval over songs"
+    chart = _Chart(name, what, 0.8 + 0.44 * len(gains))
     axis = chart.axis
     axis.axvline(0, color=_INK, linewidth=1)
-    rows = data.last_gains[data.last_gains["source"] == source]
     for row, gain in enumerate(gains):
-        given_references = gain.method in data.reference_methods
-        css = "reference" if given_references else _css(data, gain.method)
-        colour = _MUTED if given_references else f"C{data.methods.index(gain.method) % COLOURS}"
-        tooltip = f"{gain.method}: {decimal(gain.mean)}{data.unit}"
-        songs = rows[rows["method"] == gain.method]["gain"].tolist()
+        css, colour = _css(data, gain.method), f"C{data.methods.index(gain.method) % COLOURS}"
+        tooltip, value = f"{gain.method}: {decimal(gain.mean)}{data.unit}", decimal(gain.mean)
         # Drawn first, so that the mean is above its songs and can be pointed at.
-        (ticks,) = axis.plot(songs, [row] * len(songs), "|", color=colour, alpha=0.45, markersize=9)
-        chart.label(ticks, css, "songs")
+        if source is not None and gain.songs > 1:
+            rows = data.last_gains[(data.last_gains["source"] == source) & (data.last_gains["method"] == gain.method)]
+            (ticks,) = axis.plot(rows["gain"], [row] * len(rows), "|", color=colour, alpha=0.45, markersize=9)
+            chart.label(ticks, css, "songs")
         if not math.isnan(gain.low):
             (bar,) = axis.plot([gain.low, gain.high], [row] * 2, color=colour, linewidth=2.5)
             chart.label(bar, css, "95 % interval")
             tooltip += f", {interval(gain)}"
+            value += f" ({decimal(gain.low)} to {decimal(gain.high)})"
         (dot,) = axis.plot([gain.mean], [row], "o", color=colour, markersize=6)
         chart.label(dot, css, tooltip)
-        text = axis.annotate(
-            f"{gain.method} (given the references)" if given_references else gain.method, (0, row), (4, 6),
-            xycoords=axis.get_yaxis_transform(), textcoords="offset points", color=_INK, fontsize=9,
-        )  # fmt: skip
-        chart.label(text, f"{css} label", tooltip)
+        for text, edge, side in ((_shortened(gain.method), 0, "left"), (value, 1, "right")):
+            written = axis.annotate(
+                text, (edge, row), (0, 7), xycoords=axis.get_yaxis_transform(), textcoords="offset points", ha=side,
+                color=_INK,
+            )  # fmt: skip
+            chart.label(written, f"{css} label", tooltip)
+    axis.margins(x=0.06)
     axis.xaxis.set_major_locator(MaxNLocator(5))  # Labels of small gains are long.
     axis.set(xlabel=_gain_label(data), ylim=(len(gains) - 0.5, -0.8), yticks=[])
     axis.spines["left"].set_visible(False)
     return chart.svg()
+
+
+def _shortened(name: str) -> str:
+    """A name that leaves room for its value on a phone; the tooltip has all of it.
+
+    Example:
+        >>> _shortened("linear"), _shortened("ensemble of schedules, 12 passes")
+        ('linear', 'ensemble o… 12 passes')
+    """
+    return name if len(name) <= _LONGEST else f"{name[:10]}…{name[-10:]}"  # Names often differ at their end.
 
 
 def _css(data: ReportData, method: str) -> str:

@@ -2,12 +2,9 @@
 
 import math
 from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-
-from mdx_progressive.evaluation.run import Run, read_settings
+from mdx_progressive.evaluation.run import Run, read_settings, separator_label
 from mdx_progressive.evaluation.statistics import Gain, last_steps, summarise
 from mdx_progressive.evaluation.summary import compare_methods
 from mdx_progressive.evaluation.timings import compute_times
@@ -72,7 +69,7 @@ class ReportData:
         self.metric = run.metric
         self.scale = run.scale
         self.unit = f" {run.scale.unit}" if run.scale.unit else ""
-        self.separator = _separator(run)
+        self.separator = separator_label(read_settings(run.folder), str(run.facts.get("separator", "the separator")))
         # `test` runs the oracle right after the plain pass; other methods that are given the references come later.
         self.oracle: str | None = others[0] if others and others[0] in run.reference_methods else None
         self.methods = [name for name in others if name not in run.reference_methods]
@@ -100,21 +97,21 @@ class ReportData:
 
     @cached_property
     def gains(self) -> list[Gain]:
-        """The gains of the methods at their last step; those that are given the references come last."""
-        return self._summarise(self.last_gains)
+        """The gains of the methods at their last step, the highest first; those that are given the references come
+        after all others.
+        """
+        gains = summarise(self.last_gains)
+        return sorted(gains, key=lambda gain: (gain.method in self.reference_methods, -gain.mean))
 
     def source_gains(self, source: str) -> list[Gain]:
-        """As `gains`, for one source."""
-        return self._summarise(self.last_gains[self.last_gains["source"] == source])
-
-    def _summarise(self, gains: pd.DataFrame) -> list[Gain]:
-        by_method = {gain.method: gain for gain in summarise(gains)}
-        return [by_method[name] for name in [*self.methods, *self.reference_methods] if name in by_method]
+        """Those of one source, in the order of `gains`."""
+        by_method = {gain.method: gain for gain in summarise(self.last_gains[self.last_gains["source"] == source])}
+        return [by_method[gain.method] for gain in self.gains if gain.method in by_method]
 
     @cached_property
     def best(self) -> Gain | None:
         """The highest mean gain of a method that is not given the references."""
-        return max((gain for gain in self.gains if gain.method in self.methods), key=lambda g: g.mean, default=None)
+        return next((gain for gain in self.gains if gain.method in self.methods), None)
 
     def song_lines(self) -> list[SongLine]:
         """The table of songs."""
@@ -133,12 +130,3 @@ class ReportData:
             )
             for key, one_pass in self._baseline_rows.groupby(["song", "source"], sort=False)["value"].mean().items()
         ]
-
-
-def _separator(run: Run) -> str:
-    """The name of the separator: that of its weights, if the settings have them."""
-    try:
-        settings = read_settings(run.folder)["model"]["separator"]["init_args"]
-        return Path(settings["weights"]).name if settings.get("weights") else str(settings["name"])
-    except (KeyError, TypeError):
-        return str(run.facts.get("separator", "the separator"))

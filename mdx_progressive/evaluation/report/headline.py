@@ -1,70 +1,92 @@
-"""The question of a run and its answer, in three sentences that are true in every case."""
+"""The answer of a run, in a sentence and a row of figures that are true in every case, and what limits it."""
 
 import math
 from typing import NamedTuple
 
-from mdx_progressive.evaluation.report.data import ReportData, decimal, interval
+from mdx_progressive.evaluation.report.data import ReportData, decimal
 from mdx_progressive.evaluation.statistics import Gain
 
 _FEW = 10
 """Songs below which an interval over songs is called rough."""
 
 
-class Headline(NamedTuple):
-    """Three sentences.
+class Figure(NamedTuple):
+    """A number that belongs to the answer.
 
     Args:
-        question: The question of the run.
-        answer: The gain with its interval, by source, and its cost.
+        label: What it is.
+        value: The number with its unit.
+        note: How it is meant.
+    """
+
+    label: str
+    value: str
+    note: str
+
+
+class Headline(NamedTuple):
+    """The answer.
+
+    Args:
+        answer: One sentence: which method, on what, by how much.
+        figures: The gain, its interval, the share that improves, what it costs; none where there is no answer.
         caveat: What limits the answer.
     """
 
-    question: str
     answer: str
+    figures: list[Figure]
     caveat: str
 
 
 def report_headline(data: ReportData) -> Headline:
-    """The three sentences of a run."""
-    songs = data.songs
-    where = f"“{songs[0]}”" if len(songs) == 1 else f"these {len(songs)} songs"
-    question = (
-        f"How much better does {data.separator} separate {where} when it is applied again and again at inference time, "
-        "with nothing trained, and at what cost?"
-    )
+    """The answer of a run."""
     best = data.best
     if best is None:
         reason = "every source is silent" if data.methods else "no method was run besides one pass"
-        return Headline(question, f"There is no answer: {reason}.", _sentence(_run_caveats(data)))
+        return Headline(f"There is no answer: {reason}.", [], _sentences(_run_caveats(data)))
     caveats = [*_method_caveats(data, best), *_run_caveats(data)]
-    return Headline(question, _sentence(_answer(data, best)), _sentence(caveats))
+    return Headline(_answer(data, best), _figures(data, best), _sentences(caveats))
 
 
-def _answer(data: ReportData, best: Gain) -> list[str]:
-    several = len(data.methods) > 1
-    method = f"the best of {len(data.methods)} methods, “{best.method}”," if several else f"“{best.method}”"
+def _answer(data: ReportData, best: Gain) -> str:
+    count = len(data.methods)
+    songs = f"“{data.songs[0]}”" if len(data.songs) == 1 else f"these {len(data.songs)} songs"
+    on_average = "" if len(data.songs) == 1 else " on average"
+    size = f"{decimal(abs(best.mean), sign=False)}{data.unit} {data.scale.label}"
+    one_pass = f"one pass of {data.separator}"
+    method = f"“{best.method}”, the best of {count} methods," if count > 1 else f"“{best.method}”"
     mean = round(best.mean, 2)
-    size = f"{decimal(best.mean)}{data.unit} {data.scale.label}"
     if mean > 0:
-        claim = f"{method} gains {size} over one pass"
-    elif mean:
-        claim = f"not at all: {method} changes {size} against one pass"
-    else:
-        claim = f"not at all: {method} ends where one pass is ({size})"
+        chance = ", which may be chance" if best.low <= 0 else ""
+        return f"{method} separates {songs} {size} better than {one_pass}{on_average}{chance}."
+    if mean == 0:
+        return f"{method} separates {songs} no better than {one_pass}."
+    if count > 1:
+        loss = f"the best of {count}, “{best.method}”, loses {size}{on_average}"
+        return f"No method separates {songs} better than {one_pass}: {loss}."
+    return f"{method} separates {songs} {size} worse than {one_pass}{on_average}."
+
+
+def _figures(data: ReportData, best: Gain) -> list[Figure]:
+    songs = len(data.songs)
+    mean_over = f"mean over {songs} songs" if songs > 1 else "on this one song"
     if math.isnan(best.low):
-        claim += " on this one song"
-    elif mean > 0 and best.low <= 0:
-        claim += f" in the mean, which may be chance: the {interval(best)} holds zero"
+        bounds = Figure("95 % interval", "none", "one song has no interval")
     else:
-        claim += f" in the mean ({interval(best)})"
-    clauses = [f"{claim}, at {best.passes:.3g} passes over the mixture for each source instead of 1"]
-    if len(best.by_source) > 1:
-        gains = ", ".join(f"{source} {decimal(gain)}" for source, gain in best.by_source.items())
-        clauses.append(f"by source: {gains}")
-    for gain in data.gains:
-        if gain.method == data.oracle:
-            clauses.append(f"the oracle, which is given the true stems, gains {decimal(gain.mean)}{data.unit}")
-    return clauses
+        meaning = "holds zero: the gain may be chance" if best.low <= 0 <= best.high else "does not hold zero"
+        bounds = Figure("95 % interval", f"{decimal(best.low)} to {decimal(best.high)}{data.unit}", meaning)
+    pairs = data.last_gains[data.last_gains["method"] == best.method]["gain"]
+    stems = f"{int((pairs > 0).sum())} of {len(pairs)} stems are better than after one pass"
+    times = data.times.get(best.method)
+    return [
+        Figure("gain over one pass", f"{decimal(best.mean)}{data.unit}", f"{data.scale.label}, {mean_over}"),
+        bounds,
+        Figure("improved", f"{100 * best.improved:.0f} %", stems),
+        Figure("passes", f"{best.passes:.3g}", "of the network for each source, instead of 1"),
+        Figure("time", f"×{times.over_one_pass:#.3g}", "that of one pass, measured in this run")
+        if times
+        else Figure("time", "unknown", "it was not measured"),
+    ]
 
 
 def _method_caveats(data: ReportData, best: Gain) -> list[str]:
@@ -102,6 +124,5 @@ def _run_caveats(data: ReportData) -> list[str]:
     return caveats
 
 
-def _sentence(clauses: list[str]) -> str:
-    text = "; ".join(clauses)
-    return f"{text[:1].upper()}{text[1:]}." if text else ""
+def _sentences(clauses: list[str]) -> str:
+    return " ".join(f"{clause[:1].upper()}{clause[1:]}." for clause in clauses)

@@ -24,11 +24,10 @@ def report_page(run: Run) -> str:
     panels = []
     for number, source in enumerate(data.sources):
         gains = data.source_gains(source)
-        without_oracle = [gain for gain in gains if gain.method != data.oracle]
         charts = {"bounds": bounds_chart(data, source, f"bounds-{number}")}
-        if without_oracle:
+        if any(gain.method in data.methods for gain in gains):
             charts["cost"] = cost_chart(data, source, gains, f"cost-{number}")
-            charts["gains"] = gains_chart(data, source, without_oracle, f"gains-{number}")
+            charts["gains"] = gains_chart(data, gains, f"gains-{number}", source)
         panels.append({"source": source, "charts": charts, "gains": {gain.method: gain for gain in gains}})
     environment = Environment(
         loader=PackageLoader("mdx_progressive.evaluation.report", "template"),
@@ -43,6 +42,7 @@ def report_page(run: Run) -> str:
     return environment.get_template("report.html").render(
         data=data,
         headline=report_headline(data),
+        overview=gains_chart(data, data.gains, "gains") if data.best else "",
         panels=panels,
         colours=COLOURS,
         players=report_players(data),

@@ -22,6 +22,19 @@ for (const table of document.querySelectorAll("table.sorts")) {
   });
 }
 
+/* A table that is wider than its box says so, and shades the side where there is more. */
+for (const box of document.querySelectorAll(".scroll")) {
+  const frame = box.parentElement;
+  const cue = frame.parentElement.querySelector(".cue");
+  const look = () => {
+    const hidden = box.scrollWidth - box.clientWidth;
+    cue.hidden = hidden <= 1;
+    frame.classList.toggle("more", hidden - box.scrollLeft > 1);
+  };
+  box.addEventListener("scroll", look);
+  new ResizeObserver(look).observe(box);
+}
+
 /* The legend: a method is taken out of all charts, or comes back. */
 for (const button of document.querySelectorAll(".legend button")) {
   button.addEventListener("click", () => {
