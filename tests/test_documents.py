@@ -1,19 +1,21 @@
 """The documents: links lead somewhere, commands parse, examples run, lines end."""
 
 import gc
+import json
 import os
 import re
 import shlex
 import shutil
 from collections import Counter
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
+import yaml
 
-from mdx_progressive.separators.spleeter import SpleeterSeparator
+import mdx_progressive
 from tests.support.command import NARROW, run
 from tests.support.paths import CONFIGS
 from tests.support.signals import RATE, SOURCES, noise
@@ -155,6 +157,10 @@ def is_valid(command: list[str]) -> bool:
     """Whether the parser takes a command; one without arguments, as it is named in a sentence, has to exist."""
     if len(command) == 1:
         return run(*command, "--help") == 0
+    if command[:1] == ["completion"] or "--help-all" in command or "--help" in command:
+        return run(*command) == 0
+    if command[0] == "init":
+        return run(*command, "--overwrite") == 0
     if command[0] in PRINTING and not any(word.endswith(".help") for word in command):
         return run(*command, "--print_config") == 0
     return run(*command) != 2  # 2 is a wrong option, 1 a run that is not there.
@@ -170,7 +176,8 @@ def test_commands_are_valid(document: Path, checkout: Path) -> None:
 def test_commands_are_found() -> None:
     found = {name(document): commands(document.read_text(encoding="utf-8")) for document in DOCUMENTS}
 
-    assert ["test", "-c", "configs/demo.yaml"] in found["README.md"]
+    assert ["test", "-c", "demo"] in found["README.md"]
+    assert ["predict", "song.mp3"] in found["README.md"]
     assert ["separators"] in found["README.md"]
     assert len(found["README.md"]) >= 8
     of_configs = found["configs/README.md"]
@@ -191,12 +198,14 @@ def test_options_are_valid(checkout: Path, capsys: pytest.CaptureFixture[str]) -
     demo, htdemucs = (["test", "-c", f"configs/{name}.yaml"] for name in ("demo", "htdemucs"))
     starts = [
         demo,
-        [*htdemucs, "--model.method", "configs/method/recommended-htdemucs.yaml"],
+        ["test", "-s", "spleeter", "--model.method", "linear"],
+        htdemucs,
         [*demo, "--data.dataset", "PreparedSet", "--data.dataset.root", "prepared"],
+        [*demo, "--data.dataset", "musdb18hq", "--data.dataset.root", "MUSDB18-HQ"],
         [*htdemucs, "--model.separator", "configs/separator/spleeter-2stems.yaml"],
     ]
     for command in ("test", "predict"):
-        assert run(command, "--help") == 0
+        assert run(command, "--help-all") == 0
     keys = set(re.findall(r"--[\w.]+", capsys.readouterr().out))
 
     def is_known(option: str) -> bool:
@@ -210,14 +219,10 @@ def test_options_are_valid(checkout: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_the_commands_of_the_front_page_would_run_on_songs(songs: Path) -> None:
     found = commands(README.read_text(encoding="utf-8"))
-    of_the_demo = [
-        command
-        for command in found
-        if command[1:3] == ["-c", "configs/demo.yaml"] and {"--data.root", "--data.input"} & set(command)
-    ]
-    assert {command[0] for command in of_the_demo} == {"test", "predict"}
+    of_spleeter = [command for command in found if {"spleeter", "demo"} & set(command)]
+    assert {command[0] for command in of_spleeter} == {"test", "predict"}
 
-    assert [command for command in of_the_demo if run(*command, *NARROW, "--dry-run") != 0] == []
+    assert [command for command in of_spleeter if run(*command, *NARROW, "--dry-run") != 0] == []
 
 
 @each_document
@@ -228,15 +233,53 @@ def test_modules_exist(document: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's, which the command line leaves out.
-def test_the_python_of_the_front_page_runs(songs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_python_of_the_front_page_runs(songs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = fences(README.read_text(encoding="utf-8"), "python")
-    monkeypatch.setattr("mdx_progressive.SpleeterSeparator", partial(SpleeterSeparator, bins=64), raising=False)
+    names: dict[str, Any] = {}
 
-    exec(code.replace("steps=4", "steps=1"), {})  # noqa: S102 - our own
+    exec(code.replace('"spleeter")', '"spleeter", bins=64)', 1), names)  # noqa: S102 - our own
 
-    assert len(list(songs.glob("lightning_logs/*/results.csv"))) == 1
-    stems = sorted(path.relative_to(songs).as_posix() for path in songs.glob("stems/**/*.wav"))
-    assert stems == ["stems/a song/accompaniment.wav", "stems/a song/vocals.wav"]
+    assert Path("vocals.wav").is_file()
+    assert set(names["table"]["method"]) == {"one-pass", "recommended"}
+    assert capsys.readouterr().out.count("torch.Size([2, 2, ") == 6
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_tour_runs_from_top_to_bottom(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = json.loads((ROOT / ".github" / "tour.ipynb").read_text(encoding="utf-8"))["cells"]
+    names: dict[str, Any] = {}
+
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            code = "".join(cell["source"]).replace('load_separator("spleeter")', 'load_separator("spleeter", bins=64)')
+            exec(code, names)  # noqa: S102 - our own
+
+    assert capsys.readouterr().out.startswith("['vocals', 'accompaniment'] 44100\n0 {'vocals': ")
+    assert Path("vocals.wav").is_file()
+
+
+def test_the_workflows_call_what_the_project_calls() -> None:
+    tests, release = (
+        yaml.safe_load((ROOT / ".github" / "workflows" / f"{each}.yml").read_text(encoding="utf-8"))
+        for each in ("tests", "release")
+    )
+    job = tests["jobs"]["tests"]
+    assert job["strategy"]["matrix"]["os"] == ["ubuntu-latest", "macos-latest", "windows-latest"]
+    assert job["steps"][-1]["run"] == "bash .ci/run"
+    # YAML 1.1 reads the key `on` as true.
+    assert release[True] == {"push": {"tags": ["v*"]}}
+    publish = release["jobs"]["publish"]
+    assert publish["permissions"] == {"id-token": "write"}
+    assert publish["steps"][-1]["uses"].startswith("pypa/gh-action-pypi-publish@")
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / ".github" / "CITATION.cff").read_text(encoding="utf-8"))
+
+    assert citation["version"] == mdx_progressive.__version__
+    assert citation["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors"} <= citation.keys()
+    assert all(reference["url"] in README.read_text(encoding="utf-8") for reference in citation["references"])
 
 
 def test_the_example_of_a_schedule_is_one() -> None:

@@ -24,6 +24,7 @@ _PARSER_KEY = re.compile(r'Parser key "([\w.-]+)":')
 _EXPECTED = re.compile(r"Expected a <class '([\w.]+)'>")
 _LOOP = re.compile(r"Config file loop detected: .*?([^ ]+)$")
 _PRESET = re.compile(r"^there is no [\w ]+ of the name '([^']+)'")
+_NESTED = re.compile(r"NestedArg\(key='([\w.]+)'")
 _GIVEN = re.compile(r"Given value: (.*)$")
 
 
@@ -73,6 +74,9 @@ def _argument_of_class(found: re.Match[str], message: str, args: Sequence[str]) 
     parent = f"{option.rpartition('.')[0]}." if option else ""
     whole = f"--{option}" if option else ".".join(key for key in place.path if key != "init_args") if place else name
     owner = f" of {family}" if family else ""
+    if not family and name in known:
+        having = ", ".join(each for each in _classes() if name in _parameters(each))
+        return f"{place or ''}the class that is chosen has no key {whole}, but {having} have"
     return f"{place or ''}there is no key {whole}{owner}{_meant(name, known, f'--{parent}' if parent else '')}"
 
 
@@ -110,8 +114,9 @@ def _class(found: re.Match[str], message: str, args: Sequence[str]) -> str | Non
 
 
 def _type(found: re.Match[str], message: str, args: Sequence[str]) -> str | None:
+    if nested := _NESTED.match(given[1] if (given := _GIVEN.search(message)) else ""):
+        return f"--{found[1]}.{nested[1]} is a key of a class: choose that first, --{found[1]} NAME"
     expected = [each.replace("NoneType", "null") for each in dict.fromkeys(_EXPECTED.findall(message))]
-    given = _GIVEN.search(message)
     if not expected or given is None:
         return None
     place = next((each for each in _places(args) if each.path[-1] == found[1] and each.value == given[1]), None)

@@ -13,6 +13,7 @@ SUMMARIES = {
     "benchmark": "Measure what a method costs on this machine.",
     "tune": "Fit the schedule of a method on songs with known stems.",
     "prepare": "Trim and cut songs with stems once, for all later runs of test.",
+    "completion": "Print a script that completes commands, options and names in a shell.",
 }
 """All commands, with what they do."""
 

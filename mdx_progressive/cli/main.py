@@ -27,6 +27,7 @@ _COMMANDS = {
     "separators": "mdx_progressive.cli.separators:separators",
     "schedules": "mdx_progressive.cli.schedules:schedules",
     "prepare": "mdx_progressive.cli.prepare:prepare",
+    "completion": "mdx_progressive.cli.completion:completion",
 }
 """Where each command is; it is imported when it runs."""
 

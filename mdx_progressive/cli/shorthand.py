@@ -113,6 +113,8 @@ def expand(command: str, args: Sequence[str]) -> CommandLine:
         line.args += [_SEPARATOR, preset_path("separator", separator)]
     has_method = any(each.get("method") for each in settings)
     line.args += _methods(line, short, rest, has_method)
+    if command == "test" and not configs and separator is not None and not any(map(_is_of_logger, rest)):
+        line.args += ["--trainer.logger.init_args.name", (name or Path(separator).stem).replace(":", "-")]
     line.args += _others(command, short)
     line.args += _inputs(command, inputs)
     line.args += _with_paths(rest, name)
@@ -184,6 +186,10 @@ def _methods(line: CommandLine, short: dict[str, list[str]], rest: Sequence[str]
         ensemble = preset_path("method", "ensemble", line.separator)
         if quality_levels(line.separator)["best"].method != "ensemble":
             yield from (_COMPARE, json.dumps([ensemble]))
+
+
+def _is_of_logger(option: str) -> bool:
+    return option.startswith("--trainer.logger")
 
 
 def _is_name(value: str) -> bool:

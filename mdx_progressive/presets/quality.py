@@ -51,13 +51,13 @@ _FAST = Level("one-pass", 1, 1.0, 0.0)
 _ANY: Mapping[Quality, Level] = {"fast": _FAST, "balanced": Level("ensemble-3", 3), "best": Level("ensemble", 9)}
 _HTDEMUCS: Mapping[Quality, Level] = {
     "fast": _FAST,
-    "balanced": Level("balanced-htdemucs", 7, 7.5, 0.44, "ten songs"),
-    "best": Level("recommended-htdemucs", 19, 20.6, 0.48, "nineteen songs"),
+    "balanced": Level("balanced-htdemucs", 7, 9.1, 0.44, "ten songs"),
+    "best": Level("recommended-htdemucs", 19, 22.1, 0.48, "nineteen songs"),
 }
 _SPLEETER: Mapping[Quality, Level] = {
     "fast": _FAST,
-    "balanced": Level("balanced-spleeter", 5, 6.0, 0.8, "nine songs"),
-    "best": Level("recommended-spleeter", 15, 16.0, 1.16, "nine songs"),
+    "balanced": Level("balanced-spleeter", 5, 6.6, 0.60, "sixteen songs"),
+    "best": Level("recommended-spleeter", 15, 18.6, 0.64, "sixteen songs"),
 }
 _LEVELS = {"htdemucs": _HTDEMUCS, "spleeter:2stems": _SPLEETER}
 

@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 PATIENCE = 30.0
 """Seconds without a byte after which a server counts as hanging."""
 _TRIES = 3
+OFFLINE_HINT = "a separator whose weights come with the package: -s spleeter"
+"""The way out where no server can be reached."""
 
 
 @contextmanager
@@ -35,7 +37,8 @@ def downloaded(path: Path, download: Callable[[], object], name: str, alternativ
         except (OSError, HTTPException, RuntimeError) as error:
             raise MdxError(
                 f"{name}: {path} is not there, and could not be downloaded ({error_text(error)}). Check the connection"
-                f" and try again, or give local weights: --model.separator.weights {alternative}"
+                f" and try again, give local weights (--model.separator.weights {alternative}), or take"
+                f" {OFFLINE_HINT}"
             ) from error
         finally:
             socket.setdefaulttimeout(default)
