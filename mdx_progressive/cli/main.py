@@ -13,6 +13,7 @@ from textwrap import shorten
 from mdx_progressive import __version__
 from mdx_progressive.cli.errors import TRACEBACK, print_error
 from mdx_progressive.cli.help_texts import SUMMARIES, main_help
+from mdx_progressive.cli.library_notes import drop_library_notes
 from mdx_progressive.presets import nearest
 from mdx_progressive.runtime import RESUME_HINT, MdxError, error_text, is_out_of_memory
 
@@ -38,8 +39,12 @@ def main(args: Sequence[str] | None = None) -> int:
     Args:
         args: The arguments; by default those of the process.
     """
+    with drop_library_notes():
+        return _main(list(sys.argv[1:] if args is None else args))
+
+
+def _main(given: Sequence[str]) -> int:
     _quieten()
-    given = list(sys.argv[1:] if args is None else args)
     try:
         _run(given)
     except Exception as error:

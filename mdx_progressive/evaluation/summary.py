@@ -93,7 +93,8 @@ class SummaryLine(NamedTuple):
         best: The mean at that step.
         last_step: The last step.
         last: The mean at that step.
-        oracle: The oracle at that step, the upper bound, which rises with the step; NaN if it was not run.
+        oracle: The oracle at that step, the upper bound, which rises with the step; NaN if it was not run, or with
+            the weights of another method.
     """
 
     source: str
@@ -122,7 +123,9 @@ LINE_COLUMNS = ("passes", "one-pass", "best step", "last step", "oracle")
 
 def summary_lines(comparison: Comparison, metric: str, method: str) -> list[SummaryLine]:
     """The lines of a method, one for each source in the order of the results; sources always silent are left out."""
-    means, oracle = comparison.means, comparison.oracle
+    means = comparison.means
+    # It blends in the references with the weights of the first method.
+    oracle = comparison.oracle if comparison.methods[:1] == [method] else None
     lines = []
     for source in means["source"].unique():
         curve = select_curve(means, metric, method, source)

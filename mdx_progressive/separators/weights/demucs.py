@@ -20,7 +20,7 @@ from safetensors import safe_open
 
 from mdx_progressive.runtime import MdxError, checksum, error_text
 from mdx_progressive.separators.weights.descriptions import check_signal, check_sources, read_yaml
-from mdx_progressive.separators.weights.downloads import check_server
+from mdx_progressive.separators.weights.downloads import OFFLINE_HINT, check_server
 from mdx_progressive.separators.weights.quantised import check_quantised
 from mdx_progressive.separators.weights.state_dict import (
     SizeLimit,
@@ -59,8 +59,9 @@ def load_hub(name: str) -> Loaded:
         except Exception as error:  # From the connection, the disk, the hub, or an impossible name.
             raise MdxError(
                 f"the weights of {name!r} are not in the local cache, and {file} of {repository} could not be had from"
-                f" the Hugging Face hub ({error_text(error)}). Check the name and the connection, or give local"
-                " weights: --model.separator.weights FILE (a .safetensors or .th file, or a folder with a bag)"
+                f" the Hugging Face hub ({error_text(error)}). Check the name and the connection, give local"
+                " weights (--model.separator.weights FILE, a .safetensors or .th file, or a folder with a bag), or take"
+                f" {OFFLINE_HINT}"
             ) from error
 
     return _load_bag(fetch(f"{short}.yaml"), lambda signature: fetch(f"{signature}.safetensors"))

@@ -1,0 +1,95 @@
+"""What is on the screen: lines of our own, from the first second to the last, and none of a library."""
+
+import re
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from tests.support.command import NARROW, run
+from tests.support.paths import STUDY
+from tests.support.processes import run_interpreter
+from tests.support.signals import RATE, noise
+
+pytestmark = pytest.mark.usefixtures("own_folder")
+
+SPLEETER = ("-s", "spleeter", "-q", "fast", *NARROW)
+
+
+def test_predict_begins_with_what_it_runs_and_ends_with_what_it_wrote(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("music").mkdir()
+    for name in ("a", "b"):
+        soundfile.write(f"music/{name}.wav", noise(1).T.numpy(), RATE)
+
+    assert run("predict", "music/a.wav", *SPLEETER) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "spleeter:2stems, quality fast: one pass: the separator by itself (others: -q balanced, -q best)"
+    assert re.fullmatch(r"wrote 2 stems of 1 song to separated/a/ in \d+ s \([\d.]+x real time\)", lines[-1])
+
+    assert run("predict", "music", "-s", "spleeter", "-q", "balanced", *NARROW, "-o", "both") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith(
+        "spleeter:2stems, quality balanced: 5 passes over the song, 6.6 times the time of one; +0.6"
+    )
+    assert re.fullmatch(r"wrote 4 stems of 2 songs to both/ in \d+ s \(.*x real time\)", lines[-1])
+
+    assert run("predict", "music", *SPLEETER, "-o", "both") == 0
+    assert "2 of 2 songs are separated already in both" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (("-s", "umxl"), "umxl, quality balanced, the plain ensemble: 3 passes over the song; gain not measured"),
+        (("--model.method", "heun"), "htdemucs, method heun; -q fast, balanced or best takes a measured one"),
+    ],
+)
+def test_what_was_not_measured_is_said(options: tuple[str, ...], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("predict", "gone.mp3", *options) == 1
+
+    assert capsys.readouterr().err.startswith(line)
+
+
+def test_test_ends_with_the_commands_that_come_next(capsys: pytest.CaptureFixture[str]) -> None:
+    narrow = (*NARROW, "--data.chunk", "1", "--model.method.steps", "1", "--model.compare", "[one-pass,heun]")
+
+    assert run("test", "-c", STUDY, *narrow) == 0
+
+    shown = capsys.readouterr().out
+    assert "mdx-progressive compare logs/demo/version_0" in shown
+    assert "mdx-progressive report logs/demo/version_0" in shown
+    assert "oracle: the true sources blended in, with the weights of linear." in " ".join(shown.split())
+    rows = {tuple(line.split()[:2]): line.split()[2:] for line in shown.splitlines() if line.strip()}
+    assert len(rows["vocals", "linear"]) == len(rows["vocals", "heun"]) + 2  # The oracle and its step.
+
+
+def test_no_note_of_a_library_gets_past_ours() -> None:
+    soundfile.write("whole.mp3", noise(3).T.numpy(), RATE)
+    data = Path("whole.mp3").read_bytes()
+    middle = len(data) // 2
+    Path("junk.mp3").write_bytes(data[:middle] + b"JUNK" * 600 + data[middle:] + b"TAIL" * 400)
+
+    ended = run_interpreter(
+        "-m", "mdx_progressive", "predict", "junk.mp3", *SPLEETER, "--trainer.precision", "16-mixed"
+    )
+
+    assert ended.exit_code == 1
+    lines = ended.err.strip().splitlines()
+    assert all(line.startswith(("spleeter", "mdx-progressive: ", "left out: ", "  junk.mp3")) for line in lines), lines
+    assert any("warning: You passed `Trainer(accelerator='cpu', precision='16-mixed')`" in line for line in lines)
+
+
+def test_what_other_libraries_write_passes(tmp_path: Path) -> None:
+    code = (
+        "import os, sys\n"
+        "from mdx_progressive.cli.library_notes import drop_library_notes\n"
+        "with drop_library_notes():\n"
+        "    os.write(2, b'Note: Illegal Audio-MPEG-Header 0x0\\nsomething else\\nwithout an end')\n"
+        "    print('of Python', file=sys.stderr)\n"
+        "os.write(2, b'\\nNote: afterwards\\n')\n"
+    )
+
+    said = run_interpreter("-c", code).err
+
+    assert "Illegal" not in said
+    assert all(text in said for text in ("something else\n", "without an end", "of Python\n", "Note: afterwards\n"))
