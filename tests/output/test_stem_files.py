@@ -44,6 +44,17 @@ def predict(program: tuple[str, ...], *more: str, given: str = "a.wav", out: str
 
 
 class TestFormats:
+    @pytest.mark.parametrize(("rate", "given", "found"), [(44100, 320, 320), (44100, 128, 128), (22050, 320, 160)])
+    def test_an_mp3_has_the_bitrate_that_was_asked_for_or_the_highest_of_its_rate(
+        self, program: tuple[str, ...], rate: int, given: int, found: int
+    ) -> None:
+        song(rate=rate)
+
+        predict(program, "--format", "mp3", "--bitrate", str(given))
+
+        with av.open(str(Path("out", "a", "low.mp3"))) as container:
+            assert container.streams.audio[0].bit_rate == 1000 * found
+
     @pytest.mark.parametrize(("kind", "subtype"), [("mp3", "MPEG_LAYER_III"), ("ogg", "VORBIS")])
     def test_coded_files_hold_the_estimates(self, program: tuple[str, ...], kind: str, subtype: str) -> None:
         song(rate=48000, channels=1)
@@ -89,6 +100,8 @@ class TestFormats:
         ("settings", "said"),
         [
             (["--writer.format", "mp3", "--writer.encoding", "int16"], "mp3 can't hold int16: leave writer.encoding"),
+            (["--format", "mp3", "--bitrate", "300"], "mp3 has no bitrate of 300 kb/s: it takes 64, 96, 112"),
+            (["--format", "flac", "--bitrate", "320"], "flac has no bitrate of 320 kb/s: leave writer.bitrate out"),
             (["--writer.format", "ogg", "--writer.clip", "keep"], "ogg can't hold samples above full scale"),
             (["--writer.dither", "true"], "float32 is not rounded to steps"),
             (["--writer.name", "{song}"], "has no {source}"),
