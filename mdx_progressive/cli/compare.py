@@ -89,11 +89,15 @@ def compare(args: Sequence[str]) -> None:
 
 
 def _overall(table: GainTable) -> Table:
-    notes = "s/s: seconds of computing for a second of music. 95 %: bootstrap over songs. p: Wilcoxon over songs."
-    counts = ["n"] if len({gain.songs for gain in table.gains}) > 1 else []
+    notes = (
+        "95 %: interval of the mean, by bootstrap over songs. improved, worst: songs and sources. p: Wilcoxon's test."
+    )
+    counts = ["songs"] if len({gain.songs for gain in table.gains}) > 1 else []
     grid = Table(title=table.heading, caption="\n".join([notes, *table.one_pass_times]), **_STYLE)
-    grid.add_column("method", overflow="fold")
-    for column in (*counts, "passes", "time", "s/s", "mean", "95 %", "median", "better", "worst", "p"):
+    grid.add_column("method, step", overflow="fold")
+    for column in (
+        *counts, "passes", "time\nover\n1 pass", "s per\ns of\nmusic", "mean", "95 %", "median", "better", "worst", "p",
+    ):  # fmt: skip
         grid.add_column(column, justify="right", no_wrap=True)
     for gain in table.gains:
         one_song = math.isnan(gain.low)
@@ -108,8 +112,8 @@ def _overall(table: GainTable) -> Table:
 
 
 def _by_source(table: GainTable) -> Table:
-    grid = Table(title="By source", **_STYLE)
-    grid.add_column("method", overflow="fold")
+    grid = Table(title="Mean by source", **_STYLE)
+    grid.add_column("method, step", overflow="fold")
     for source in table.sources:
         grid.add_column(source, justify="right", no_wrap=True)
     grid.add_column("worst at", justify="right")

@@ -56,18 +56,18 @@ class CommandLine:
         command: The subcommand.
         separator: The name of the separator at hand, as its own tool knows it; None where it has none.
         args: The arguments after the subcommand.
-        method: The name of the method or level of quality that was chosen by name; None for that of a configuration.
+        method: What the method is called: a level of quality, a preset, or the name in a file.
     """
 
     command: str
     separator: str | None
     args: list[str] = field(default_factory=list)
-    method: str | None = None
+    method: str = ""
 
     @property
     def announcement(self) -> str | None:
-        """Which method `predict` runs, what it costs, and how to choose another; None where a file says it."""
-        if self.command != "predict" or self.method is None:
+        """Which method `predict` runs, what it costs, and how to choose another; None for other commands."""
+        if self.command != "predict":
             return None
         name = {"recommended": "best", "one-pass": "fast"}.get(self.method, self.method)
         separator = self.separator or "the separator"
@@ -98,21 +98,18 @@ def expand(command: str, args: Sequence[str]) -> CommandLine:
     inputs, short, rest = _split(args)
     check_keys(command, rest)
     configs = [preset_path("config", value) for value in short.get("config", [])]
-    settings = [preset_settings(Path(path)).get("model") or {} for path in configs]
+    models = [preset_settings(Path(path)).get("model") or {} for path in configs]
+    model = {key: value for each in models for key, value in each.items() if value}
     separator = _last(short, "separator") or _value_of(rest, _SEPARATOR)
-    if separator is None and not any(each.get("separator") for each in settings):
+    if separator is None and "separator" not in model:
         separator = DEFAULT_SEPARATOR
-    named = (
-        separator if separator is not None else [each["separator"] for each in settings if each.get("separator")][-1]
-    )
-    name = _value_of(rest, f"{_SEPARATOR}.name") or separator_name(named)
+    name = _value_of(rest, f"{_SEPARATOR}.name") or separator_name(separator or model["separator"])
     line = CommandLine(command, name)
     for path in configs:
         line.args += ["-c", path]
     if separator is not None:
         line.args += [_SEPARATOR, preset_path("separator", separator)]
-    has_method = any(each.get("method") for each in settings)
-    line.args += _methods(line, short, rest, has_method)
+    line.args += _methods(line, short, rest, model.get("method"))
     if command == "test" and not configs and separator is not None and not any(map(_is_of_logger, rest)):
         line.args += ["--trainer.logger.init_args.name", (name or Path(separator).stem).replace(":", "-")]
     line.args += _others(command, short)
@@ -160,8 +157,8 @@ def _value_of(rest: Sequence[str], option: str) -> str | None:
     return found
 
 
-def _methods(line: CommandLine, short: dict[str, list[str]], rest: Sequence[str], has_method: bool) -> Iterator[str]:
-    """The options that choose the methods."""
+def _methods(line: CommandLine, short: dict[str, list[str]], rest: Sequence[str], configured: Any) -> Iterator[str]:
+    """The options that choose the methods; `configured` is that of a configuration, if there is one."""
     quality, several = _last(short, "quality"), _last(short, "methods")
     given = _value_of(rest, _METHOD)
     if sum(value is not None for value in (quality, several, given)) > 1:
@@ -173,16 +170,16 @@ def _methods(line: CommandLine, short: dict[str, list[str]], rest: Sequence[str]
     if several is not None and line.command != "test":
         raise MdxError("--methods is for `test`, which compares them; choose one by --quality or --model.method")
     if given is not None:
-        line.method = given if _is_name(given) else None
+        line.method = _method_name(given)
         return
-    chosen = quality or (names[0] if names else None if has_method else _DEFAULT_METHODS[line.command])
+    chosen = quality or (names[0] if names else None if configured else _DEFAULT_METHODS[line.command])
+    line.method = _method_name(chosen or configured)
     if chosen is None:
         return
-    line.method = chosen
     yield from (_METHOD, str(preset_path("method", chosen, line.separator)))
     if several is not None:
         yield from (_COMPARE, json.dumps([preset_path("method", name, line.separator) for name in names[1:]]))
-    elif line.command == "test" and not has_method and _value_of(rest, _COMPARE) is None:
+    elif line.command == "test" and not configured and _value_of(rest, _COMPARE) is None:
         ensemble = preset_path("method", "ensemble", line.separator)
         if quality_levels(line.separator)["best"].method != "ensemble":
             yield from (_COMPARE, json.dumps([ensemble]))
@@ -192,8 +189,16 @@ def _is_of_logger(option: str) -> bool:
     return option.startswith("--trainer.logger")
 
 
-def _is_name(value: str) -> bool:
-    return not Path(value).suffix and "{" not in value
+def _method_name(method: Any) -> str:
+    """What to call a method that is given by name, by path or by its settings."""
+    if isinstance(method, dict):
+        init = method.get("init_args")
+        name = (init.get("name") if isinstance(init, dict) else None) or str(method.get("class_path")).rpartition(".")[
+            2
+        ]
+        return f"{name} of the configuration"
+    name = str(method)
+    return "of the settings" if "{" in name else Path(name).stem if Path(name).suffix in (".yaml", ".yml") else name
 
 
 def _others(command: str, short: dict[str, list[str]]) -> Iterator[str]:
