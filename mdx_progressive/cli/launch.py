@@ -8,7 +8,7 @@ from mdx_progressive.cli.errors import TRACEBACK, print_error
 from mdx_progressive.cli.help_texts import everyday_help
 from mdx_progressive.cli.shorthand import expand
 from mdx_progressive.presets import QUALITIES, preset_names
-from mdx_progressive.runtime import MdxError
+from mdx_progressive.runtime import MdxError, is_first_process
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def _launch(command: str, args: Sequence[str]) -> None:
             raise
         print_error(str(error))
         sys.exit(2)
-    if line.announcement and _HELP_ALL not in args and "--print_config" not in args:
+    if is_first_process() and _HELP_ALL not in args and "--print_config" not in args:
         log.info(line.announcement)
     from mdx_progressive.cli.lightning import run
 

@@ -65,12 +65,12 @@ class CommandLine:
     method: str = ""
 
     @property
-    def announcement(self) -> str | None:
-        """Which method `predict` runs, what it costs, and how to choose another; None for other commands."""
-        if self.command != "predict":
-            return None
+    def announcement(self) -> str:
+        """Which method runs; for `predict` also what it costs, and how to choose another."""
         name = {"recommended": "best", "one-pass": "fast"}.get(self.method, self.method)
         separator = self.separator or "the separator"
+        if self.command != "predict":
+            return f"{self.command}: {separator}, method {self.method}"
         if name not in QUALITIES:
             return f"{separator}, method {name}; -q fast, balanced or best takes a measured one"
         others = ", ".join(f"-q {other}" for other in QUALITIES if other != name)

@@ -11,7 +11,6 @@ from mdx_progressive.presets.names import (
     nearest,
     preset_folder,
     preset_names,
-    preset_note,
     preset_path,
     preset_settings,
     resolve_names,
@@ -28,6 +27,6 @@ from mdx_progressive.presets.quality import (
 
 __all__ = [
     "DEFAULT_QUALITY", "DEFAULT_SEPARATOR", "QUALITIES", "RECOMMENDED", "Kind", "Level", "Quality", "find_preset",
-    "inlined_settings", "is_measured", "nearest", "preset_folder", "preset_names", "preset_note", "preset_path",
+    "inlined_settings", "is_measured", "nearest", "preset_folder", "preset_names", "preset_path",
     "preset_settings", "quality_levels", "resolve_names", "separator_name",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Presets by name: the YAML files of `configs/`, which are installed with the package."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from difflib import SequenceMatcher, get_close_matches
 from functools import cache
 from pathlib import Path
@@ -150,23 +150,6 @@ def preset_settings(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return {}
     return settings if isinstance(settings, dict) else {}
-
-
-def preset_note(path: Path) -> str:
-    """The comment at the head of a preset, in one line.
-
-    Example:
-        >>> preset_note(find_preset("method", "heun"))
-        'Heun steps, two passes each.'
-    """
-    return " ".join(_comment_lines(path.read_text(encoding="utf-8").splitlines()))
-
-
-def _comment_lines(lines: Sequence[str]) -> Iterator[str]:
-    for line in lines:
-        if not line.startswith("#"):
-            return
-        yield line.lstrip("# ")
 
 
 def nearest(name: str, names: Sequence[str], count: int = 3) -> list[str]:

@@ -30,6 +30,10 @@ def all_gather(value: T, processes: int) -> list[T]:
 
 def warn_once(log: logging.Logger, message: str, *values: object) -> None:
     """Warn as `log.warning`, in the first process of a run alone: all of them read the same songs."""
-    rank = next((os.environ[name] for name in _RANKS if name in os.environ), "0")
-    if int(rank) == 0:
+    if is_first_process():
         log.warning(message, *values)
+
+
+def is_first_process() -> bool:
+    """Whether this is the first of the processes that a launcher has started, or there is no launcher."""
+    return int(next((os.environ[name] for name in _RANKS if name in os.environ), "0")) == 0
