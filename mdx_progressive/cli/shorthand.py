@@ -26,7 +26,7 @@ _SHORT = {
     "-c": "config", "--config": "config",
     "-s": "separator", "--separator": "separator",
     "-q": "quality", "--quality": "quality",
-    "-o": "out", "--out": "out",
+    "-o": "out",
     "-d": "device", "--device": "device",
     "--two-stems": "two_stems",
     "--methods": "methods",
@@ -193,10 +193,8 @@ def _method_name(method: Any) -> str:
     """What to call a method that is given by name, by path or by its settings."""
     if isinstance(method, dict):
         init = method.get("init_args")
-        name = (init.get("name") if isinstance(init, dict) else None) or str(method.get("class_path")).rpartition(".")[
-            2
-        ]
-        return f"{name} of the configuration"
+        own = init.get("name") if isinstance(init, dict) else None
+        return f"{own} of the configuration" if own else "of the configuration"
     name = str(method)
     return "of the settings" if "{" in name else Path(name).stem if Path(name).suffix in (".yaml", ".yml") else name
 

@@ -150,4 +150,4 @@ def test_it_is_for_runs_of_predict(words: list[str], songs: Path, capsys: pytest
 
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.splitlines() == ["mdx-progressive: error: log_json is for runs of `predict`: leave it out"]
+    assert said.err.splitlines()[1:] == ["mdx-progressive: error: log_json is for runs of `predict`: leave it out"]
