@@ -20,6 +20,7 @@ from mdx_progressive.evaluation import (
     GainTable,
     compare_runs,
     read_run,
+    three_digits,
     write_gains,
 )
 from mdx_progressive.runtime import MdxError
@@ -104,7 +105,7 @@ def _overall(table: GainTable) -> Table:
         time = table.times.get((gain.method, gain.step))
         grid.add_row(
             f"{gain.method} {gain.step}", *([str(gain.songs)] if counts else []), f"{gain.passes:.3g}",
-            f"x{time.over_one_pass:#.3g}" if time else "", f"{time.real_time_factor:#.3g}" if time else "",
+            f"x{three_digits(time.over_one_pass)}" if time else "", three_digits(time.real_time_factor) if time else "",
             f"{gain.mean:+.2f}", "" if one_song else f"{gain.low:+.2f} {gain.high:+.2f}",
             f"{gain.median:+.2f}", f"{gain.improved:.0%}", f"{gain.worst:+.2f}", "" if one_song else f"{gain.p:.1g}",
         )  # fmt: skip

@@ -39,7 +39,7 @@ from .summary import (
     summary_lines,
     write_summary,
 )
-from .timings import ONE_PASS, Timing, write_timings
+from .timings import ONE_PASS, Timing, three_digits, write_timings
 
 __all__ = [
     "AGGREGATION", "LINE_COLUMNS", "METRIC_HELP", "NO_VALUE", "ONE_PASS", "RUN_HELP", "SOUND_FOLDER",
@@ -48,6 +48,6 @@ __all__ = [
     "Timing", "compare_methods", "compare_runs", "curves_figure", "discard_measurements", "final_means",
     "last_steps", "read_index", "read_run", "read_settings", "read_songs", "remove_index", "report_page",
     "select_curve", "separator_label", "si_sdr", "songs_figure", "spectrogram_figure", "split_songs", "summarise",
-    "summary_lines", "to_table", "was_interrupted", "weights_figure", "write_gains", "write_index", "write_rows",
-    "write_summary", "write_timings",
+    "summary_lines", "three_digits", "to_table", "was_interrupted", "weights_figure", "write_gains",
+    "write_index", "write_rows", "write_summary", "write_timings",
 ]  # fmt: skip

@@ -18,7 +18,7 @@ from mdx_progressive.evaluation.statistics import (
     side_by_side,
     summarise,
 )
-from mdx_progressive.evaluation.timings import ONE_PASS, ComputeTime, compute_times
+from mdx_progressive.evaluation.timings import ONE_PASS, ComputeTime, compute_times, three_digits
 from mdx_progressive.runtime import MdxError
 
 
@@ -94,7 +94,7 @@ def compare_runs(runs: Sequence[Run], against: str, every_step: bool = False, le
         if times_of_run := compute_times(run.timings):
             times |= {prefix + method: time for method, time in times_of_run.items()}
             seconds, devices = times_of_run[ONE_PASS].real_time_factor, ", ".join(run.timings["device"].unique())
-            one_pass_times.append(f"{prefix}{ONE_PASS}: {seconds:#.3g} s for a second of music ({devices})")
+            one_pass_times.append(f"{prefix}{ONE_PASS}: {three_digits(seconds)} s for a second of music ({devices})")
     table = pd.concat(gains_of_runs, ignore_index=True)
     by_song = last_steps(table)
     gains = summarise(table if every_step else by_song)

@@ -93,3 +93,13 @@ def compute_times(timings: pd.DataFrame) -> dict[str, ComputeTime]:
         str(method): ComputeTime(float(times.median()), float((times / one_pass).median()))
         for method, times in totals.items()
     }
+
+
+def three_digits(value: float) -> str:
+    """A time with three digits, of which none is cut off.
+
+    Example:
+        >>> three_digits(4.0), three_digits(122.4), three_digits(0.0512)
+        ('4.00', '122', '0.0512')
+    """
+    return f"{value:#.3g}".rstrip(".")

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from mdx_progressive.evaluation.report.data import ReportData, decimal
 from mdx_progressive.evaluation.statistics import Gain
+from mdx_progressive.evaluation.timings import three_digits
 
 _FEW = 10
 """Songs below which an interval over songs is called rough."""
@@ -83,7 +84,7 @@ def _figures(data: ReportData, best: Gain) -> list[Figure]:
         bounds,
         Figure("improved", f"{100 * best.improved:.0f} %", stems),
         Figure("passes", f"{best.passes:.3g}", "of the network for each source, instead of 1"),
-        Figure("time", f"×{times.over_one_pass:#.3g}", "that of one pass, measured in this run")
+        Figure("time", f"×{three_digits(times.over_one_pass)}", "that of one pass, measured in this run")
         if times
         else Figure("time", "unknown", "it was not measured"),
     ]

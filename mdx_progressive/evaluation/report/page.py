@@ -12,6 +12,7 @@ from mdx_progressive.evaluation.report.data import ReportData, decimal
 from mdx_progressive.evaluation.report.headline import report_headline
 from mdx_progressive.evaluation.report.players import report_players
 from mdx_progressive.evaluation.run import Run
+from mdx_progressive.evaluation.timings import three_digits
 
 
 def report_page(run: Run) -> str:
@@ -37,6 +38,7 @@ def report_page(run: Run) -> str:
         lstrip_blocks=True,
     )
     environment.filters["decimal"] = decimal
+    environment.filters["three_digits"] = three_digits
     config = run.folder / "config.yaml"
     script = _template_file("report.js")
     return environment.get_template("report.html").render(
