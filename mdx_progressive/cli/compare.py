@@ -91,21 +91,21 @@ def compare(args: Sequence[str]) -> None:
 
 def _overall(table: GainTable) -> Table:
     notes = (
-        "95 %: interval of the mean, by bootstrap over songs. improved, worst: songs and sources. p: Wilcoxon's test."
+        "95 %: interval of the mean, by bootstrap over songs. better, worst: of songs and sources. p: Wilcoxon's test."
     )
-    counts = ["songs"] if len({gain.songs for gain in table.gains}) > 1 else []
+    counts = ["n"] if len({gain.songs for gain in table.gains}) > 1 else []
+    times = ["time\n/ one\npass", "s per\ns of\nmusic"] if table.times else []  # Runs of older versions have none.
     grid = Table(title=table.heading, caption="\n".join([notes, *table.one_pass_times]), **_STYLE)
     grid.add_column("method, step", overflow="fold")
-    for column in (
-        *counts, "passes", "time\nover\n1 pass", "s per\ns of\nmusic", "mean", "95 %", "median", "better", "worst", "p",
-    ):  # fmt: skip
+    for column in (*counts, "passes", *times, "mean", "95 %", "median", "better", "worst", "p"):
         grid.add_column(column, justify="right", no_wrap=True)
     for gain in table.gains:
         one_song = math.isnan(gain.low)
         time = table.times.get((gain.method, gain.step))
+        of_time = [f"x{three_digits(time.over_one_pass)}", three_digits(time.real_time_factor)] if time else ["", ""]
         grid.add_row(
             f"{gain.method} {gain.step}", *([str(gain.songs)] if counts else []), f"{gain.passes:.3g}",
-            f"x{three_digits(time.over_one_pass)}" if time else "", three_digits(time.real_time_factor) if time else "",
+            *(of_time if times else []),
             f"{gain.mean:+.2f}", "" if one_song else f"{gain.low:+.2f} {gain.high:+.2f}",
             f"{gain.median:+.2f}", f"{gain.improved:.0%}", f"{gain.worst:+.2f}", "" if one_song else f"{gain.p:.1g}",
         )  # fmt: skip
