@@ -9,7 +9,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from mdx_progressive.presets import Kind, inlined_settings, preset_path
 from mdx_progressive.progressive import Method
-from mdx_progressive.runtime import MdxError, rename_settings
+from mdx_progressive.runtime import MdxError, error_text, rename_settings
 from mdx_progressive.separators import Separator
 
 
@@ -32,7 +32,12 @@ def load_separator(
         (['vocals', 'accompaniment'], 44100)
     """
     separator: Separator = _load(Separator, "separator", name, None, settings)
-    return separator if device is None else separator.to(device)
+    if device is None:
+        return separator
+    try:
+        return separator.to(device)
+    except (AssertionError, RuntimeError) as error:  # A PyTorch without CUDA, a device that is not there.
+        raise MdxError(f"the device {str(device)!r} can't be used: {error_text(error)}") from error
 
 
 def load_method(name: str | Path = "balanced", /, separator: Separator | None = None, **settings: object) -> Method:

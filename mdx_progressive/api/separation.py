@@ -1,7 +1,7 @@
 """A song into stems, as `mdx-progressive predict` makes them, without files."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +46,7 @@ class Stem:
     """
 
     source: str
-    samples: Tensor
+    samples: Tensor = field(repr=False)
     rate: int
 
     def save(self, path: str | Path) -> Path:
@@ -62,8 +62,8 @@ class Stem:
 
 def separate(
     song: str | Path,
-    separator: Separator | None = None,
-    method: Method | None = None,
+    separator: Separator | str | None = None,
+    method: Method | str | None = None,
     *,
     targets: Sequence[str] | None = None,
     block: float | None = 60.0,
@@ -73,8 +73,8 @@ def separate(
 
     Args:
         song: An audio file, of any rate, length and number of channels.
-        separator: By default htdemucs.
-        method: By default the balanced method of the separator.
+        separator: The frozen separator, or its name; by default htdemucs.
+        method: The method, or its name; by default the balanced one of the separator.
         targets: Sources to estimate; all of the separator's by default.
         block: Seconds that are separated at once, which bounds the memory of the network; None for the whole song.
             The stems of the whole song are in memory.
@@ -95,8 +95,10 @@ def separate(
     from mdx_progressive.engine import ProgressiveDemixing
     from mdx_progressive.output import resampled_estimates
 
-    separator = separator or load_separator()
-    method = method or load_method("balanced", separator)
+    if not isinstance(separator, Separator):
+        separator = load_separator(separator or "htdemucs")
+    if not isinstance(method, Method):
+        method = load_method(method or "balanced", separator)
     model = ProgressiveDemixing(separator, method, targets=list(targets) if targets else None)
     reader = BlockReader(ReadingOptions(separator.sample_rate, "shipped", None, block, separator.receptive_field))
     (file,) = audio_files([Path(song)])

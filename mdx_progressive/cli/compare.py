@@ -107,9 +107,14 @@ def _overall(table: GainTable) -> Table:
             f"{gain.method} {gain.step}", *([str(gain.songs)] if counts else []), f"{gain.passes:.3g}",
             *(of_time if times else []),
             f"{gain.mean:+.2f}", "" if one_song else f"{gain.low:+.2f} {gain.high:+.2f}",
-            f"{gain.median:+.2f}", f"{gain.improved:.0%}", f"{gain.worst:+.2f}", "" if one_song else f"{gain.p:.1g}",
+            f"{gain.median:+.2f}", f"{gain.improved:.0%}", f"{gain.worst:+.2f}", "" if one_song else _p(gain.p),
         )  # fmt: skip
     return grid
+
+
+def _p(value: float) -> str:
+    """A p-value with two digits; of a small one the order counts."""
+    return f"{value:.2g}" if value >= 0.01 else f"{value:.1g}"
 
 
 def _by_source(table: GainTable) -> Table:

@@ -46,7 +46,7 @@ def words_after(given: Sequence[str]) -> list[str]:
     if not given:
         return [*SUMMARIES, "--help", "--version"]
     values: dict[str, list[str]] = {
-        "separator": preset_names("separator"),
+        "separator": ["spleeter", *preset_names("separator")],
         "quality": list(QUALITIES),
         "config": preset_names("config"),
         "method": [RECOMMENDED, *QUALITIES, *preset_names("method")],

@@ -25,7 +25,9 @@ _EXPECTED = re.compile(r"Expected a <class '([\w.]+)'>")
 _LOOP = re.compile(r"Config file loop detected: .*?([^ ]+)$")
 _PRESET = re.compile(r"^there is no [\w ]+ of the name '([^']+)'")
 _NESTED = re.compile(r"NestedArg\(key='([\w.]+)'")
-_GIVEN = re.compile(r"Given value: (.*)$")
+_GIVEN = re.compile(r"(?:Given|Got) value: (.*)$")
+_LITERAL = re.compile(r"Expected a typing\.Literal\[(.*?)\]")
+_NOT_YAML = re.compile(r'Problems parsing config: (.*) in "<unicode string>", line (\d+), column (\d+)')
 
 
 class Place(NamedTuple):
@@ -116,6 +118,8 @@ def _class(found: re.Match[str], message: str, args: Sequence[str]) -> str | Non
 def _type(found: re.Match[str], message: str, args: Sequence[str]) -> str | None:
     if nested := _NESTED.match(given[1] if (given := _GIVEN.search(message)) else ""):
         return f"--{found[1]}.{nested[1]} is a key of a class: choose that first, --{found[1]} NAME"
+    if choices := _LITERAL.search(message):
+        return f"{found[1]} is {choices[1]}" + (f", not {given[1]!r}" if given else "")
     expected = [each.replace("NoneType", "null") for each in dict.fromkeys(_EXPECTED.findall(message))]
     if not expected or given is None:
         return None
@@ -142,7 +146,13 @@ def _preset(found: re.Match[str], message: str, args: Sequence[str]) -> str | No
     return f"{place or ''}{message}"
 
 
+def _not_yaml(found: re.Match[str], message: str, args: Sequence[str]) -> str:
+    reason = re.sub(r' in "<unicode string>", line \d+, column \d+', ",", found[1])
+    return f"line {found[2]}: not YAML ({reason})"
+
+
 _KINDS = (
+    (_NOT_YAML, _not_yaml),
     (_PRESET, _preset),
     (_LOOP, _loop),
     (_UNKNOWN_OF_CLASS, _argument_of_class),

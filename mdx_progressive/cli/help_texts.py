@@ -40,18 +40,20 @@ _USAGE = {
     "predict": "mdx-progressive predict SONG [SONG ...] [options]",
     "test": "mdx-progressive test [SONGS] [options]",
     "benchmark": "mdx-progressive benchmark [SONGS] [options]",
-    "tune": "mdx-progressive tune SONGS --to FILE.yaml [options]",
+    "tune": "mdx-progressive tune [SONGS] [--to FILE.yaml] [options]",
 }
 _COMMON = """\
   -s, --separator NAME  htdemucs, htdemucs_ft, spleeter, umxl, roformer, …: see
                         `mdx-progressive separators`; or a YAML file
   -d, --device DEVICE   cpu, cuda, cuda:1, mps; by default the best there is
 """
-_LATER = """\
-  -c, --config NAME     demo, htdemucs or a YAML file; `mdx-progressive init` writes one
+_DRY_RUN = """\
   --dry-run             print passes, time and disk space, and stop before them
+"""
+_LATER = """\
+  -c, --config NAME     demo, htdemucs or a YAML file, as `init` writes it
   --print_config        print the settings that would run, with all of their keys
-  --help-all            list every key: --data.block 120, --trainer.precision bf16-mixed
+  --help-all            list every key, such as --data.block 120
 """
 _EVERYDAY = {
     "predict": """\
@@ -59,7 +61,8 @@ Separate audio files, or all below folders, and write separated/<song>/<stem>.wa
 The same command resumes an interrupted run.
 
   mdx-progressive predict song.mp3
-  mdx-progressive predict music/ -s htdemucs_ft -q best --two-stems vocals --format mp3 --bitrate 320 -o out/
+  mdx-progressive predict music/ -s htdemucs_ft -q best --two-stems vocals \\
+      --format mp3 --bitrate 320 -o out/
   mdx-progressive predict song.mp3 -s spleeter
   mdx-progressive predict song.mp3 -s roformer \\
       --model.separator.config c.yaml --model.separator.weights w.ckpt
@@ -71,35 +74,36 @@ The same command resumes an interrupted run.
   --targets A,B         only these stems
   --format FORMAT       wav (float32, the default), flac, mp3 or ogg
   --bitrate KBPS        of mp3: a constant one, such as 320 (default: V0)
-{later}""",
+{dry_run}{later}""",
     "test": """\
-Measure methods on songs with known stems (songs/<song>/vocals.wav, drums.wav, …, and
-mixture.wav if there is one), or without SONGS on a built-in clip. The results are in
-logs/<name>/version_<N>, for `compare` and `report`. The same command resumes a run.
+Measure methods on songs with known stems (songs/<song>/vocals.wav, drums.wav, …,
+and mixture.wav if there is one), or without SONGS on a built-in clip. Results are
+in logs/<name>/version_<N>, for `compare` and `report`. The same command resumes.
 
   mdx-progressive test songs/ -s htdemucs
   mdx-progressive test songs/ -s htdemucs --methods recommended,ensemble,halves
   mdx-progressive test -c demo
-  mdx-progressive test -s umxl --data.dataset musdb18hq --data.dataset.root MUSDB18-HQ/
+  mdx-progressive test -s umxl --data.dataset musdb18hq \\
+      --data.dataset.root MUSDB18-HQ/
 
 {common}  --methods A,B         the methods, the first with an oracle (default: recommended,
                         ensemble); files of presets, or:
 {methods}
   -q, --quality LEVEL   fast, balanced or best of the separator, instead of --methods
   --targets A,B         only these sources
-  --data.chunk SECONDS  how much of each song is measured (default: 30; null for all)
-{later}""",
+  --data.chunk SECONDS  how much of each song is measured (default: 30; null: all)
+{dry_run}{later}""",
     "benchmark": """\
-Measure what a method costs on this machine, as ratios to the bare network and to the
-separator's own library, on a chunk of the songs (by default of a built-in clip).
+Measure what a method costs on this machine, as ratios to the bare network and to
+the separator's own library, on a chunk of the songs (by default the built-in clip).
 
   mdx-progressive benchmark -s htdemucs --data.chunk 5
 
   -q, --quality LEVEL   the method: fast, balanced or best (the default)
 {common}{later}""",
     "tune": """\
-Fit the weights of a method's schedule, for each step and source, on songs with known
-stems, and write them as YAML for use on songs without.
+Fit the weights of a method's schedule, for each step and source, on songs with
+known stems, and write them as YAML for use on songs without.
 
   mdx-progressive tune songs/ -s spleeter --to schedule.yaml
   mdx-progressive predict song.mp3 -s spleeter --model.method linear \\
@@ -123,7 +127,7 @@ def everyday_help(command: str, methods: list[str]) -> str:
         methods: The names of the methods that may be compared.
     """
     text = _EVERYDAY[command].format(
-        common=_COMMON, later=_LATER, qualities="\n".join(_qualities()), methods=_columns(methods)
+        common=_COMMON, later=_LATER, dry_run=_DRY_RUN, qualities="\n".join(_qualities()), methods=_columns(methods)
     )
     return f"usage: {_USAGE[command]}\n\n{text}"
 

@@ -100,6 +100,8 @@ class ProgressiveCLI(LightningCLI):
         config = self.config.get(str(self.subcommand))
         if config.targets is not None:
             config.model.targets = [name.strip() for name in config.targets.split(",")]
+        if config.dry_run and self.subcommand in ("benchmark", "tune"):
+            raise MdxError("--dry-run is for `test` and `predict`: leave it out")
         if config.log_json is not None and (self.subcommand != "predict" or config.dry_run):
             raise MdxError("log_json is for runs of `predict`: leave it out")
         if self.subcommand == "predict":  # in TensorBoard it would be an empty run

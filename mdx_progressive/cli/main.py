@@ -93,6 +93,8 @@ def _message(error: Exception) -> str | None:
             "a data.num_workers process was killed, perhaps because it was out of memory: run the command"
             " again with fewer data.num_workers; it resumes where it stopped"
         )
+    if type(error).__name__ == "MisconfigurationException":  # Lightning's, which is not imported for its class alone.
+        return f"{error_text(error)} Choose another device with -d (cpu, cuda, mps), or leave it out"
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
     return None

@@ -20,7 +20,7 @@ Trim and cut songs with stems once, and write the chunks, so that runs of `test`
 
   mdx-progressive prepare --data.root songs/ --to prepared/
   mdx-progressive prepare --data.dataset Musdb18 --data.dataset.root MUSDB18/ --to prepared/ --workers 4
-  mdx-progressive test -c configs/demo.yaml --data.dataset PreparedSet --data.dataset.root prepared/
+  mdx-progressive test -s spleeter --data.dataset PreparedSet --data.dataset.root prepared/
 
 A chunk is <to>/<song>/<number>/ with mixture, uniform (the sum of the stems) and each stem, at the song's own sample
 rate, as flac of 16 or 24 bits, or as a float32 wav where they would lose something or clip. <to>/index.json lists

@@ -87,14 +87,14 @@ def separators(args: Sequence[str]) -> None:
         print(json.dumps([each.facts for each in chosen], indent=2))
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for title in ("-s", "sources", "download", "weights' licence", "test set"):
+    for title in ("-s", "sources", "download", "weights' licence", "seen"):
         table.add_column(title, overflow="fold", min_width=_FOUR_STEMS if title == "sources" else None)
     for each in chosen:
         table.add_row(each.name, *_cells(each.weights))
     console = Console(width=_WIDTH)
     console.print(table)
     console.print(
-        "test set: whether they were trained on that of MUSDB18. Sample rates, segments and the costs of --quality:"
+        "seen: whether they were trained on the test set of MUSDB18. Sample rates, segments and the costs of --quality:"
         " --json. `spleeter` is short for spleeter-2stems.\n",
         highlight=False,
     )

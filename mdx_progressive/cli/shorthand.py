@@ -68,11 +68,11 @@ class CommandLine:
     def announcement(self) -> str:
         """Which method runs; for `predict` also what it costs, and how to choose another."""
         name = {"recommended": "best", "one-pass": "fast"}.get(self.method, self.method)
-        separator = self.separator or "the separator"
+        separator = (self.separator or "the separator").replace(":", "-")
         if self.command != "predict":
             return f"{self.command}: {separator}, method {self.method}"
         if name not in QUALITIES:
-            return f"{separator}, method {name}; -q fast, balanced or best takes a measured one"
+            return f"{separator}, method {name} (-q fast, balanced or best takes another)"
         others = ", ".join(f"-q {other}" for other in QUALITIES if other != name)
         note = "" if is_measured(self.separator) or name == "fast" else ", the plain ensemble"
         level = quality_levels(self.separator)[name]

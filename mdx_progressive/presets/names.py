@@ -69,7 +69,8 @@ def find_preset(kind: Kind, name: str, separator: str | None = None) -> Path:
         quality: Quality = "best" if name == RECOMMENDED else name  # type: ignore[assignment]
         wanted = quality_levels(separator)[quality].method
     if wanted not in names:
-        raise MdxError(_unknown(kind, name, [*names, *([RECOMMENDED, *QUALITIES] if kind == "method" else [])]))
+        more = {"separator": [*_ALIASES], "method": [RECOMMENDED, *QUALITIES]}.get(kind, [])
+        raise MdxError(_unknown(kind, name, [*more, *names]))
     return preset_folder() / ("" if kind == "config" else kind) / f"{wanted}.yaml"
 
 

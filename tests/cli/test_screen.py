@@ -23,13 +23,13 @@ def test_predict_begins_with_what_it_runs_and_ends_with_what_it_wrote(capsys: py
 
     assert run("predict", "music/a.wav", *SPLEETER) == 0
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "spleeter:2stems, quality fast: one pass: the separator by itself (others: -q balanced, -q best)"
+    assert lines[0] == "spleeter-2stems, quality fast: one pass: the separator by itself (others: -q balanced, -q best)"
     assert re.fullmatch(r"wrote 2 stems of 1 song to separated/a/ in \d+ s \([\d.]+x real time\)", lines[-1])
 
     assert run("predict", "music", "-s", "spleeter", "-q", "balanced", *NARROW, "-o", "both") == 0
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith(
-        "spleeter:2stems, quality balanced: 5 passes over the song, 6.6 times the time of one; +0.6"
+        "spleeter-2stems, quality balanced: 5 passes over the song, 6.6 times the time of one; +0.6"
     )
     assert re.fullmatch(r"wrote 4 stems of 2 songs to both/ in \d+ s \(.*x real time\)", lines[-1])
 
@@ -41,7 +41,7 @@ def test_predict_begins_with_what_it_runs_and_ends_with_what_it_wrote(capsys: py
     ("options", "line"),
     [
         (("-s", "umxl"), "umxl, quality balanced, the plain ensemble: 3 passes over the song; gain not measured"),
-        (("--model.method", "heun"), "htdemucs, method heun; -q fast, balanced or best takes a measured one"),
+        (("--model.method", "heun"), "htdemucs, method heun (-q fast, balanced or best takes another)"),
     ],
 )
 def test_what_was_not_measured_is_said(options: tuple[str, ...], line: str, capsys: pytest.CaptureFixture[str]) -> None:

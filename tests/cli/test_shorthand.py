@@ -159,6 +159,9 @@ WRONG = {
     "predict x.wav --separater y": "there is no option --separater: did you mean --separator?",
     "predict x.wav -q bset": "--quality is fast, balanced, best, not 'bset' (best?)",
     "predict x.wav -q best --model.method heun": "--quality, --methods and --model.method all choose the method",
+    "predict x.wav --format aac": "writer.format is 'wav', 'flac', 'mp3', 'ogg', not 'aac'",
+    "predict x.wav -s spleter": "did you mean spleeter",
+    "tune -s spleeter --dry-run": "--dry-run is for `test` and `predict`",
     "predict x.wav -d gpux": "--device is cpu, cuda, cuda:1, mps or auto, not 'gpux'",
     "predict x.wav -s": "-s needs a value",
     "predict x.wav --methods heun": "--methods is for `test`",
@@ -185,6 +188,9 @@ IN_FILES = {
     "schedule: karas": "there is no schedule of the name 'karas', and no file: did you mean karras?",
     "schedule: linear, steps: many": "model.method.steps must be int or null, not many",
     "schedule: {class_path: Linearr}": "there is no class or preset Linearr: did you mean Linear?",
+    "schedule: linear, corrections: [{class_path: Repetition, init_args: {strength: much}}]": (
+        "model.method.corrections.strength must be float, not much"
+    ),
     "schedule: wrong.yaml": "there is no class Karass: did you mean Karras?",
 }
 
@@ -230,6 +236,15 @@ def test_nothing_is_imported_that_the_answer_does_not_need(command: str, absent:
     found = run_interpreter("-c", code + f"print('imported', [name for name in {absent!r} if name in sys.modules])")
 
     assert found.out.splitlines()[-1] == "imported []"
+
+
+def test_metrics_are_found_by_their_short_names_in_a_fresh_process() -> None:
+    metrics = "[BssEval, LogSpectralDistance, LogWmse, Sdr, SiSdr]"
+    options = ("-s", "spleeter", "--model.metrics", metrics, "--print_config")
+    ended = run_interpreter("-m", "mdx_progressive", "test", *options)
+
+    assert ended.exit_code == 0, ended.err
+    assert "class_path: mdx_progressive.LogWmse" in ended.out
 
 
 def test_init_writes_one_file_that_both_commands_take(capsys: Capture) -> None:

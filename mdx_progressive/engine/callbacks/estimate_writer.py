@@ -155,11 +155,15 @@ class EstimateWriter(Callback):
         if datamodule := song_datamodule(trainer):
             _add_failures(datamodule, self._background.results(wait=True))
         trainer.strategy.barrier()
-        self._tell(trainer)
         if self._writer is not None:
             self._writer.partial_songs.remove(self._unreadable)
             if trainer.is_global_zero:
                 self._writer.partial_songs.unlock()
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell what was written, below a progress bar that is closed by now."""
+        if self._writer is not None:
+            self._tell(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self.teardown(trainer, pl_module, "predict")

@@ -15,3 +15,13 @@
 
 The counts are of chunks, and are listed with each mean in `summary.json`.
 """
+
+from mdx_progressive.evaluation.metrics.base import Metric
+from mdx_progressive.evaluation.metrics.bsseval import BssEval
+from mdx_progressive.evaluation.metrics.log_spectral import LogSpectralDistance
+from mdx_progressive.evaluation.metrics.log_wmse import LogWmse
+from mdx_progressive.evaluation.metrics.sdr import Sdr
+from mdx_progressive.evaluation.metrics.si_sdr import SiSdr
+
+# YAML may name each of them in short as soon as one is imported.
+__all__ = ["BssEval", "LogSpectralDistance", "LogWmse", "Metric", "Sdr", "SiSdr"]
