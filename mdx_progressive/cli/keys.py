@@ -25,7 +25,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 """The keys within each group of ours; `trainer` has those of Lightning's Trainer."""
 OPTIONS = (
     "config", "separator", "quality", "methods", "out", "device", "targets", "two-stems", "format", "bitrate",
-    "dry-run", "resume", "fail-fast", "log-json", "traceback", "print_config", "seed_everything", "help", "help-all",
+    "overwrite", "dry-run", "resume", "fail-fast", "log-json", "traceback", "print_config", "seed_everything",
+    "help", "help-all",
 )  # fmt: skip
 """The options of every command of LightningCLI that are in no group."""
 OWN_OPTIONS: Mapping[str, tuple[str, ...]] = {

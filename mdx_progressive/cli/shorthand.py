@@ -34,7 +34,7 @@ _SHORT = {
     "--bitrate": "bitrate",
 }  # fmt: skip
 """Options with a value that LightningCLI does not know, or that are looked at before it."""
-_FLAGS = frozenset({"--dry-run", "--fail-fast", "--traceback", "--print_config"})
+_FLAGS = frozenset({"--dry-run", "--fail-fast", "--traceback", "--print_config", "--overwrite"})
 """Options without a value."""
 _PRESET_OPTIONS: dict[str, Kind] = {
     "--model.separator": "separator",
@@ -253,6 +253,9 @@ def _with_paths(rest: Sequence[str], separator: str | None) -> Iterator[str]:
     left = list(rest)
     while left:
         option, equals, value = left.pop(0).partition("=")
+        if option == "--overwrite":
+            yield from ("--writer.overwrite", "true")
+            continue
         kind = _PRESET_OPTIONS.get(option)
         takes_value = bool(equals) or ((kind or option == _COMPARE) and left)
         if option == _SEPARATOR:

@@ -49,10 +49,11 @@ def preset(kind: str, name: str) -> Path:
              "--out", "out", "--trainer.accelerator", "cpu"],
         ),
         (
-            ["predict", "--two-stems=vocals", "song.mp3", "--format", "mp3", "--bitrate", "320"],
+            ["predict", "--overwrite", "--two-stems=vocals", "song.mp3", "--format", "mp3", "--bitrate", "320"],
             ["predict", "--model.separator", preset("separator", "htdemucs"),
              "--model.method", preset("method", "balanced-htdemucs"), "--data.input", "song.mp3", "--targets", "vocals",
-             "--writer.complement", "vocals", "--writer.format", "mp3", "--writer.bitrate", "320"],
+             "--writer.complement", "vocals", "--writer.format", "mp3", "--writer.bitrate", "320",
+             "--writer.overwrite", "true"],
         ),
         (
             ["test", ".", "-s", "spleeter", "--methods", "recommended,ensemble,heun"],
@@ -145,7 +146,7 @@ def test_the_keys_that_are_checked_first_are_those_of_the_parser(monkeypatch: py
     with pytest.raises(SystemExit):
         run_lightning(["test"], None)
 
-    short = {"separator", "quality", "methods", "device", "two-stems", "format", "bitrate", "help-all"}
+    short = {"separator", "quality", "methods", "device", "two-stems", "format", "bitrate", "overwrite", "help-all"}
     own = {f"{group}.{key}" for group, keys in GROUPS.items() for key in keys} - {"data.receptive_field"}
     for command, options in found.items():
         known = {name for name in options if not name.endswith(".help") and name.partition(".")[0] != "trainer"}

@@ -189,7 +189,7 @@ class EstimateWriter(Callback):
         datamodule.filter_songs(lambda song: song not in left_out)
         datamodule.claimed_elsewhere = [song for song in songs if song in taken - finished]
         if finished:
-            log.info("%d of %d songs are separated already in %s; --writer.overwrite true separates them again",
+            log.info("%d of %d songs have stems in %s, whatever made them: --overwrite separates them again",
                      len(finished), len(songs), self.out)  # fmt: skip
         if datamodule.claimed_elsewhere and trainer.is_global_zero:
             log.info("%d of %d songs are left to another run, which is writing them to %s",
