@@ -79,6 +79,7 @@ def compare(args: Sequence[str]) -> None:
     table = compare_runs(runs, options.against, options.steps, options.leave_one_out)
     console = Console(markup=False)  # Brackets in a name are no markup.
     console.print(_overall(table))
+    console.print()
     console.print(_by_source(table))
     if options.songs:
         console.print(_song_by_song(table.songs()))
