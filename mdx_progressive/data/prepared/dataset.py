@@ -32,7 +32,7 @@ class PreparedSet(SongDataset):
             raise MdxError(f"{self.root}: is not finished; the same `mdx-progressive prepare` again resumes it")
         if not (index.chunks or index.failed):
             raise MdxError(f"{self.root}: holds no chunk, no song was prepared")
-        chunks = tqdm(index.chunks, desc="Verifying", unit="chunk", leave=False, disable=not self._verify)
+        chunks = tqdm(index.chunks, desc="Verifying", unit="chunk", leave=False, disable=None if self._verify else True)
         songs = [self._song(chunk) for chunk in chunks]
         return [*songs, *(Song(name, None, error=f"not prepared: {why}") for name, why in index.failed.items())]
 
