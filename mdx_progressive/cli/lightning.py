@@ -1,6 +1,7 @@
 """LightningCLI with `test`, `predict`, `benchmark` and `tune`: options, and how a run starts and ends."""
 
 import json
+import shutil
 import signal
 import threading
 import warnings
@@ -142,6 +143,9 @@ class ProgressiveCLI(LightningCLI):
         else:
             try:
                 self._run_to_the_end(partial(self.trainer.test, verbose=False, **kwargs))
+            except MdxError:
+                _remove_empty_run(getattr(self.trainer.logger, "log_dir", None))
+                raise
             except OSError as error:
                 if error.filename is not None:
                     raise
@@ -192,6 +196,13 @@ class ProgressiveCLI(LightningCLI):
             lines.append(f"{out}: skipped, another run is writing them: {names}; repeat the command when it has ended")
         if lines and self.trainer.is_global_zero:
             raise MdxError("\n".join(lines))
+
+
+def _remove_empty_run(folder: str | None) -> None:
+    """Remove the folder of a run that failed before anything was measured: Lightning creates it before the songs."""
+    files = list(Path(folder).iterdir()) if folder and Path(folder).is_dir() else []
+    if files and all(file.name.startswith("events.out.tfevents.") for file in files):
+        shutil.rmtree(folder or "")
 
 
 def run(args: Sequence[str], separator: str | None) -> None:

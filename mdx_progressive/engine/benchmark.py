@@ -119,7 +119,8 @@ class Benchmark:
         """
         costs, networks = [], []
         wanted: list[Precision] = ["32-true", *(each for each in precisions if each != "32-true")]
-        with torch.inference_mode(), tqdm(total=len(wanted) * self.rounds, desc="benchmark", unit="round", disable=None) as bar:
+        rounds = len(wanted) * self.rounds
+        with torch.inference_mode(), tqdm(total=rounds, desc="benchmark", unit="round", disable=None) as bar:
             for precision in wanted:
                 bar.set_postfix_str(precision)
                 with self._precision(precision):

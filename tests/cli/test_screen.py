@@ -96,3 +96,12 @@ def test_what_other_libraries_write_passes(tmp_path: Path) -> None:
 
     assert "Illegal" not in said
     assert all(text in said for text in ("something else\n", "without an end", "of Python\n", "Note: afterwards\n"))
+
+
+def test_a_run_that_fails_before_its_songs_leaves_no_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("empty").mkdir()
+
+    assert run("test", "empty", *SPLEETER) == 1
+
+    assert "empty: holds no song" in capsys.readouterr().err
+    assert not list(Path("logs").rglob("*.*"))
