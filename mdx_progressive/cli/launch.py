@@ -46,8 +46,10 @@ def _launch(command: str, args: Sequence[str]) -> None:
             raise
         print_error(str(error))
         sys.exit(2)
-    if is_first_process() and _HELP_ALL not in args and "--print_config" not in args:
-        log.info(line.announcement)
+    if _HELP_ALL not in args and "--print_config" not in args:
+        line.check_inputs()
+        if is_first_process():
+            log.info(line.announcement)
     from mdx_progressive.cli.lightning import run
 
     run([command, "--help"] if _HELP_ALL in args else [command, *line.args], line.separator)

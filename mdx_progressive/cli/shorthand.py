@@ -1,6 +1,7 @@
 """The short spellings of the command line, as the keys of LightningCLI that they stand for."""
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -57,12 +58,24 @@ class CommandLine:
         separator: The name of the separator at hand, as its own tool knows it; None where it has none.
         args: The arguments after the subcommand.
         method: What the method is called: a level of quality, a preset, or the name in a file.
+        inputs: The files and folders that were given by themselves.
     """
 
     command: str
     separator: str | None
     args: list[str] = field(default_factory=list)
     method: str = ""
+    inputs: list[str] = field(default_factory=list)
+
+    def check_inputs(self) -> None:
+        """See that the files and folders are there, before anything is loaded.
+
+        Raises:
+            MdxError: If one is not.
+        """
+        for path in self.inputs:
+            if not os.path.lexists(path):
+                raise MdxError(f"{path}: no such file or folder")
 
     @property
     def announcement(self) -> str:
@@ -104,7 +117,7 @@ def expand(command: str, args: Sequence[str]) -> CommandLine:
     if separator is None and "separator" not in model:
         separator = DEFAULT_SEPARATOR
     name = _value_of(rest, f"{_SEPARATOR}.name") or separator_name(separator or model["separator"])
-    line = CommandLine(command, name)
+    line = CommandLine(command, name, inputs=inputs)
     for path in configs:
         line.args += ["-c", path]
     if separator is not None:

@@ -48,9 +48,18 @@ def test_predict_begins_with_what_it_runs_and_ends_with_what_it_wrote(capsys: py
     ],
 )
 def test_what_was_not_measured_is_said(options: tuple[str, ...], line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("predict", "gone.mp3", *options) == 1
+    Path("empty.mp3").touch()
+
+    assert run("predict", "empty.mp3", *options) == 1
 
     assert capsys.readouterr().err.startswith(line)
+
+
+@pytest.mark.parametrize("command", ["predict", "test"])
+def test_an_input_that_is_not_there_is_told_at_once(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command, "gone.mp3") == 1
+
+    assert capsys.readouterr().err == "mdx-progressive: error: gone.mp3: no such file or folder\n"
 
 
 def test_test_ends_with_the_commands_that_come_next(capsys: pytest.CaptureFixture[str]) -> None:
