@@ -138,7 +138,8 @@ def _loop(found: re.Match[str], message: str, args: Sequence[str]) -> str | None
         known = _parameters(place.family) if place.family else ()
         if known and place.path[-1] not in known:
             return f"{place}there is no key {place.path[-1]} of {place.family}{_meant(place.path[-1], known)}"
-    return None
+    key = _PARSER_KEY.search(message)
+    return f"{found[1]}: holds nothing that can be {key[1]}" if key else None
 
 
 def _preset(found: re.Match[str], message: str, args: Sequence[str]) -> str | None:

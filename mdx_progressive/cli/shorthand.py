@@ -35,7 +35,8 @@ _SHORT = {
     "--bitrate": "bitrate",
 }  # fmt: skip
 """Options with a value that LightningCLI does not know, or that are looked at before it."""
-_FLAGS = frozenset({"--dry-run", "--fail-fast", "--traceback", "--print_config", "--overwrite"})
+_OVERWRITE = "--overwrite"
+_FLAGS = frozenset({"--dry-run", "--fail-fast", "--traceback", "--print_config", _OVERWRITE})
 """Options without a value."""
 _PRESET_OPTIONS: dict[str, Kind] = {
     "--model.separator": "separator",
@@ -127,7 +128,9 @@ def expand(command: str, args: Sequence[str]) -> CommandLine:
         line.args += ["--trainer.logger.init_args.name", (name or Path(separator).stem).replace(":", "-")]
     line.args += _others(command, short)
     line.args += _inputs(command, inputs)
-    line.args += _with_paths(rest, name)
+    line.args += _with_paths([arg for arg in rest if arg != _OVERWRITE], name)
+    if _OVERWRITE in rest:
+        line.args += ["--writer.overwrite", "true"]
     return line
 
 
@@ -266,9 +269,6 @@ def _with_paths(rest: Sequence[str], separator: str | None) -> Iterator[str]:
     left = list(rest)
     while left:
         option, equals, value = left.pop(0).partition("=")
-        if option == "--overwrite":
-            yield from ("--writer.overwrite", "true")
-            continue
         kind = _PRESET_OPTIONS.get(option)
         takes_value = bool(equals) or ((kind or option == _COMPARE) and left)
         if option == _SEPARATOR:

@@ -366,7 +366,7 @@ class TestPredict:
         assert run(*separate, "--writer.clip", clip, "--out", clip) == 0
         assert run(*separate, "--writer.clip", "keep", "--out", "as is") == 0
 
-        said = capsys.readouterr().err.splitlines()[0]
+        said = capsys.readouterr().err.splitlines()[1]  # Below the line that says what runs.
         paths = {source: Path(clip, "a", f"{source}.wav") for source in ("vocals", "accompaniment")}
         written = {source: soundfile.read(path)[0] for source, path in paths.items()}
         as_is = {source: soundfile.read(Path("as is", "a", f"{source}.wav"))[0] for source in written}

@@ -245,7 +245,7 @@ def test_the_command_says_so_in_one_line(hub: Hub, own_folder: Path, capfd: pyte
 
     assert run("test", "-c", STUDY, "--model.separator", CONFIGS / "separator" / "umxse.yaml") == 1
 
-    *tried, line = capfd.readouterr().err.splitlines()
+    _, *tried, line = capfd.readouterr().err.splitlines()
     assert line.startswith("mdx-progressive: error: the weights of 'umxse'")
     assert "timed out" in line
     assert all("is tried again" in attempt for attempt in tried)
