@@ -91,7 +91,6 @@ def separate(
         >>> stems["vocals"].save("vocals.wav")  # doctest: +SKIP
     """
     from mdx_progressive.data import BlockReader, ReadingOptions, audio_files
-    from mdx_progressive.dsp import join_blocks
     from mdx_progressive.engine import ProgressiveDemixing
     from mdx_progressive.output import resampled_estimates
 
@@ -105,17 +104,15 @@ def separate(
     file.check()
     plan = reader.plan(file)
     device = next(separator.parameters()).device
-    kept = []
+    predictions = []
     for number, span in enumerate(plan):
         if progress is not None:
             model.pass_listeners[:] = [_Counter(progress, number, len(plan), method)]
         with torch.inference_mode():
-            ((origin, estimates),) = model.predict_step(reader(span).to(device), number).chunks()
-        assert origin.block is not None
-        kept.append(origin.block.kept(estimates).float().cpu())
+            predictions.append(model.predict_step(reader(span).to(device), number).to(torch.device("cpu")))
     origin = plan[0].origin
-    joined = join_blocks(kept, separator.crossfade)
-    samples = torch.cat(list(resampled_estimates(joined, origin, separator.sample_rate)), dim=-1)
+    (joined,) = model.join_songs(predictions).values()
+    samples = torch.cat(list(resampled_estimates([joined], origin, separator.sample_rate)), dim=-1)
     return {source: Stem(source, samples[index], origin.sample_rate) for index, source in enumerate(model.targets)}
 
 

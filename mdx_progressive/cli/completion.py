@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from mdx_progressive.cli.help_texts import SUMMARIES
 from mdx_progressive.cli.keys import GROUPS, OPTIONS, OWN_OPTIONS
-from mdx_progressive.presets import QUALITIES, RECOMMENDED, preset_names
+from mdx_progressive.presets import QUALITIES, RECOMMENDED, accepted_names, preset_names
 
 _DESCRIPTION = """\
 Print a script that completes commands, options, and the names of separators, methods and configurations:
@@ -46,10 +46,10 @@ def words_after(given: Sequence[str]) -> list[str]:
     if not given:
         return [*SUMMARIES, "--help", "--version"]
     values: dict[str, list[str]] = {
-        "separator": ["spleeter", *preset_names("separator")],
+        "separator": accepted_names("separator"),
         "quality": list(QUALITIES),
         "config": preset_names("config"),
-        "method": [RECOMMENDED, *QUALITIES, *preset_names("method")],
+        "method": accepted_names("method"),
         "schedule": preset_names("schedule"),
         "dataset": preset_names("dataset"),
         "methods": [RECOMMENDED, *preset_names("method")],

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mdx_progressive.cli.errors import TRACEBACK, print_error
 from mdx_progressive.cli.help_texts import everyday_help
 from mdx_progressive.cli.shorthand import expand
-from mdx_progressive.presets import QUALITIES, preset_names
+from mdx_progressive.presets import accepted_names
 from mdx_progressive.runtime import MdxError, is_first_process
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def tune(args: Sequence[str]) -> None:
 
 def _launch(command: str, args: Sequence[str]) -> None:
     if "-h" in args or "--help" in args:
-        print(everyday_help(command, ["recommended", *QUALITIES, *preset_names("method")]), end="")
+        print(everyday_help(command, accepted_names("method")), end="")
         return
     try:
         line = expand(command, [arg for arg in args if arg != _HELP_ALL])

@@ -13,6 +13,7 @@ from mdx_progressive.presets import (
     DEFAULT_QUALITY,
     DEFAULT_SEPARATOR,
     QUALITIES,
+    RECOMMENDED,
     Kind,
     is_measured,
     nearest,
@@ -46,7 +47,7 @@ _PRESET_OPTIONS: dict[str, Kind] = {
 }
 """Options whose value may be the name of a preset."""
 _METHOD, _COMPARE, _SEPARATOR = "--model.method", "--model.compare", "--model.separator"
-_DEFAULT_METHODS = {"predict": DEFAULT_QUALITY, "test": "recommended", "benchmark": "recommended", "tune": "linear"}
+_DEFAULT_METHODS = {"predict": DEFAULT_QUALITY, "test": RECOMMENDED, "benchmark": RECOMMENDED, "tune": "linear"}
 _MANY = 3
 
 
@@ -81,7 +82,7 @@ class CommandLine:
     @property
     def announcement(self) -> str:
         """Which method runs; for `predict` also what it costs, and how to choose another."""
-        name = {"recommended": "best", "one-pass": "fast"}.get(self.method, self.method)
+        name = {RECOMMENDED: "best", "one-pass": "fast"}.get(self.method, self.method)
         separator = (self.separator or "the separator").replace(":", "-")
         if self.command != "predict":
             return f"{self.command}: {separator}, method {self.method}"

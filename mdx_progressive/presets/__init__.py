@@ -6,6 +6,7 @@ Nothing here imports torch, so that the command line can check what was asked fo
 from mdx_progressive.presets.at_hand import DEFAULT_SEPARATOR, separator_name
 from mdx_progressive.presets.names import (
     Kind,
+    accepted_names,
     find_preset,
     inlined_settings,
     nearest,
@@ -26,7 +27,7 @@ from mdx_progressive.presets.quality import (
 )
 
 __all__ = [
-    "DEFAULT_QUALITY", "DEFAULT_SEPARATOR", "QUALITIES", "RECOMMENDED", "Kind", "Level", "Quality", "find_preset",
-    "inlined_settings", "is_measured", "nearest", "preset_folder", "preset_names", "preset_path",
-    "preset_settings", "quality_levels", "resolve_names", "separator_name",
+    "DEFAULT_QUALITY", "DEFAULT_SEPARATOR", "QUALITIES", "RECOMMENDED", "Kind", "Level", "Quality",
+    "accepted_names", "find_preset", "inlined_settings", "is_measured", "nearest", "preset_folder", "preset_names",
+    "preset_path", "preset_settings", "quality_levels", "resolve_names", "separator_name",
 ]  # fmt: skip

@@ -44,8 +44,23 @@ def preset_names(kind: Kind) -> list[str]:
         >>> preset_names("config"), "htdemucs" in preset_names("separator")
         (['demo', 'htdemucs'], True)
     """
-    folder = preset_folder() / ("" if kind == "config" else kind)
-    return sorted(path.stem for path in folder.glob("*.yaml"))
+    return sorted(path.stem for path in _folder(kind).glob("*.yaml"))
+
+
+def accepted_names(kind: Kind) -> list[str]:
+    """All names that `find_preset` takes: short ones and those that depend on the separator, then the presets.
+
+    Example:
+        >>> accepted_names("method")[:4], "spleeter" in accepted_names("separator")
+        (['recommended', 'fast', 'balanced', 'best'], True)
+    """
+    more = {"separator": [*_ALIASES], "method": [RECOMMENDED, *QUALITIES]}.get(kind, [])
+    return [*more, *preset_names(kind)]
+
+
+def _folder(kind: Kind) -> Path:
+    """The folder of the presets of a kind."""
+    return preset_folder() / ("" if kind == "config" else kind)
 
 
 def find_preset(kind: Kind, name: str, separator: str | None = None) -> Path:
@@ -63,15 +78,13 @@ def find_preset(kind: Kind, name: str, separator: str | None = None) -> Path:
         >>> find_preset("method", "recommended", "htdemucs").name, find_preset("separator", "spleeter").name
         ('recommended-htdemucs.yaml', 'spleeter-2stems.yaml')
     """
-    names = preset_names(kind)
     wanted = _ALIASES.get(name, name.replace(":", "-")) if kind == "separator" else name
     if kind == "method" and name in (RECOMMENDED, *QUALITIES):
         quality: Quality = "best" if name == RECOMMENDED else name  # type: ignore[assignment]
         wanted = quality_levels(separator)[quality].method
-    if wanted not in names:
-        more = {"separator": [*_ALIASES], "method": [RECOMMENDED, *QUALITIES]}.get(kind, [])
-        raise MdxError(_unknown(kind, name, [*more, *names]))
-    return preset_folder() / ("" if kind == "config" else kind) / f"{wanted}.yaml"
+    if wanted not in preset_names(kind):
+        raise MdxError(_unknown(kind, name, accepted_names(kind)))
+    return _folder(kind) / f"{wanted}.yaml"
 
 
 def preset_path(kind: Kind, value: str, separator: str | None = None) -> str:

@@ -95,7 +95,9 @@ class TestIterate:
 
 
 class TestSeparate:
-    @pytest.mark.parametrize(("rate", "channels", "block"), [(RATE, 2, 3.0), (48000, 1, 60.0), (22050, 3, None)])
+    @pytest.mark.parametrize(
+        ("rate", "channels", "block"), [(RATE, 2, 3.0), (48000, 2, 3.0), (48000, 1, 60.0), (22050, 3, None)]
+    )
     def test_the_stems_are_those_that_predict_writes(
         self, rate: int, channels: int, block: float | None, spleeter: mdx.Separator, own_folder: Path
     ) -> None:
