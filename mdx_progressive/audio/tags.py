@@ -1,4 +1,4 @@
-"""Title, artist and other tags, copied from a song's file to those of its estimates."""
+"""Title, artist and other tags, read from the file of a song, and written to those of its estimates."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,7 +17,7 @@ _FFMPEG_NAMES = {
 """FFmpeg's names of tags by libsndfile's."""
 _ID3_FRAMES: dict[str, Callable[..., id3.Frame]] = {
     "title": id3.TIT2, "artist": id3.TPE1, "album": id3.TALB, "tracknumber": id3.TRCK, "date": id3.TDRC,
-    "genre": id3.TCON, "comment": id3.COMM, "copyright": id3.TCOP,
+    "genre": id3.TCON, "comment": id3.COMM, "copyright": id3.TCOP, "software": id3.TSSE,
 }  # fmt: skip
 
 

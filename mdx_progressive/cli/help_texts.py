@@ -72,7 +72,7 @@ The same command resumes an interrupted run.
 {common}  -o, --out FOLDER      where the stems go (default: separated)
   --two-stems STEM      this stem, and the song without it
   --targets A,B         only these stems
-  --overwrite           replace stems that exist; without it their songs are left
+  --overwrite           replace stems; without it finished songs are left out
   --format FORMAT       wav (float32, the default), flac, mp3 or ogg
   --bitrate KBPS        of mp3: a constant one, such as 320 (default: V0)
 {dry_run}{later}""",

@@ -32,10 +32,10 @@ from mdx_progressive.engine import (
     StepProgressBar,
     TensorBoardResults,
     TensorBoardSound,
-    decisive_settings,
     plan_predict,
     plan_test,
     run_folder,
+    separation_settings,
     unfinished_version,
 )
 from mdx_progressive.runtime import RESUME_HINT, MdxError, escape_unprintable, keep_freed_memory
@@ -126,7 +126,7 @@ class ProgressiveCLI(LightningCLI):
         events: EventLog = self._options.log
         writer.listeners.append(events.song_written)
         self._options.failures.listeners.append(events.song_failed)
-        settings = {"weights": self.model.separator.checksums, **decisive_settings(self._settings())}
+        settings = {"weights": self.model.separator.checksums, **separation_settings(self._settings())}
         writer.settings = json.dumps(settings)
         with events.run():
             self._run_to_the_end(partial(self.trainer.predict, return_predictions=False, **kwargs))

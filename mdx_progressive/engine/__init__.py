@@ -16,12 +16,12 @@ from mdx_progressive.engine.callbacks.tensorboard_sound import TensorBoardSound
 from mdx_progressive.engine.dry_run import plan_predict, plan_test
 from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.engine.quiet import quiet_lightning
-from mdx_progressive.engine.resume import decisive_settings, unfinished_version
+from mdx_progressive.engine.resume import separation_settings, unfinished_version
 from mdx_progressive.engine.trainer import ProgressiveTrainer
 from mdx_progressive.engine.tuning import OfflineSearch
 
 __all__ = [
     "EstimateWriter", "EventLog", "FailureCollector", "OfflineSearch", "ProgressiveDemixing", "ProgressiveTrainer",
     "ResultFiles", "RowCollector", "SoundFiles", "StepProgressBar", "TensorBoardResults", "TensorBoardSound",
-    "decisive_settings", "plan_predict", "plan_test", "quiet_lightning", "run_folder", "unfinished_version",
+    "plan_predict", "plan_test", "quiet_lightning", "run_folder", "separation_settings", "unfinished_version",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Which interrupted run of `test` the same command resumes."""
+"""Which settings decide on results and estimates, and which interrupted run of `test` the same command resumes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +8,8 @@ from mdx_progressive.evaluation import read_settings, was_interrupted
 
 _SAME = ("seed_everything", "model", "data")
 _SAME_TRAINER = ("precision", "limit_test_batches")
+_SEPARATE = {"model": ("separator", "method"), "data": ("mixture", "block", "normalisation")}
+_NO_MATTER = ("batch_size",)
 _VERSION = "version_"
 
 
@@ -30,12 +32,12 @@ def unfinished_version(settings: Mapping[str, Any]) -> int | None:
     numbers = [path.name.removeprefix(_VERSION) for path in runs.glob(f"{_VERSION}*")]
     for number in sorted((int(number) for number in numbers if number.isdecimal()), reverse=True):
         folder = runs / f"{_VERSION}{number}"
-        if was_interrupted(folder) and decisive_settings(read_settings(folder)) == decisive_settings(settings):
+        if was_interrupted(folder) and _decisive_settings(read_settings(folder)) == _decisive_settings(settings):
             return number
     return None
 
 
-def decisive_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _decisive_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that decide on the results; the number of processes, for instance, does not.
 
     Args:
@@ -43,3 +45,17 @@ def decisive_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     trainer = settings.get("trainer") or {}
     return {key: settings.get(key) for key in _SAME} | {key: trainer.get(key) for key in _SAME_TRAINER}
+
+
+def separation_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that decide on the estimates of a song; which songs and targets there are does not.
+
+    Args:
+        settings: The settings of a run of `predict`, as they are saved in its config.yaml.
+    """
+    found = {key: {name: settings[key][name] for name in names} for key, names in _SEPARATE.items()}
+    separator = found["model"]["separator"]
+    arguments = separator.get("init_args") or {}
+    kept = {name: value for name, value in arguments.items() if name not in _NO_MATTER}
+    found["model"]["separator"] = {**separator, "init_args": kept}
+    return {**found, "seed": settings.get("seed_everything"), "precision": settings["trainer"].get("precision")}

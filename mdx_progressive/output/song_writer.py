@@ -11,6 +11,7 @@ from mdx_progressive.audio import read_tags
 from mdx_progressive.data import MixtureChoice, Origin, Song, SongStream
 from mdx_progressive.output.block_store import BlockStore
 from mdx_progressive.output.partial_songs import PartialSongs
+from mdx_progressive.output.provenance import SOFTWARE, Maker
 from mdx_progressive.output.song_estimates import resampled_estimates
 from mdx_progressive.output.stem_files import Piece, StemFiles
 from mdx_progressive.output.stem_paths import StemPaths
@@ -33,6 +34,7 @@ class SongWriter:
         songs: The songs by name.
         mixture: Which mixture of a song it is, as in `ReadingOptions`.
         tags: Whether the files get the tags of the song's file.
+        maker: What makes the stems, for them to tell; None where that is not known.
         sample_rate: The separator's sample rate in Hz.
         crossfade: Samples over which the blocks crossfade into each other.
     """
@@ -44,6 +46,7 @@ class SongWriter:
     songs: Mapping[str, Song]
     mixture: MixtureChoice
     tags: bool
+    maker: Maker | None
     sample_rate: int
     crossfade: int
 
@@ -86,6 +89,8 @@ class SongWriter:
         song = self.songs[origin.song]
         mixture = SongStream(song, origin.sample_rate, self.mixture) if self.stems.need_mixture else None
         tags = read_tags(song.mixture.path) if song.mixture and self.tags else {}
+        if self.maker:
+            tags[SOFTWARE] = self.maker.provenance(song).text
         self.files.write(origin, paths, self.stems, partial(self._pieces, blocks, origin, mixture), tags)
 
     def _pieces(self, blocks: BlockStore, origin: Origin, mixture: SongStream | None) -> Iterator[Piece]:

@@ -66,6 +66,10 @@ class StemPaths(NamedTuple):
         files = enumerate(self.files(song))
         return {number: path for number, path in files if self.overwrite or not os.path.isfile(path)}
 
+    def existing(self, song: str) -> list[Path]:
+        """The files of a song that are to be kept."""
+        return [] if self.overwrite else [path for path in self.files(song) if os.path.isfile(path)]
+
     def reserved(self, song: str) -> set[Path]:
         """Its files, and the folder that holds its blocks meanwhile."""
         return {self.out / song, *self.files(song)}

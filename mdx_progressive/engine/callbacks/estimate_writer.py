@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +16,19 @@ from mdx_progressive.data import ChunkBatch, Failure, Origin, Prediction, SongDa
 from mdx_progressive.engine.callbacks.run_context import song_datamodule
 from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.engine.progress_rate import duration
-from mdx_progressive.output import Claims, Clip, PartialSongs, SongWriter, StemFiles, StemMix, StemPaths, check_pattern
+from mdx_progressive.output import (
+    Claims,
+    Clip,
+    Maker,
+    PartialSongs,
+    SongChoice,
+    SongWriter,
+    StemFiles,
+    StemMix,
+    StemPaths,
+    check_pattern,
+    settings_digest,
+)  # fmt: skip
 from mdx_progressive.runtime import BackgroundThread, MdxError, all_gather
 
 log = logging.getLogger(__name__)
@@ -36,8 +47,8 @@ class _Written(NamedTuple):
 class EstimateWriter(Callback):
     """Writes each estimate as `<out>/<song>/<source>.<format>`, at the song's own sample rate and length.
 
-    A file gets its name when it is whole. Existing files are kept, complete songs are skipped, and an
-    interrupted song resumes at its first missing block.
+    A file gets its name when it is whole, and tells in its tags what made it. Existing files are kept if this run
+    would make the same, complete songs are skipped, and an interrupted song resumes at its first missing block.
 
     Args:
         out: The folder to write to; taken from --out.
@@ -84,7 +95,7 @@ class EstimateWriter(Callback):
         self.exact_sum = exact_sum
         self.overwrite = overwrite
         self.settings: str | None = None
-        """What decides on the estimates, if an interrupted run of the same settings is to be resumed."""
+        """What decides on the estimates, if runs of the same settings are to be told from others."""
         self.listeners: list[Callable[[str, list[Path]], None]] = []
         """Called with a song and its files when all of them are written, in the thread that writes."""
         self._writer: SongWriter | None = None
@@ -108,17 +119,20 @@ class EstimateWriter(Callback):
         names = [song.name for song in datamodule.songs if song.error is None]
         paths.check_distinct(names)
         paths.check_writable()
-        own = self._leave_out_songs(trainer, datamodule, paths, names)
+        maker = self._maker(pl_module)
+        own = self._leave_out_songs(trainer, datamodule, paths, maker)
         songs = {song.name: song for song in datamodule.songs if song.error is None}
+        blocks = None if self.settings is None else f"{self.settings} {pl_module.targets}"
         fingerprints = {name: song.fingerprint for name, song in songs.items()}
         writer = self._writer = SongWriter(
             files=self.files,
             paths=paths,
             stems=self._stems(pl_module),
-            partial_songs=PartialSongs(self.out, self.settings, fingerprints, shared=trainer.world_size > 1),
+            partial_songs=PartialSongs(self.out, blocks, fingerprints, shared=trainer.world_size > 1),
             songs=songs,
             mixture=datamodule.reading.mixture,
             tags=self.tags,
+            maker=maker,
             sample_rate=pl_module.separator.sample_rate,
             crossfade=pl_module.separator.crossfade,
         )
@@ -180,42 +194,37 @@ class EstimateWriter(Callback):
         separator, method = type(module.separator).__name__, module.method.name
         return StemPaths(self.out, self.name, suffix, stems, separator, method, self.overwrite)
 
+    def _maker(self, module: ProgressiveDemixing) -> Maker | None:
+        """What the stems are to tell of this run; None where its settings are not known."""
+        if self.settings is None:
+            return None
+        separator = module.separator.name or type(module.separator).__name__
+        files = (self.files.format.encoding, self.files.format.bitrate, self.files.clip, self.files.dither)
+        digest = settings_digest([self.settings, *files, self.exact_sum, self.tags])
+        return Maker(f"{separator}, {module.method.name}", digest)
+
     def _leave_out_songs(
-        self, trainer: Trainer, datamodule: SongDataModule, paths: StemPaths, songs: Sequence[str]
+        self, trainer: Trainer, datamodule: SongDataModule, paths: StemPaths, maker: Maker | None
     ) -> list[str]:
-        """Leave out the songs that are finished, and those of another run; returns all but the latter."""
-        finished, taken = self._choose(trainer, paths, songs)
-        left_out = finished | taken
-        datamodule.filter_songs(lambda song: song not in left_out)
-        datamodule.claimed_elsewhere = [song for song in songs if song in taken - finished]
-        if finished:
-            log.info("%d of %d songs have stems in %s, whatever made them: --overwrite separates them again",
-                     len(finished), len(songs), self.out)  # fmt: skip
-        if datamodule.claimed_elsewhere and trainer.is_global_zero:
-            log.info("%d of %d songs are left to another run, which is writing them to %s",
-                     len(datamodule.claimed_elsewhere), len(songs), self.out)  # fmt: skip
-        return [song for song in songs if song not in taken]
+        """Leave out the songs that are finished, and those of another run; returns all but the latter.
 
-    def _choose(self, trainer: Trainer, paths: StemPaths, songs: Sequence[str]) -> tuple[set[str], set[str]]:
-        """The songs that are finished, and those of another run; all but the latter are claimed.
-
-        The first process chooses for all, since another run may finish a song between two looks.
+        Raises:
+            MdxError: If there are stems that this run would not make, which nobody has asked to replace.
         """
-
-        def claim(taken: set[str]) -> None:
-            self._claims.claim(chain.from_iterable(paths.reserved(song) for song in songs if song not in taken))
-
-        choice: tuple[set[str], set[str]] = set(), set()
-        if trainer.is_global_zero:
-            with self._claims.choosing() as claimed:
-                taken = {song for song in songs if not claimed.isdisjoint(paths.reserved(song))}
-                choice = {song for song in songs if not paths.missing(song)}, taken
-                claim(taken)
+        songs, choice = [song for song in datamodule.songs if song.error is None], None
+        if trainer.is_global_zero:  # For all, since another run may finish a song between two looks.
+            choice = SongChoice.of(songs, paths, maker, self._claims)
         choice = trainer.strategy.broadcast(choice)
-        if not trainer.is_global_zero:
-            with self._claims.choosing():
-                claim(choice[1])
-        return choice
+        choice.check(self.out)
+        if trainer.is_global_zero:
+            choice.tell(self.out)
+        else:
+            choice.claim(songs, paths, self._claims)
+        left_out = choice.finished | choice.taken
+        datamodule.filter_songs(lambda song: song not in left_out)
+        names = [song.name for song in songs]
+        datamodule.claimed_elsewhere = [name for name in names if name in choice.taken - choice.finished]
+        return [name for name in names if name not in choice.taken]
 
     def _leave_out_blocks(self, trainer: Trainer, datamodule: SongDataModule, writer: SongWriter) -> None:
         """Leave out the blocks of an interrupted run, and songs that the format can't hold, which are failures."""
