@@ -33,11 +33,8 @@ def test_predict_begins_with_what_it_runs_and_ends_with_what_it_wrote(capsys: py
     )
     assert re.fullmatch(r"wrote 4 stems of 2 songs to both/ in \d+ s \(.*x real time\)", lines[-1])
 
-    assert run("predict", "music", *SPLEETER, "-o", "both") == 0
-    assert (
-        "2 of 2 songs have stems in both, whatever made them: --overwrite separates them again"
-        in capsys.readouterr().err
-    )
+    assert run("predict", "music", "-s", "spleeter", "-q", "balanced", *NARROW, "-o", "both") == 0
+    assert "2 of 2 songs are finished in both: --overwrite separates them again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
