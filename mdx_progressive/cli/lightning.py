@@ -65,6 +65,7 @@ class ProgressiveCLI(LightningCLI):
         parser.link_arguments("model.separator.sample_rate", "data.sample_rate", apply_on="instantiate")
         parser.link_arguments("model.separator.sources", "data.sources", apply_on="instantiate")
         parser.link_arguments("model.separator.receptive_field", "data.receptive_field", apply_on="instantiate")
+        parser.link_arguments("model.separator.standardise", "data.standardise", apply_on="instantiate")
         parser.add_lightning_class_args(EstimateWriter, "writer")
         parser.add_lightning_class_args(EventLog, "log")
         parser.add_lightning_class_args(TensorBoardSound, "tensorboard")

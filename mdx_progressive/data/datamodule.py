@@ -47,6 +47,8 @@ class SongDataModule(LightningDataModule):
         sources: The separator's sources; taken from the separator.
         receptive_field: How much context the separator needs around a block; taken from the separator. Without it
             nothing is cut into blocks.
+        standardise: Whether the separator needs to know the level of the song that a block is from; taken from the
+            separator.
         root: A folder of songs, each a folder with one audio file per stem (drums.wav, bass.flac, …) and, if
             there is one, mixture.wav. Without it the built-in clip is served, 6 s of MUSDB18.
         dataset: Where songs with stems come from, instead of `root`: SongFolders, Musdb18, PreparedSet, BuiltinClip.
@@ -73,6 +75,7 @@ class SongDataModule(LightningDataModule):
         sample_rate: int,
         sources: list[str],
         receptive_field: ReceptiveField | None = None,
+        standardise: bool = False,
         root: str | Path | None = None,
         dataset: SongDataset | None = None,
         input: str | Path | Sequence[str | Path] | None = None,  # noqa: A002  # The option is called --data.input.
@@ -92,7 +95,7 @@ class SongDataModule(LightningDataModule):
         self.dataset = choose_dataset(dataset, root)
         inputs = [input] if isinstance(input, str | PathLike) else input or []
         self.inputs = [Path(path) for path in inputs]
-        self.reading = ReadingOptions(sample_rate, mixture, normalisation, block, receptive_field)
+        self.reading = ReadingOptions(sample_rate, mixture, normalisation, block, receptive_field, standardise)
         self.chunk_plan = ChunkPlan(chunk, trim, all_chunks)
         self.chunk_plan.length(sample_rate)  # Refused here, not song by song.
         self.batch_size = batch_size
@@ -112,10 +115,12 @@ class SongDataModule(LightningDataModule):
         """The songs as a separator needs them.
 
         Args:
-            separator: It tells sample rate, sources and receptive field.
+            separator: It tells sample rate, sources, receptive field, and whether it standardises.
             settings: All other arguments.
         """
-        return cls(separator.sample_rate, separator.sources, separator.receptive_field, **settings)
+        return cls(
+            separator.sample_rate, separator.sources, separator.receptive_field, separator.standardise, **settings
+        )
 
     def setup(self, stage: str) -> None:
         """Find the songs and, for `test`, read each once to see where it begins and that it is whole.
