@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -23,7 +24,7 @@ from mdx_progressive.data.song import Song, audio_files
 from mdx_progressive.data.song_reader import MixtureChoice, ReadingOptions, load_song
 from mdx_progressive.data.stem_grouping import group_stems
 from mdx_progressive.dsp import ReceptiveField
-from mdx_progressive.runtime import MdxError, all_gather, warn_once
+from mdx_progressive.runtime import MdxError, all_gather
 from mdx_progressive.separators import Separator
 
 log = logging.getLogger(__name__)
@@ -207,24 +208,33 @@ class SongDataModule(LightningDataModule):
         return loader if self.num_workers else PrefetchLoader(loader)
 
     def _chunk_spans(self) -> Iterator[tuple[int, ChunkSpan]]:
-        """The chunks of all songs that can be read, each with its number of channels."""
+        """The chunks of all songs that can be read, each with its number of channels.
+
+        Songs are decoded for that, so several processes share them.
+        """
+        processes, rank = self._processes() if torch.distributed.is_initialized() else (1, 0)
+        own = [self._song_spans(song) for song in _progress_bar(self.songs[rank::processes])]
+        for found in chain.from_iterable(zip_longest(*all_gather(own, processes))):
+            if isinstance(found, Failure):
+                self.failures.append(found)
+            elif found:
+                yield from found
+
+    def _song_spans(self, song: Song) -> list[tuple[int, ChunkSpan]] | Failure:
+        """The chunks of a song, each with its number of channels, or why it can't be read."""
         rate = self.reading.sample_rate
-        for song in _progress_bar(self.songs):
-            try:
-                song.check()
-                group_stems(song.stems, self.sources, song)
-                if chunk := song.prepared:
-                    length = round(chunk.length * rate / chunk.sample_rate)
-                    yield chunk.channels, ChunkSpan(song, chunk.chunk, 0, length)
-                    continue
-                loaded = load_song(song, rate, self.reading.mixture)
-            except (MdxError, OSError) as error:
-                self.failures.append(Failure(song.name, str(error)))
-                continue
-            if loaded.padded:
-                warn_once(log, "%s: its files differ in length; the shorter ones are padded with silence", song.path)
-            for span in self.chunk_plan.spans(song, loaded, rate):
-                yield len(loaded.mixture), span
+        try:
+            song.check()
+            group_stems(song.stems, self.sources, song)
+            if chunk := song.prepared:
+                length = round(chunk.length * rate / chunk.sample_rate)
+                return [(chunk.channels, ChunkSpan(song, chunk.chunk, 0, length))]
+            loaded = load_song(song, rate, self.reading.mixture)
+        except (MdxError, OSError) as error:
+            return Failure(song.name, str(error))
+        if loaded.padded:
+            log.warning("%s: its files differ in length; the shorter ones are padded with silence", song.path)
+        return [(len(loaded.mixture), span) for span in self.chunk_plan.spans(song, loaded, rate)]
 
     def _processes(self) -> tuple[int, int]:
         """How many there are, and the rank of this one."""
