@@ -99,7 +99,8 @@ def separate(
     if not isinstance(method, Method):
         method = load_method(method or "balanced", separator)
     model = ProgressiveDemixing(separator, method, targets=list(targets) if targets else None)
-    reader = BlockReader(ReadingOptions(separator.sample_rate, "shipped", None, block, separator.receptive_field))
+    reading = (separator.sample_rate, "shipped", None, block, separator.receptive_field, separator.standardise)
+    reader = BlockReader(ReadingOptions(*reading))
     (file,) = audio_files([Path(song)])
     file.check()
     plan = reader.plan(file)

@@ -28,7 +28,7 @@ from mdx_progressive.runtime import MdxError
 _STYLE: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": 0, "title_justify": "left", "caption_justify": "left"}
 _DESCRIPTION = """\
 What the methods of one or several runs of `test` gain over one pass (or over another method), paired song by song:
-mean over songs (each the mean over its sources) with its 95 % bootstrap interval, share of songs and sources that
+mean over songs (each the mean over its sources) with its 95 % interval, share of songs and sources that
 improve, worst case, Wilcoxon's test over songs, forward passes, time (seconds of computing for a second of music,
 and how many times that of one pass; runs of older versions have none). Differences of the runs other than their
 methods are listed.
@@ -91,9 +91,7 @@ def compare(args: Sequence[str]) -> None:
 
 
 def _overall(table: GainTable) -> Table:
-    notes = (
-        "95 %: interval of the mean, by bootstrap over songs. better, worst: of songs and sources. p: Wilcoxon's test."
-    )
+    notes = "95 %: interval of the mean, Student's t over songs. better, worst: of song-sources. p: Wilcoxon's test."
     counts = ["n"] if len({gain.songs for gain in table.gains}) > 1 else []
     times = ["time\n/ one\npass", "s per\ns of\nmusic"] if table.times else []  # Runs of older versions have none.
     grid = Table(title=table.heading, caption="\n".join([notes, *table.one_pass_times]), **_STYLE)

@@ -11,7 +11,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "data": (
         "root", "dataset", "input", "mixture", "chunk", "block", "all_chunks", "trim", "normalisation", "batch_size",
-        "num_workers", "receptive_field",
+        "num_workers", "receptive_field", "standardise",
     ),
     "writer": (
         "format", "encoding", "bitrate", "clip", "dither", "name", "tags", "complement", "exact_sum", "overwrite",

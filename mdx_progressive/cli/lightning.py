@@ -37,6 +37,7 @@ from mdx_progressive.engine import (
     run_folder,
     separation_settings,
     unfinished_version,
+    usable_precision,
 )
 from mdx_progressive.runtime import RESUME_HINT, MdxError, escape_unprintable, keep_freed_memory
 
@@ -65,6 +66,7 @@ class ProgressiveCLI(LightningCLI):
         parser.link_arguments("model.separator.sample_rate", "data.sample_rate", apply_on="instantiate")
         parser.link_arguments("model.separator.sources", "data.sources", apply_on="instantiate")
         parser.link_arguments("model.separator.receptive_field", "data.receptive_field", apply_on="instantiate")
+        parser.link_arguments("model.separator.standardise", "data.standardise", apply_on="instantiate")
         parser.add_lightning_class_args(EstimateWriter, "writer")
         parser.add_lightning_class_args(EventLog, "log")
         parser.add_lightning_class_args(TensorBoardSound, "tensorboard")
@@ -105,6 +107,7 @@ class ProgressiveCLI(LightningCLI):
             raise MdxError("--dry-run is for `test` and `predict`: leave it out")
         if config.log_json is not None and (self.subcommand != "predict" or config.dry_run):
             raise MdxError("log_json is for runs of `predict`: leave it out")
+        config.trainer.precision = usable_precision(config.trainer.precision, config.trainer.accelerator)
         if self.subcommand == "predict":  # in TensorBoard it would be an empty run
             config.trainer.logger = False
             self.save_config_callback = None

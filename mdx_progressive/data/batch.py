@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mdx_progressive.data.channel_pairs import STEREO, ChannelPairs
-from mdx_progressive.dsp import Block
+from mdx_progressive.dsp import Block, level_change, mono_levels
 from mdx_progressive.runtime import MdxError, escape_unprintable
 
 
@@ -63,8 +63,10 @@ class ChunkBatch:
         silent: Which channels of the references count as silent (see `dsp.silent_channels`).
         failures: Songs that should have been in it.
         blocks: The blocks of chunks that are too long to be separated at once; by default the whole chunk.
+        levels: Of parts of songs, what `dsp.mono_levels` tells of each song as a whole, at the level of the mixture.
 
     Shape:
+        - levels: (batch, 2)
         - mixture: (batch, channel, time)
         - gain: (batch,)
         - references: (batch, source, channel, time)
@@ -80,6 +82,7 @@ class ChunkBatch:
         silent: Tensor | None = None,
         failures: Sequence[Failure] = (),
         blocks: Sequence[Block] | None = None,
+        levels: Tensor | None = None,
     ) -> None:
         self.origins = origins
         self.mixture = mixture
@@ -87,6 +90,7 @@ class ChunkBatch:
         self.references = references
         self.silent = silent
         self.failures = list(failures)
+        self.levels = levels
         time = mixture.shape[-1]
         self.blocks = list(blocks or [Block(0, 0, time, 0, time)])
 
@@ -97,6 +101,7 @@ class ChunkBatch:
             return cls([], torch.zeros(0, 1, 1), torch.zeros(0), failures=failures)
         references = [batch.references for batch in batches if batch.references is not None]
         silent = [batch.silent for batch in batches if batch.silent is not None]
+        levels = [batch.levels for batch in batches if batch.levels is not None]
         return cls(
             [origin for batch in batches for origin in batch.origins],
             torch.cat([batch.mixture for batch in batches]),
@@ -105,6 +110,7 @@ class ChunkBatch:
             torch.cat(silent) if silent else None,
             failures,
             batches[0].blocks,
+            torch.cat(levels) if levels else None,
         )
 
     @classmethod
@@ -132,10 +138,18 @@ class ChunkBatch:
 
     def split(self) -> Iterator[tuple[Block, "ChunkBatch"]]:
         """The blocks, each with its context."""
+        levels = self.levels
+        if len(self.blocks) > 1 and levels is None:
+            levels = mono_levels(self.mixture)
         for block in self.blocks:
             context = slice(block.start, block.stop)
             references = None if self.references is None else self.references[..., context]
-            yield block, ChunkBatch(self.origins, self.mixture[..., context], self.gain, references, self.silent)
+            mixture = self.mixture[..., context]
+            yield block, ChunkBatch(self.origins, mixture, self.gain, references, self.silent, levels=levels)
+
+    def level_change(self) -> Tensor | None:
+        """How the songs' levels differ from those of the mixtures (batch, 2); None where these are whole songs."""
+        return None if self.levels is None else level_change(mono_levels(self.mixture), self.levels)
 
     def to(self, device: torch.device) -> "ChunkBatch":
         """The same batch on another device."""
@@ -149,4 +163,5 @@ class ChunkBatch:
         references = None if self.references is None else change(self.references)
         silent = None if self.silent is None else change(self.silent)
         mixture, gain = change(self.mixture), change(self.gain)
-        return ChunkBatch(self.origins, mixture, gain, references, silent, self.failures, self.blocks)
+        levels = None if self.levels is None else change(self.levels)
+        return ChunkBatch(self.origins, mixture, gain, references, silent, self.failures, self.blocks, levels)

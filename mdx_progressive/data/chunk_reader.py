@@ -36,7 +36,7 @@ class ChunkReader:
         part = slice(span.start, span.start + span.length)
         mixture = song.mixture[:, part]
         length = mixture.shape[-1]
-        gain = self.options.gain(mixture)
+        gain = self.options.gain([mixture])
         groups = group_stems(song.stems, self.sources, span.song)
         stems = [[song.stems[stem][:, part] for stem in groups[source]] for source in self.sources]
         references = gain * torch.stack([torch.stack(group).sum(dim=0) for group in stems]).unsqueeze(0)

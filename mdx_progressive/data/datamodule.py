@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -23,7 +24,7 @@ from mdx_progressive.data.song import Song, audio_files
 from mdx_progressive.data.song_reader import MixtureChoice, ReadingOptions, load_song
 from mdx_progressive.data.stem_grouping import group_stems
 from mdx_progressive.dsp import ReceptiveField
-from mdx_progressive.runtime import MdxError, all_gather, warn_once
+from mdx_progressive.runtime import MdxError, all_gather
 from mdx_progressive.separators import Separator
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ class SongDataModule(LightningDataModule):
         sources: The separator's sources; taken from the separator.
         receptive_field: How much context the separator needs around a block; taken from the separator. Without it
             nothing is cut into blocks.
+        standardise: Whether the separator needs to know the level of the song that a block is from; taken from the
+            separator.
         root: A folder of songs, each a folder with one audio file per stem (drums.wav, bass.flac, …) and, if
             there is one, mixture.wav. Without it the built-in clip is served, 6 s of MUSDB18.
         dataset: Where songs with stems come from, instead of `root`: SongFolders, Musdb18, PreparedSet, BuiltinClip.
@@ -73,6 +76,7 @@ class SongDataModule(LightningDataModule):
         sample_rate: int,
         sources: list[str],
         receptive_field: ReceptiveField | None = None,
+        standardise: bool = False,
         root: str | Path | None = None,
         dataset: SongDataset | None = None,
         input: str | Path | Sequence[str | Path] | None = None,  # noqa: A002  # The option is called --data.input.
@@ -92,7 +96,7 @@ class SongDataModule(LightningDataModule):
         self.dataset = choose_dataset(dataset, root)
         inputs = [input] if isinstance(input, str | PathLike) else input or []
         self.inputs = [Path(path) for path in inputs]
-        self.reading = ReadingOptions(sample_rate, mixture, normalisation, block, receptive_field)
+        self.reading = ReadingOptions(sample_rate, mixture, normalisation, block, receptive_field, standardise)
         self.chunk_plan = ChunkPlan(chunk, trim, all_chunks)
         self.chunk_plan.length(sample_rate)  # Refused here, not song by song.
         self.batch_size = batch_size
@@ -112,10 +116,12 @@ class SongDataModule(LightningDataModule):
         """The songs as a separator needs them.
 
         Args:
-            separator: It tells sample rate, sources and receptive field.
+            separator: It tells sample rate, sources, receptive field, and whether it standardises.
             settings: All other arguments.
         """
-        return cls(separator.sample_rate, separator.sources, separator.receptive_field, **settings)
+        return cls(
+            separator.sample_rate, separator.sources, separator.receptive_field, separator.standardise, **settings
+        )
 
     def setup(self, stage: str) -> None:
         """Find the songs and, for `test`, read each once to see where it begins and that it is whole.
@@ -202,24 +208,33 @@ class SongDataModule(LightningDataModule):
         return loader if self.num_workers else PrefetchLoader(loader)
 
     def _chunk_spans(self) -> Iterator[tuple[int, ChunkSpan]]:
-        """The chunks of all songs that can be read, each with its number of channels."""
+        """The chunks of all songs that can be read, each with its number of channels.
+
+        Songs are decoded for that, so several processes share them.
+        """
+        processes, rank = self._processes() if torch.distributed.is_initialized() else (1, 0)
+        own = [self._song_spans(song) for song in _progress_bar(self.songs[rank::processes])]
+        for found in chain.from_iterable(zip_longest(*all_gather(own, processes))):
+            if isinstance(found, Failure):
+                self.failures.append(found)
+            elif found:
+                yield from found
+
+    def _song_spans(self, song: Song) -> list[tuple[int, ChunkSpan]] | Failure:
+        """The chunks of a song, each with its number of channels, or why it can't be read."""
         rate = self.reading.sample_rate
-        for song in _progress_bar(self.songs):
-            try:
-                song.check()
-                group_stems(song.stems, self.sources, song)
-                if chunk := song.prepared:
-                    length = round(chunk.length * rate / chunk.sample_rate)
-                    yield chunk.channels, ChunkSpan(song, chunk.chunk, 0, length)
-                    continue
-                loaded = load_song(song, rate, self.reading.mixture)
-            except (MdxError, OSError) as error:
-                self.failures.append(Failure(song.name, str(error)))
-                continue
-            if loaded.padded:
-                warn_once(log, "%s: its files differ in length; the shorter ones are padded with silence", song.path)
-            for span in self.chunk_plan.spans(song, loaded, rate):
-                yield len(loaded.mixture), span
+        try:
+            song.check()
+            group_stems(song.stems, self.sources, song)
+            if chunk := song.prepared:
+                length = round(chunk.length * rate / chunk.sample_rate)
+                return [(chunk.channels, ChunkSpan(song, chunk.chunk, 0, length))]
+            loaded = load_song(song, rate, self.reading.mixture)
+        except (MdxError, OSError) as error:
+            return Failure(song.name, str(error))
+        if loaded.padded:
+            log.warning("%s: its files differ in length; the shorter ones are padded with silence", song.path)
+        return [(len(loaded.mixture), span) for span in self.chunk_plan.spans(song, loaded, rate)]
 
     def _processes(self) -> tuple[int, int]:
         """How many there are, and the rank of this one."""

@@ -1,8 +1,10 @@
-"""Normalisation of a chunk's level: one gain for mixture and references alike, undone on the estimates."""
+"""Normalisation of a chunk's or song's level: one gain for mixture and references alike, undone on the estimates."""
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
+import torch
 from torch import Tensor
 
 
@@ -16,22 +18,22 @@ class Normalisation(ABC):
     def __init__(self, level: float) -> None:
         self.level = level
 
-    def gain(self, mixture: Tensor, sample_rate: int) -> float:
+    def gain(self, mixture: Iterable[Tensor], sample_rate: int) -> float:
         """The factor for mixture and references; 1 for a mixture that has no level, as silence.
 
+        Args:
+            mixture: One or several consecutive pieces.
+            sample_rate: In Hz.
+
         Shape:
-            - mixture: (channel, time)
+            - mixture: each (channel, time)
         """
         measured = self.measure(mixture, sample_rate)
         return float(10 ** ((self.level - measured) / 20)) if math.isfinite(measured) else 1.0
 
     @abstractmethod
-    def measure(self, mixture: Tensor, sample_rate: int) -> float:
-        """Level of a mixture in dB; minus infinity for silence.
-
-        Shape:
-            - mixture: (channel, time)
-        """
+    def measure(self, mixture: Iterable[Tensor], sample_rate: int) -> float:
+        """Level of a mixture in dB, given as for `gain`; minus infinity for silence."""
 
 
 class Peak(Normalisation):
@@ -41,16 +43,15 @@ class Peak(Normalisation):
         level: Peak level in dB of full scale.
 
     Example:
-        >>> import torch
-        >>> round(Peak(0.0).gain(torch.tensor([[0.5, -0.25]]), 44100), 4)
+        >>> round(Peak(0.0).gain([torch.tensor([[0.5]]), torch.tensor([[-0.25]])], 44100), 4)
         2.0
     """
 
     def __init__(self, level: float = -1.0) -> None:
         super().__init__(level)
 
-    def measure(self, mixture: Tensor, sample_rate: int) -> float:
-        return float(20 * mixture.abs().max().log10())
+    def measure(self, mixture: Iterable[Tensor], sample_rate: int) -> float:
+        return float(20 * torch.stack([piece.abs().max() for piece in mixture]).max().log10())
 
 
 class Rms(Normalisation):
@@ -63,14 +64,16 @@ class Rms(Normalisation):
     def __init__(self, level: float = -20.0) -> None:
         super().__init__(level)
 
-    def measure(self, mixture: Tensor, sample_rate: int) -> float:
-        return float(10 * mixture.double().square().mean().log10())
+    def measure(self, mixture: Iterable[Tensor], sample_rate: int) -> float:
+        energies = [(piece.double().square().sum(), piece.numel()) for piece in mixture]
+        return float(10 * (sum(energy for energy, _ in energies) / sum(count for _, count in energies)).log10())
 
 
 class Loudness(Normalisation):
     """Brings the integrated loudness, ITU-R BS.1770-4 as pyloudnorm measures it, to a level.
 
-    A chunk shorter than one block of 0.4 s has no loudness and keeps its level.
+    A chunk shorter than one block of 0.4 s has no loudness and keeps its level. All pieces of a song are in memory
+    while it is measured.
 
     Args:
         level: Integrated loudness in LUFS.
@@ -79,10 +82,11 @@ class Loudness(Normalisation):
     def __init__(self, level: float = -14.0) -> None:
         super().__init__(level)
 
-    def measure(self, mixture: Tensor, sample_rate: int) -> float:
+    def measure(self, mixture: Iterable[Tensor], sample_rate: int) -> float:
         import pyloudnorm
 
+        whole = torch.cat(list(mixture), dim=-1)
         meter = pyloudnorm.Meter(sample_rate)
-        if mixture.shape[-1] <= meter.block_size * sample_rate:
+        if whole.shape[-1] <= meter.block_size * sample_rate:
             return float("-inf")
-        return float(meter.integrated_loudness(mixture.T.numpy()))
+        return float(meter.integrated_loudness(whole.T.numpy()))

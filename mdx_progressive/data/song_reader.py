@@ -1,6 +1,6 @@
 """Reading whole songs: their signals decoded, aligned and at one sample rate."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +28,7 @@ class ReadingOptions:
         normalisation: The level of chunks and blocks; None keeps it.
         block: Seconds that are separated at once; None for whole chunks and songs.
         receptive_field: The separator's; without it nothing is cut into blocks.
+        standardise: Whether the separator needs to know the level of a song, of which it gets a block.
 
     Raises:
         MdxError: If a block is not above 0 seconds.
@@ -38,6 +39,7 @@ class ReadingOptions:
     normalisation: Normalisation | None
     block: float | None
     receptive_field: ReceptiveField | None
+    standardise: bool = False
 
     def __post_init__(self) -> None:
         if self.block is not None and self.block <= 0:
@@ -48,8 +50,8 @@ class ReadingOptions:
         size = None if self.receptive_field is None or self.block is None else int(self.block * self.sample_rate)
         return plan_blocks(length, size, self.receptive_field or ReceptiveField(1, 0, 0, 0))
 
-    def gain(self, mixture: Tensor) -> float:
-        """The factor for a mixture (channel, time) and its references."""
+    def gain(self, mixture: Iterable[Tensor]) -> float:
+        """The factor for a mixture, in pieces (channel, time), and its references."""
         return self.normalisation.gain(mixture, self.sample_rate) if self.normalisation else 1.0
 
 

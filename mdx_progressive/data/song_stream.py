@@ -11,6 +11,9 @@ from mdx_progressive.data.song import Song
 from mdx_progressive.data.song_reader import MixtureChoice, mixture_and_stems
 from mdx_progressive.runtime import MdxError
 
+_PIECE = 1 << 18
+"""Samples that `pieces` yields at a time."""
+
 
 class SongStream:
     """The mixture of a song at the separator's sample rate: its file, or the sum of its stems.
@@ -90,6 +93,11 @@ class SongStream:
         self._buffer = torch.cat(pieces, dim=-1)[:, start - self._begin :]
         self._begin = start
         return self._buffer[:, : stop - start].clone()
+
+    def pieces(self) -> Iterator[Tensor]:
+        """All samples, in consecutive pieces (channel, time); `read` begins anew after it."""
+        for start in range(0, self.length, _PIECE):
+            yield self.read(start, min(start + _PIECE, self.length))
 
     def _restart(self, start: int) -> None:
         signals = [

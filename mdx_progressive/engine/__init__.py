@@ -3,6 +3,7 @@
 The room that knows Lightning; it imports every room but `cli`.
 """
 
+from mdx_progressive.engine.bfloat16 import usable_precision
 from mdx_progressive.engine.callbacks.estimate_writer import EstimateWriter
 from mdx_progressive.engine.callbacks.event_log import EventLog
 from mdx_progressive.engine.callbacks.failure_collector import FailureCollector
@@ -24,4 +25,5 @@ __all__ = [
     "EstimateWriter", "EventLog", "FailureCollector", "OfflineSearch", "ProgressiveDemixing", "ProgressiveTrainer",
     "ResultFiles", "RowCollector", "SoundFiles", "StepProgressBar", "TensorBoardResults", "TensorBoardSound",
     "plan_predict", "plan_test", "quiet_lightning", "run_folder", "separation_settings", "unfinished_version",
+    "usable_precision",
 ]  # fmt: skip

@@ -58,7 +58,7 @@ class MethodRunner:
     def plain_pass(self, batch: ChunkBatch, methods: Sequence[Method]) -> PlainPass:
         """One pass for all of these methods, with every source that one of them tracks."""
         sources = self.tracked(*methods)
-        estimates = self.separator(batch.mixture, sources)
+        estimates = self.separator(batch.mixture, sources, level_change=batch.level_change())
         for listener in self.listeners:
             listener(ONE_PASS, 1)
         return PlainPass(sources, estimates)
@@ -79,7 +79,7 @@ class MethodRunner:
             references: All true sources (batch, source, channel, time); a method that is no bound does not get them.
         """
         sources = self.tracked(method)
-        passes = Passes.of(self.separator, batch.mixture, sources)
+        passes = Passes.of(self.separator, batch.mixture, sources, batch.level_change())
         passes.listeners = [partial(listener, method.name) for listener in self.listeners]
         given = None
         if method.needs_references and references is not None:

@@ -32,8 +32,8 @@ class ProgressRate:
         return time.perf_counter() - self._begin
 
     @property
-    def real_time_factor(self) -> float:
-        """Seconds of audio that are done per second."""
+    def speed(self) -> float:
+        """Seconds of audio that are done per second: how many times real time."""
         return self.done / self.elapsed
 
     def audio_seconds(self, origin: Origin) -> float:

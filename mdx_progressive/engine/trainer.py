@@ -8,6 +8,7 @@ from lightning.pytorch import Trainer
 from mdx_progressive.data import SongDataModule
 from mdx_progressive.engine.benchmark import Benchmark, Precision
 from mdx_progressive.engine.benchmark_table import write_benchmark
+from mdx_progressive.engine.bfloat16 import has_bfloat16
 from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.engine.tuning import OfflineSearch, Tuning
 from mdx_progressive.runtime import MdxError
@@ -31,7 +32,8 @@ class ProgressiveTrainer(Trainer):
         Args:
             model: The separator and the method.
             datamodule: Where the chunk comes from.
-            precisions: Precisions beside float32; by default bf16-mixed, and 16-mixed too on a GPU.
+            precisions: Precisions beside float32; by default bf16-mixed, which a CPU must have instructions for, and
+                16-mixed too on a GPU.
             rounds: How often everything is run; ratios are medians.
             json: File that everything is written to.
 
@@ -43,6 +45,7 @@ class ProgressiveTrainer(Trainer):
         device = self.strategy.root_device
         if precisions is None:
             precisions = ["bf16-mixed"] if device.type == "cpu" else ["bf16-mixed", "16-mixed"]
+            precisions = precisions if has_bfloat16(device) else []
         datamodule.setup("test")
         batch = next(iter(datamodule.test_dataloader()), None)
         if batch is None or not batch.origins:

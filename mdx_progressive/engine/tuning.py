@@ -38,6 +38,7 @@ class Chunks(NamedTuple):
     """A batch of chunks as the search sees it.
 
     Args:
+        songs: The song of each chunk.
         passes: The separator and the mixture.
         first: Estimates of the plain pass.
         references: The true sources.
@@ -48,6 +49,7 @@ class Chunks(NamedTuple):
         - silent: (batch, source, channel)
     """
 
+    songs: Sequence[str]
     passes: Passes
     first: Tensor
     references: Tensor
@@ -58,9 +60,9 @@ class OfflineSearch:
     """The best blend weight of each step and source, over all songs: the founding study's offline search.
 
     Step by step the candidates are tried on all songs, and for each source the one is kept whose estimates have the
-    highest mean SI-SDR. The steps, rule, augmentations and combination are those of `model.method`. Each step takes a
-    round over the songs, in which a source costs as many passes as there are candidates, after those of the steps that
-    are chosen already.
+    highest SI-SDR, mean over songs of the mean over their chunks. All else is as in `model.method`, with its
+    corrections. Each step takes a round over the songs, in which a source costs as many passes as there are candidates,
+    after those of the steps that are chosen already.
 
     Args:
         candidates: The weights to try, each within [0, 1).
@@ -86,6 +88,7 @@ class OfflineSearch:
         self._chosen: list[Tensor] = []
         self._values: list[Tensor] = []
         self._start: list[Tensor] = []
+        self._songs: list[str] = []
         return method.steps
 
     def add(self, chunks: Chunks) -> None:
@@ -100,21 +103,33 @@ class OfflineSearch:
         inputs = torch.cat(
             [self._rule(passes.mixture, trajectory.estimates, weight, passes.sources) for weight in self.candidates]
         )
-        estimates = passes.separate(inputs, self._method.augmentations.at(len(self._chosen) + 1))
-        by_candidate = estimates.unflatten(1, (len(self.candidates), -1)).unbind(dim=1)
-        self._values.append(
-            torch.stack([si_sdr(trajectory.preview(each), chunks.references, chunks.silent) for each in by_candidate])
-        )
+        step = len(self._chosen) + 1
+        tried = passes.separate(inputs, self._method.augmentations.at(step))
+        values = []
+        for of_candidate in tried.unflatten(1, (len(self.candidates), -1)).unbind(dim=1):
+            branch = trajectory.branch()
+            estimates = self._method.finish(step, passes, branch, branch.add(of_candidate))
+            values.append(si_sdr(estimates, chunks.references, chunks.silent))
+        self._values.append(torch.stack(values))
+        self._songs += chunks.songs
 
     def end_round(self) -> None:
         """Choose the weights of the current step; the next one follows."""
-        means = torch.cat(self._values, dim=1).nanmean(dim=1)  # (candidate, source)
+        means = self._mean_over_songs(torch.cat(self._values, dim=1))
         if not self._chosen:
-            log.info("step 0: %s", self._describe(torch.cat(self._start).nanmean(dim=0)))
+            log.info("step 0: %s", self._describe(self._mean_over_songs(torch.cat(self._start).unsqueeze(0))[0]))
         best = means.nan_to_num(nan=-torch.inf).max(dim=0)
         self._chosen.append(torch.tensor(self.candidates)[best.indices.cpu()][:, None, None])
         log.info("step %d: %s", len(self._chosen), self._describe(best.values, self._chosen[-1].flatten()))
-        self._values = []
+        self._values, self._songs = [], []
+
+    def _mean_over_songs(self, values: Tensor) -> Tensor:
+        """Mean over songs, of values (candidate, chunk, source): a song counts once, however many chunks it has."""
+        by_song = [
+            values[:, [index for index, song in enumerate(self._songs) if song == name]].nanmean(dim=1)
+            for name in dict.fromkeys(self._songs)
+        ]
+        return torch.stack(by_song, dim=1).nanmean(dim=1)
 
     def schedule(self) -> dict[str, Any]:
         """The chosen weights as the YAML of a schedule."""
@@ -203,7 +218,8 @@ class Tuning:
         passes = Passes.of(self.separator, batch.mixture, self.sources)
         references = select_sources(batch.references, self.separator.sources, self.sources)
         silent = select_sources(batch.silent, self.separator.sources, self.sources)
-        return Chunks(passes, self.separator(batch.mixture, self.sources), references, silent)
+        songs = [origin.song for origin in batch.origins]
+        return Chunks(songs, passes, self.separator(batch.mixture, self.sources), references, silent)
 
 
 def _preset(kind: type, **settings: object) -> dict[str, Any]:

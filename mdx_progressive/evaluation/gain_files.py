@@ -16,7 +16,8 @@ TABLE_FORMATS = (".csv", ".md", ".tex")
 WARNING = "Careful: "
 _COLUMNS = """\
 mean: over songs, each the mean over its sources. median, improved, worst: over songs and sources, each the mean over \
-its chunks; a column by source: over songs. low, high: 95 % bootstrap interval of the mean. p: Wilcoxon over songs. \
+its chunks; a column by source: over songs. low, high: 95 % interval of the mean, by Student's t, \
+from three songs on. lost: chunks of a source that are lost, which count at a floor. p: Wilcoxon over songs. \
 real_time_factor: seconds of computing for a second of music; over_one_pass: how many times that of one pass."""
 _SONGS = "Differences within a song and source, of the means over the song's chunks, at each method's last step."
 

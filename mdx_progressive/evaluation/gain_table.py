@@ -86,7 +86,7 @@ def compare_runs(runs: Sequence[Run], against: str, every_step: bool = False, le
     times: dict[str, ComputeTime] = {}
     for run, prefix in zip(runs, _prefixes(runs), strict=True):
         try:
-            gains_of_run = paired_gains(run.rows, run.metric, against, run.scale.lower_is_better)
+            gains_of_run = paired_gains(run.rows, run.metric, against, run.scale)
         except MdxError as error:
             raise MdxError(f"{run.path}: {error}") from error
         gains_of_runs.append(gains_of_run.assign(method=prefix + gains_of_run["method"]))

@@ -1,12 +1,13 @@
 """The table of results: one row per song, chunk, method, step, source and metric; its file and its means."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from mdx_progressive.evaluation.metrics.scale import Scale
 from mdx_progressive.runtime import MdxError, write_table
 
 
@@ -38,7 +39,9 @@ class Row(NamedTuple):
 
 COLUMNS = Row._fields
 NO_VALUE = ("silent", "undefined", "infinite")
-"""The reasons for which a chunk has no finite value (see `metrics`)."""
+"""The reasons for which a chunk has no value that means can take (see `metrics`)."""
+COUNTS = (*NO_VALUE, "lost")
+"""What is counted beside every mean: chunks without a value, and those that count as lost."""
 _CURVE = ["metric", "method", "source", "step"]
 _READ_OPTIONS: dict[str, Any] = {
     "dtype": {"song": str, "method": str, "source": str, "metric": str},
@@ -104,26 +107,45 @@ def split_songs(rows: Sequence[Row]) -> Iterator[pd.DataFrame]:
         yield song
 
 
-def song_means(results: pd.DataFrame) -> pd.DataFrame:
+def counted_values(rows: pd.DataFrame, scale: Scale) -> pd.DataFrame:
+    """The values of one metric as means and gains take them (see `metrics`).
+
+    Args:
+        rows: All rows of the metric, of one song or several, each of them complete.
+        scale: How its values are read.
+
+    Returns:
+        The table with its `value` replaced by `scale.floor` where the source is lost, and by NaN where it is infinitely
+        good; and a further column `lost`.
+    """
+    values, worst = rows["value"], np.inf if scale.lower_is_better else -np.inf
+    has_value = values.notna().groupby([rows["song"], rows["chunk"], rows["source"]]).transform("any")
+    beyond = values >= scale.floor if scale.lower_is_better else values <= scale.floor
+    lost = (beyond & (values != -worst)) | (values.isna() & has_value)
+    return rows.assign(value=values.mask(lost, scale.floor).mask(values == -worst), lost=lost)
+
+
+def song_means(results: pd.DataFrame, scales: Mapping[str, Scale]) -> pd.DataFrame:
     """The mean over the chunks of each song for every metric, method, source and step.
 
-    Chunks without a finite value are left out and counted, by their reason (see `metrics`).
+    What has no value is left out and counted by its reason, what is lost is counted (see `metrics`).
 
     Args:
         results: A table of rows, of one song or several, each of them complete.
+        scales: How the values of each metric are read.
 
     Returns:
         A table with the columns metric, method, source, step, song, passes, weight, value (NaN where no chunk has one),
-        chunks, silent, undefined and infinite (number of chunks, and of those without a value), in the order of the
-        rows.
+        chunks, silent, undefined, infinite and lost (number of chunks, of those without a value, and of those that
+        count as lost), in the order of the rows.
     """
     values = results["value"]
     # Silence is a property of the reference: no metric has a value, for no method and step.
     measured = values.notna().groupby([results["song"], results["chunk"], results["source"]]).transform("any")
-    infinite = np.isinf(values)
-    marked = results.assign(
-        value=values.mask(infinite), silent=~measured, undefined=measured & values.isna(), infinite=infinite
-    )
+    metrics = results.groupby("metric", sort=False)
+    counted = pd.concat([counted_values(rows, scales[str(metric)]) for metric, rows in metrics]).loc[results.index]
+    left_out = measured & counted["value"].isna()
+    marked = counted.assign(silent=~measured, undefined=left_out & values.isna(), infinite=left_out & values.notna())
     grouped = marked.groupby([*_CURVE, "song"], sort=False)
     return pd.DataFrame(
         {
@@ -131,7 +153,7 @@ def song_means(results: pd.DataFrame) -> pd.DataFrame:
             "weight": grouped["weight"].first(),
             "value": grouped["value"].mean(),
             "chunks": grouped.size(),
-            **{reason: grouped[reason].sum() for reason in NO_VALUE},
+            **{reason: grouped[reason].sum() for reason in COUNTS},
         }
     ).reset_index()
 
@@ -144,7 +166,7 @@ def mean_curves(songs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A table with the columns metric, method, source, step, passes, weight, mean, min, max, songs (number of songs
-        with a value), silent, undefined and infinite (number of chunks without one), in the order of the songs' rows.
+        with a value), silent, undefined, infinite and lost (numbers of chunks), in the order of the songs' rows.
     """
     grouped = songs.groupby(_CURVE, sort=False)
     values = grouped["value"]
@@ -156,7 +178,7 @@ def mean_curves(songs: pd.DataFrame) -> pd.DataFrame:
             "min": values.min(),
             "max": values.max(),
             "songs": values.count(),
-            **{reason: grouped[reason].sum() for reason in NO_VALUE},
+            **{reason: grouped[reason].sum() for reason in COUNTS},
         }
     ).reset_index()
 

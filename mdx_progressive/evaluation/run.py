@@ -72,6 +72,8 @@ def read_run(location: Path, metric: str, command: str = "report") -> Run:
         rows = read_metric(path, metric)
         facts = json.loads(path.with_name("summary.json").read_text(encoding="utf-8"))
         reference_methods = list(facts["bounds"])
+    except MdxError:
+        raise
     except FileNotFoundError as error:
         reason = _unfinished(path.parent) or f"{path}: there is no summary.json beside it; did the run finish?"
         raise MdxError(reason) from error

@@ -67,7 +67,7 @@ def band_levels(waveform: Tensor, sample_rate: int, edges: Array, window: int = 
         - result: (band, frame)
     """
     hop = max(1, -(-waveform.shape[-1] // columns))
-    powers = power_spectra(pad(waveform, (window // 2, window // 2)), window, hop).mean(dim=0).double().cpu().numpy()
+    powers = power_spectra(pad(waveform, (window // 2, window // 2)), window, hop).mean(dim=0).cpu().double().numpy()
     sums = np.pad(powers.cumsum(axis=1), ((0, 0), (1, 0)))
     # Bin k reaches from k - 1/2 to k + 1/2 bins.
     positions = edges * window / sample_rate + 0.5

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from mdx_progressive.evaluation.metrics.scale import Scale
-from mdx_progressive.evaluation.results import NO_VALUE, mean_curves, select_curve, song_means
+from mdx_progressive.evaluation.results import COUNTS, mean_curves, select_curve, song_means
 from mdx_progressive.evaluation.statistics import paired_gains
 from mdx_progressive.runtime import atomic_write
 
@@ -63,10 +63,10 @@ def compare_methods(
     """Compare methods by the rows of each song (see `results.Row`), taken one song at a time."""
     values, gains = [], []
     for rows in songs:
-        values.append(song_means(rows))
+        values.append(song_means(rows, scales))
         for name, by_metric in rows.groupby("metric", sort=False):
             metric = str(name)
-            song_gains = paired_gains(by_metric, metric, baseline, scales[metric].lower_is_better)
+            song_gains = paired_gains(by_metric, metric, baseline, scales[metric])
             gains.append(song_gains.assign(metric=metric))
     results = pd.concat(values, ignore_index=True)
     measured = set(results["metric"])
@@ -154,9 +154,9 @@ def write_summary(path: Path, means: pd.DataFrame, facts: dict[str, object]) -> 
     """Write the facts of the run and the mean curves as JSON; the file appears when it is complete."""
     content: dict[str, object] = {
         **facts,
-        "aggregation": f"{AGGREGATION}; silent, undefined and infinite left out",
+        "aggregation": f"{AGGREGATION}; silent, undefined and infinite left out, lost at a floor",
     }
-    columns = ["step", "passes", "weight", "mean", "min", "max", "songs", *NO_VALUE]
+    columns = ["step", "passes", "weight", "mean", "min", "max", "songs", *COUNTS]
     for metric, by_metric in means.groupby("metric", sort=False):
         content[str(metric)] = {
             str(method): {

@@ -179,8 +179,11 @@ class Progressive(Method):
         trajectory = self.start(passes, first)
         weights = torch.stack([self.schedule.weights(self.steps, source) for source in passes.sources], dim=1)
         for step in self.sampler.run(passes, trajectory, weights, self.augmentations, references):
-            corrections = self.corrections if step.number == self.steps else []
-            yield step._replace(estimates=_correct(corrections, passes, trajectory, step.estimates))
+            yield step._replace(estimates=self.finish(step.number, passes, trajectory, step.estimates))
+
+    def finish(self, step: int, passes: Passes, trajectory: Trajectory, estimates: Tensor) -> Tensor:
+        """The estimates of a step as they are returned: those of the last one are corrected further."""
+        return _correct(self.corrections if step == self.steps else [], passes, trajectory, estimates)
 
     def with_schedule(self, schedule: Schedule, name: str) -> "Progressive":
         """The same method with another schedule and the same number of steps.

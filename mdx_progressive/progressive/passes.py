@@ -33,16 +33,27 @@ class Passes:
         mixture: The mixture of the chunks.
         sources: Names of those sources.
         sample_rate: Sample rate in Hz.
+        level_change: Of parts of songs, how the level of each song differs from it (see `dsp.level_change`), which the
+            separator gets as a keyword.
 
     Shape:
         - mixture: (batch, channel, time)
+        - level_change: (batch, 2)
     """
 
-    def __init__(self, separate: Separate, mixture: Tensor, sources: Sequence[str], sample_rate: int) -> None:
+    def __init__(
+        self,
+        separate: Separate,
+        mixture: Tensor,
+        sources: Sequence[str],
+        sample_rate: int,
+        level_change: Tensor | None = None,
+    ) -> None:
         self._separate = separate
         self.mixture = mixture
         self.sources = list(sources)
         self.sample_rate = sample_rate
+        self._level_change = level_change
         self.count = 0
         """Passes so far, each over the whole chunk. A pass whose output serves all sources counts once for each."""
         self.inputs = 0
@@ -52,9 +63,11 @@ class Passes:
         self._pitch_ratios = [1.0] * len(mixture)
 
     @classmethod
-    def of(cls, separator: FrozenSeparator, mixture: Tensor, sources: Sequence[str]) -> Self:
+    def of(
+        cls, separator: FrozenSeparator, mixture: Tensor, sources: Sequence[str], level_change: Tensor | None = None
+    ) -> Self:
         """The passes of a separator over a mixture (batch, channel, time), which estimate the named sources."""
-        return cls(partial(separator, targets=sources), mixture, sources, separator.sample_rate)
+        return cls(partial(separator, targets=sources), mixture, sources, separator.sample_rate, level_change)
 
     def correct_pitch(self, tolerance: float) -> list[int]:
         """From now on, stretch chunks that are out of tune so that they are lowered to concert pitch.
@@ -120,13 +133,25 @@ class Passes:
         ratios = self._pitch_ratios * (len(inputs) // len(self.mixture))
         groups = {ratio: [index for index, each in enumerate(ratios) if each == ratio] for ratio in ratios}
         if len(groups) == 1:
+            separate = self._at_level(separate, range(len(inputs)), len(augmentations))
             return self._separate_stretched(separate, augmentations, inputs, ratios[0])
         estimates = [
-            torch.stack(self._separate_stretched(separate, augmentations, inputs[indices], ratio))
+            torch.stack(
+                self._separate_stretched(
+                    self._at_level(separate, indices, len(augmentations)), augmentations, inputs[indices], ratio
+                )
+            )
             for ratio, indices in groups.items()
         ]
         order = torch.tensor([index for indices in groups.values() for index in indices]).argsort()
         return torch.cat(estimates, dim=1)[:, order.to(inputs.device)].unbind()
+
+    def _at_level(self, separate: Separate, indices: Sequence[int], repetitions: int) -> Separate:
+        """The separator, told how the songs' levels differ from those of some of the inputs, repeated as often."""
+        if self._level_change is None:
+            return separate
+        chunks = [index % len(self.mixture) for index in indices]
+        return partial(separate, level_change=self._level_change[chunks].repeat(repetitions, 1))
 
     def _separate_stretched(
         self, separate: Separate, augmentations: Sequence[Augmentation], inputs: Tensor, ratio: float

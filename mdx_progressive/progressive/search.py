@@ -56,14 +56,26 @@ class Region:
         if not self.per_channel:
             power = power.sum(dim=-2, keepdim=True)
         time = power.shape[-1]
-        length = time if self.seconds is None else min(time, max(1, round(self.seconds * sample_rate)))
+        length = self._length(time, sample_rate)
         stretches: Tensor = pad(power, (0, -time % length)).unflatten(-1, (-1, length))
         return stretches.sum(dim=-1)
 
-    def spread(self, weights: Tensor, time: int) -> Tensor:
-        """Weights (candidate, batch, source, channel or 1, stretch) interpolated to every sample, (..., time)."""
+    def spread(self, weights: Tensor, time: int, sample_rate: int) -> Tensor:
+        """Weights (candidate, batch, source, channel or 1, stretch) interpolated to every sample, (..., time).
+
+        Each weight holds in the middle of its stretch, also where the last stretch is cut short.
+
+        Example:
+            >>> Region(seconds=2).spread(torch.tensor([[0.0, 1.0, 2.0]]), time=5, sample_rate=1).tolist()
+            [[0.0, 0.25, 0.75, 1.25, 1.75]]
+        """
         flat = weights.flatten(0, -2).unsqueeze(1)
-        return interpolate(flat, size=time, mode="linear").view(*weights.shape[:-1], time)
+        whole = weights.shape[-1] * self._length(time, sample_rate)
+        return interpolate(flat, size=whole, mode="linear")[..., :time].reshape(*weights.shape[:-1], time)
+
+    def _length(self, time: int, sample_rate: int) -> int:
+        """Samples of a stretch."""
+        return time if self.seconds is None else min(time, max(1, round(self.seconds * sample_rate)))
 
 
 class Score(ABC):
@@ -106,7 +118,7 @@ class ErrorScore(Score):
 
 
 class OracleScore(ErrorScore):
-    """The SI-SDR against the true source: the oracle among the scores."""
+    """The SI-SDR against the true source: the oracle among the scores. In stretches, the scale is that of the chunk."""
 
     needs_references = True
 
@@ -116,7 +128,7 @@ class OracleScore(ErrorScore):
         gain = (candidates * references).sum(dim=-1, keepdim=True) / (
             candidates.square().sum(-1, keepdim=True) + _SMALL
         )
-        return gain * candidates - references, references.expand_as(candidates)
+        return gain * candidates - references, gain * candidates
 
 
 class Agreement(ErrorScore):
@@ -272,5 +284,5 @@ class Search(Method):
             chosen = torch.softmax(scores / self.temperature, dim=0)
         else:
             chosen = torch.zeros_like(scores).scatter_(0, scores.argmax(dim=0, keepdim=True), 1.0)
-        shares = self.region.spread(chosen, estimates.shape[-1])
+        shares = self.region.spread(chosen, estimates.shape[-1], passes.sample_rate)
         return chosen, (shares * candidates).sum(dim=0)

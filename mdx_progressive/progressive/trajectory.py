@@ -1,7 +1,8 @@
 """The state of a run: the passes of its steps so far, and the estimate that they are combined into."""
 
+import copy
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from torch import Tensor
 
@@ -37,13 +38,15 @@ class Trajectory:
         self.estimates = self.add(start)
         """The current estimates (batch, source, channel, time)."""
 
-    def preview(self, passes: Tensor) -> Tensor:
-        """The estimates that a next step with these passes would give, before corrections."""
-        return self._combine([*self.passes, passes])
+    def branch(self) -> Self:
+        """The same trajectory so far, to try a step that this one does not make."""
+        other = copy.copy(self)
+        other.passes = list(self.passes)
+        return other
 
     def add(self, passes: Tensor) -> Tensor:
         """Add the passes of a step; returns the new estimates."""
-        self.estimates = self.preview(passes)
+        self.estimates = self._combine([*self.passes, passes])
         self.passes.append(passes)
         if self._combine.steps is not None:
             del self.passes[: -self._combine.steps]

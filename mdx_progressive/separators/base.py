@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.resources.abc import Traversable
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -14,6 +14,7 @@ from mdx_progressive.dsp import ReceptiveField
 from mdx_progressive.runtime import MdxError, checksum
 from mdx_progressive.separators.batch_size import BatchSizeFinder, Estimates, Segment
 from mdx_progressive.separators.precision import HALF
+from mdx_progressive.separators.standardisation import separate_standardised
 
 _CROSSFADE = 0.5
 """Seconds over which blocks crossfade into each other."""
@@ -67,6 +68,8 @@ class Separator(nn.Module, ABC):
     """Channels that the network takes; a mono mixture is repeated on all of them."""
     segment: float | None = None
     """Native length of a segment in seconds; None for a network that takes a whole song."""
+    standardise: bool = False
+    """Whether it gets mixtures of mean 0 and deviation 1 over the whole song, as by the `demucs` command."""
     context: float = 10.0
     """Seconds of context around a block for a network without segments."""
     licence: str = "unknown"
@@ -132,7 +135,11 @@ class Separator(nn.Module, ABC):
 
     @torch.no_grad()
     def forward(
-        self, mixtures: Tensor, targets: Sequence[str] | None = None, input_index: Sequence[int] | None = None
+        self,
+        mixtures: Tensor,
+        targets: Sequence[str] | None = None,
+        input_index: Sequence[int] | None = None,
+        level_change: Tensor | None = None,
     ) -> Tensor:
         """Estimate the targets, from one mixture or each from one of several inputs.
 
@@ -142,8 +149,11 @@ class Separator(nn.Module, ABC):
             mixtures: Waveforms.
             targets: Names of the sources to estimate; all of them by default.
             input_index: For each target the index of its input; by default, the only input or one for each target.
+            level_change: Of parts of songs, how the level of each song differs from it (see `dsp.level_change`); for a
+                separator that standardises.
 
         Shape:
+            - level_change: (batch, 2)
             - mixtures: (batch, channel, time) or (batch, input, channel, time); 1 or `channels` channels
             - result: (batch, target, channel, time), of the mixtures' type, but never below float32
 
@@ -158,7 +168,12 @@ class Separator(nn.Module, ABC):
         groups, positions = _group_targets(len(indices), inputs, input_index)
         waveforms = mixtures.flatten(0, 1).expand(-1, self.channels, -1)
         with self.precision(mixtures.device) as dtype:
-            estimates = self._separate(waveforms.to(dtype), indices[groups].repeat(batch, 1))
+            separate = partial(self._separate, indices=indices[groups].repeat(batch, 1))
+            if self.standardise:
+                change = None if level_change is None else level_change.repeat_interleave(inputs, dim=0)
+                estimates = separate_standardised(separate, waveforms.to(dtype), change)
+            else:
+                estimates = separate(waveforms.to(dtype))
         estimates = estimates.view(batch, groups.numel(), *estimates.shape[2:])
         if positions != list(range(groups.numel())):
             estimates = estimates[:, positions]

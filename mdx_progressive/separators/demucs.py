@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from mdx_progressive.runtime import MdxError
 from mdx_progressive.separators.base import PublishedWeights
 from mdx_progressive.separators.precision import keep_ends_precise
-from mdx_progressive.separators.segmented import SegmentedSeparator, separate_standardised
+from mdx_progressive.separators.segmented import SegmentedSeparator
+from mdx_progressive.separators.standardisation import separate_standardised
 from mdx_progressive.separators.weights.demucs import load_file, load_folder, load_hub
 
 _LICENCE = "for research"
@@ -51,6 +52,8 @@ class DemucsSeparator(SegmentedSeparator):
         PublishedWeights("mdx_extra_q", _FOUR, 44100, 2, 44.0, _LICENCE, musdb_test=True),
     )
 
+    standardise = True
+
     def __init__(
         self,
         name: str = "htdemucs",
@@ -87,9 +90,6 @@ class DemucsSeparator(SegmentedSeparator):
         self.freeze()
 
     def _separate(self, mixture: Tensor, indices: Tensor) -> Tensor:
-        return separate_standardised(partial(self._separate_bag, indices=indices), mixture)
-
-    def _separate_bag(self, mixture: Tensor, indices: Tensor) -> Tensor:
         """The weighted mean of the networks that the targets need; shapes as of `_separate`."""
         total = mixture.new_zeros(*indices.shape, *mixture.shape[1:])
         for network, length, weights in zip(self.networks, self._segment_lengths(), self.weights, strict=True):

@@ -3,7 +3,6 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from functools import partial
 from glob import escape
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mdx_progressive.runtime import MdxError, error_text, is_out_of_memory
-from mdx_progressive.separators.segmented import SegmentedSeparator, separate_standardised
+from mdx_progressive.separators.segmented import SegmentedSeparator
 from mdx_progressive.separators.weights.descriptions import check_sources
 from mdx_progressive.separators.weights.state_dict import reading
 
@@ -79,11 +78,6 @@ class ExportedSeparator(SegmentedSeparator):
         self.freeze()
 
     def _separate(self, mixture: Tensor, indices: Tensor) -> Tensor:
-        separate = partial(self._separate_program, indices=indices)
-        return separate_standardised(separate, mixture) if self.standardise else separate(mixture)
-
-    def _separate_program(self, mixture: Tensor, indices: Tensor) -> Tensor:
-        """Shape: as of `_separate`."""
         program = self.networks[0]
         if self.samples is not None:
             return self._separate_segments(program, self.samples, mixture, indices)

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -73,26 +73,3 @@ class SegmentedSeparator(Separator):
                     first = (input_length - samples) // 2
                     total.add(item, start, sources[indices[item], :, first : first + samples], window)
         return total.result()
-
-
-def separate_standardised(separate: Callable[[Tensor], Tensor], mixture: Tensor) -> Tensor:
-    """Separate a mixture normalised as by the `demucs` command, and undo that in the estimates.
-
-    The command gives the mono mix mean 0 and deviation 1, over its whole length.
-
-    Shape:
-        - separate: from (item, channel, time) to (item, target, channel, time)
-        - mixture: (item, channel, time)
-        - result: (item, target, channel, time)
-
-    Example:
-        >>> inputs = []
-        >>> result = separate_standardised(lambda x: inputs.append(x) or x[:, None], torch.tensor([[[1.0, 3.0, 5.0]]]))
-        >>> inputs[0][0, 0].tolist(), result[0, 0, 0].tolist()
-        ([-1.0, 0.0, 1.0], [1.0, 3.0, 5.0])
-    """
-    mono = mixture.mean(dim=1, keepdim=True)
-    mean = mono.mean(dim=-1, keepdim=True)
-    deviation = mono.std(dim=-1, keepdim=True, correction=min(1, mono.shape[-1] - 1)) + 1e-8
-    estimates = separate((mixture - mean) / deviation)
-    return estimates * deviation.unsqueeze(1) + mean.unsqueeze(1)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mdx_progressive.runtime import MdxError, import_torchaudio
 from mdx_progressive.separators.base import PublishedWeights
 from mdx_progressive.separators.precision import keep_ends_precise
-from mdx_progressive.separators.segmented import SegmentedSeparator, separate_standardised
+from mdx_progressive.separators.segmented import SegmentedSeparator
 from mdx_progressive.separators.weights.downloads import downloaded
 from mdx_progressive.separators.weights.state_dict import fill_network, load_state_dict
 
@@ -42,6 +42,8 @@ class TorchaudioSeparator(SegmentedSeparator):
         PublishedWeights("HDEMUCS_HIGH_MUSDB", _FOUR, 44100, 2, 10.0, "unknown", musdb_test=False, download=335),
         PublishedWeights("HDEMUCS_HIGH_MUSDB_PLUS", _FOUR, 44100, 2, 10.0, "unknown", musdb_test=True, download=335),
     )
+
+    standardise = True
 
     def __init__(
         self,
@@ -84,8 +86,7 @@ class TorchaudioSeparator(SegmentedSeparator):
 
     def _separate(self, mixture: Tensor, indices: Tensor) -> Tensor:
         (length,) = self._segment_lengths()
-        separate = partial(self._separate_segments, self.networks[0], length, indices=indices)
-        return separate_standardised(separate, mixture)
+        return self._separate_segments(self.networks[0], length, mixture, indices)
 
     def _segment_lengths(self) -> list[int]:
         assert self.segment is not None

@@ -6,17 +6,20 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import wilcoxon
 
 from mdx_progressive.cli.main import main
 from mdx_progressive.evaluation.measurements import Measurements
+from mdx_progressive.evaluation.metrics.scale import Scale
 from mdx_progressive.evaluation.results import Row, to_table, write_rows
 from mdx_progressive.evaluation.statistics import CHOSEN, last_steps, leave_one_song_out, paired_gains, summarise
 from mdx_progressive.evaluation.timings import ONE_PASS, Timing, write_timings
 from mdx_progressive.runtime.errors import MdxError
 
+SI_SDR = Scale("SI-SDR")
 SONGS = {"easy": 20.0, "middle": 10.0, "hard": 0.0}
 GAINS = {  # by method, then song: vocals, bass
     "steady": {"easy": (0.1, 0.3), "middle": (0.2, 0.2), "hard": (0.3, 0.1)},
@@ -46,7 +49,7 @@ def gains_of(found: pd.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def test_differences_are_taken_within_song_and_source() -> None:
-    found = last_steps(paired_gains(to_table(rows()), "si_sdr", "one-pass"))
+    found = last_steps(paired_gains(to_table(rows()), "si_sdr", "one-pass", SI_SDR))
 
     for method, of_songs in GAINS.items():
         expected = {(s, source): of_songs[s][n] for s in SONGS for n, source in enumerate(("vocals", "bass"))}
@@ -54,18 +57,18 @@ def test_differences_are_taken_within_song_and_source() -> None:
 
 
 def test_another_method_can_be_compared_with() -> None:
-    found = paired_gains(to_table(rows()), "si_sdr", "steady")
+    found = paired_gains(to_table(rows()), "si_sdr", "steady", SI_SDR)
 
     one_pass = gains_of(found[found["method"] == "one-pass"])
     assert one_pass["easy", "vocals"] == pytest.approx(-0.1)
 
 
 def test_the_summary_of_known_gains() -> None:
-    steady, wild, _ = summarise(last_steps(paired_gains(to_table(rows()), "si_sdr", "one-pass")))
+    steady, wild, _ = summarise(last_steps(paired_gains(to_table(rows()), "si_sdr", "one-pass", SI_SDR)))
 
     assert (steady.method, steady.step, steady.passes) == ("steady", 1, 4)
     assert steady.mean == pytest.approx(0.2)
-    assert (steady.low, steady.high) == pytest.approx((0.2, 0.2))  # the means of the songs are equal
+    assert (steady.low, steady.high, steady.lost) == pytest.approx((0.2, 0.2, 0))  # the means of the songs are equal
     assert steady.improved == 1
     assert steady.worst == pytest.approx(0.1)
     assert wild.mean == pytest.approx(0.5)
@@ -75,13 +78,13 @@ def test_the_summary_of_known_gains() -> None:
     assert wild.worst_at == "easy, vocals"
     assert wild.by_source == pytest.approx({"vocals": 0.5, "bass": 0.5})
     assert wild.low < wild.mean < wild.high
-    assert wild.low >= -0.5
-    assert wild.high <= 2.0
+    # Student's t of two degrees of freedom, times the standard error.
+    assert (wild.high - wild.low) / 2 == pytest.approx(4.302653 * np.std([-0.5, 2.0, 0.0], ddof=1) / 3**0.5)
     assert wild.p == pytest.approx(wilcoxon([-0.5, 2.0, 0.0]).pvalue)
 
 
 def test_every_step_has_a_line() -> None:
-    found = summarise(paired_gains(to_table(rows()), "si_sdr", "one-pass"))
+    found = summarise(paired_gains(to_table(rows()), "si_sdr", "one-pass", SI_SDR))
 
     assert [(gain.method, gain.step) for gain in found] == [
         ("steady", 0), ("steady", 1), ("wild", 0), ("wild", 1), ("truth", 1),
@@ -91,7 +94,7 @@ def test_every_step_has_a_line() -> None:
 
 
 def test_silent_sources_are_left_out() -> None:
-    steady, *_ = summarise(last_steps(paired_gains(to_table(rows(silent=True)), "si_sdr", "one-pass")))
+    steady, *_ = summarise(last_steps(paired_gains(to_table(rows(silent=True)), "si_sdr", "one-pass", SI_SDR)))
 
     assert steady.mean == pytest.approx((0.2 + 0.2 + 0.3) / 3)  # of the third song one source is left
     assert steady.by_source == pytest.approx({"vocals": 0.2, "bass": 0.25})
@@ -106,8 +109,8 @@ def test_the_mean_lies_in_its_interval_however_many_sources_the_songs_have() -> 
         ("two", "bass", 0.2),
         ("three", "bass", 0.0),
     ]
-    gains = pd.DataFrame([("steady", 1, song, source, 4, gain) for song, source, gain in made],
-                         columns=["method", "step", "song", "source", "passes", "gain"])  # fmt: skip
+    gains = pd.DataFrame([("steady", 1, song, source, 4, gain, 0) for song, source, gain in made],
+                         columns=["method", "step", "song", "source", "passes", "gain", "lost"])  # fmt: skip
     (found,) = summarise(gains)
 
     assert found.mean == pytest.approx((4.0 + 0.1 + 0.2 + 0.0) / 4)
@@ -115,7 +118,9 @@ def test_the_mean_lies_in_its_interval_however_many_sources_the_songs_have() -> 
 
     # Songs of many sources that gain nothing do not outweigh those of one.
     many = [(f"song {n}", "bass", 1.0) for n in range(9)] + [("choir", str(n), 0.0) for n in range(99)]
-    gains = pd.DataFrame([("steady", 1, song, source, 4, gain) for song, source, gain in many], columns=gains.columns)
+    gains = pd.DataFrame(
+        [("steady", 1, song, source, 4, gain, 0) for song, source, gain in many], columns=gains.columns
+    )
     (found,) = summarise(gains)
 
     assert found.mean == pytest.approx(0.9)
@@ -123,7 +128,8 @@ def test_the_mean_lies_in_its_interval_however_many_sources_the_songs_have() -> 
 
 
 def test_a_gain_in_a_distance_is_how_much_less_there_is() -> None:
-    found = last_steps(paired_gains(to_table(rows()), "si_sdr", "one-pass", lower_is_better=True))
+    distance = Scale("a distance", lower_is_better=True, lost=80.0)
+    found = last_steps(paired_gains(to_table(rows()), "si_sdr", "one-pass", distance))
 
     steady, wild, _ = summarise(found)
     assert steady.mean == pytest.approx(-0.2)
@@ -132,32 +138,72 @@ def test_a_gain_in_a_distance_is_how_much_less_there_is() -> None:
     assert wild.worst_at == "middle, vocals"
 
 
-@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
-@pytest.mark.parametrize("method", ["steady", "one-pass"])
-def test_a_chunk_without_a_finite_value_by_both_methods_is_left_out(value: float, method: str) -> None:
+@pytest.mark.parametrize("value", [-math.inf, math.nan, -80.0])
+def test_a_source_that_a_method_has_lost_stays_in_its_mean(value: float) -> None:
     some = [
-        row._replace(value=value) if row[:3] == ("easy", 0, method) and row.source == "vocals" else row
+        row._replace(value=value) if row[:3] == ("hard", 0, "wild") and row.step and row.source == "bass" else row
         for row in rows()
     ]
 
-    steady, *_ = summarise(last_steps(paired_gains(to_table(some), "si_sdr", "one-pass")))
+    _, wild, _ = summarise(last_steps(paired_gains(to_table(some), "si_sdr", "one-pass", SI_SDR)))
+
+    lost = (-60.0 + 1.0 + 0.5) / 2  # One of its two chunks is at -60 dB, from -1.
+    assert wild.mean == pytest.approx((-0.5 + 2.0 + (-0.5 + lost) / 2) / 3)
+    assert wild.worst == pytest.approx(lost)
+    assert wild.worst_at == "hard, bass"
+    assert wild.improved == pytest.approx(2 / 6)
+    assert wild.lost == 1
+
+
+@pytest.mark.parametrize("value", [-math.inf, math.nan])
+def test_what_one_pass_has_lost_counts_for_a_method_that_has_found_it(value: float) -> None:
+    some = [
+        row._replace(value=value) if row[:3] == ("hard", 0, "one-pass") and row.source == "bass" else row
+        for row in rows()
+    ]
+
+    steady, *_ = summarise(last_steps(paired_gains(to_table(some), "si_sdr", "one-pass", SI_SDR)))
+
+    assert steady.by_source["bass"] == pytest.approx((0.3 + 0.2 + (-1.0 + 0.1 + 60.0 + 0.1) / 2) / 3)
+
+
+@pytest.mark.parametrize("method", ["steady", "one-pass"])
+def test_a_chunk_with_an_infinitely_good_value_by_one_of_two_methods_is_left_out(method: str) -> None:
+    some = [
+        row._replace(value=math.inf) if row[:3] == ("easy", 0, method) and row.source == "vocals" else row
+        for row in rows()
+    ]
+
+    steady, *_ = summarise(last_steps(paired_gains(to_table(some), "si_sdr", "one-pass", SI_SDR)))
 
     # The other chunk of that song gains as much, whatever its level.
     assert steady.mean == pytest.approx(0.2)
 
 
-def test_one_song_has_no_interval() -> None:
-    alone = [row for row in rows() if row.song == "easy"]
+@pytest.mark.parametrize("few", [("easy",), ("easy", "hard")])
+def test_one_or_two_songs_have_no_interval(few: tuple[str, ...]) -> None:
+    alone = [row for row in rows() if row.song in few]
 
-    steady, *_ = summarise(last_steps(paired_gains(to_table(alone), "si_sdr", "one-pass")))
+    steady, *_ = summarise(last_steps(paired_gains(to_table(alone), "si_sdr", "one-pass", SI_SDR)))
 
     assert steady.mean == pytest.approx(0.2)
     assert math.isnan(steady.low)
     assert math.isnan(steady.p)
 
 
+@pytest.mark.parametrize("songs", [3, 5, 10, 20])
+def test_the_interval_holds_the_mean_as_often_as_it_says(songs: int) -> None:
+    rng, held, runs = np.random.default_rng(songs), 0, 1000
+    for _ in range(runs):
+        drawn = rng.normal(0.5, 0.4, songs)
+        columns = {"method": "m", "step": 1, "song": range(songs), "source": "bass", "passes": 4, "lost": 0}
+        (found,) = summarise(pd.DataFrame({**columns, "gain": drawn}))
+        held += found.low <= 0.5 <= found.high
+    assert 0.93 <= held / runs <= 0.97  # Three standard errors of 1000 runs around 95 %.
+
+
 def test_what_is_chosen_on_the_other_songs_is_measured_on_the_one_left_out() -> None:
-    ends = last_steps(paired_gains(to_table(rows()), "si_sdr", "one-pass"))
+    ends = last_steps(paired_gains(to_table(rows()), "si_sdr", "one-pass", SI_SDR))
 
     chosen = leave_one_song_out(ends[ends["method"] != "truth"])
 
@@ -171,7 +217,7 @@ def test_what_is_chosen_on_the_other_songs_is_measured_on_the_one_left_out() -> 
 @pytest.mark.parametrize(("metric", "against"), [("loudness", "one-pass"), ("si_sdr", "two-pass")])
 def test_what_is_not_there_is_named(metric: str, against: str) -> None:
     with pytest.raises(MdxError, match=r"loudness|two-pass"):
-        paired_gains(to_table(rows()), metric, against)
+        paired_gains(to_table(rows()), metric, against, SI_SDR)
 
 
 class TestCommand:

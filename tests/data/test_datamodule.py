@@ -16,12 +16,14 @@ from torch import Tensor
 
 from mdx_progressive.audio.decode import AudioStream
 from mdx_progressive.audio.resampling import resample
+from mdx_progressive.data import datamodule
 from mdx_progressive.data.batch import ChunkBatch
 from mdx_progressive.data.chunk_plan import first_sound
 from mdx_progressive.data.datamodule import SongDataModule
 from mdx_progressive.data.datasets.folders import SongFolders
 from mdx_progressive.data.normalisation import Loudness, Normalisation, Peak, Rms
 from mdx_progressive.data.song import Song, audio_files, builtin_clip
+from mdx_progressive.data.song_reader import LoadedSong, load_song
 from mdx_progressive.data.stem_grouping import group_stems
 from mdx_progressive.runtime.errors import MdxError
 from tests.support.signals import RATE, SOURCES, noise
@@ -244,6 +246,40 @@ class TestTrimming:
 
 
 class TestChunks:
+    def test_several_processes_share_the_songs_that_are_decoded_to_be_planned(
+        self, write_song: WriteSong, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in "abcde":
+            root = write_song(name, four_stems()).parent
+        write_song("c", {"drums": noise(1)})  # It lacks a stem.
+        (root / "c" / "vocals.wav").unlink()
+        alone = SongDataModule(RATE, SOURCES, root=root)
+        alone.setup("test")
+        decoded: list[list[str]] = []
+        gathered: list[Any] = []
+
+        def counted(song: Song, *options: Any) -> LoadedSong:
+            decoded[-1].append(song.name)
+            return load_song(song, *options)
+
+        def gather(value: Any, processes: int) -> list[Any]:
+            gathered.append(value)
+            return [*gathered, None][:processes] if len(gathered) == processes else [value, []]
+
+        monkeypatch.setattr(datamodule, "load_song", counted)
+        monkeypatch.setattr(datamodule, "all_gather", gather)
+        monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+        shared = SongDataModule(RATE, SOURCES, root=root)
+        for rank in range(2):
+            decoded.append([])
+            monkeypatch.setattr(shared, "_processes", lambda rank=rank: (2, rank))
+            shared.setup("test")
+
+        assert decoded == [["a", "e"], ["b", "d"]]
+        assert shared.chunk_lengths() == alone.chunk_lengths()
+        assert shared.failures == alone.failures
+        assert [failure.song for failure in alone.failures] == ["c"]
+
     def test_references_mixture_and_stems_add_up(self, write_song: WriteSong) -> None:
         stems = four_stems()
         root = write_song("a", stems).parent
@@ -396,10 +432,11 @@ class TestNormalisation:
     @pytest.mark.parametrize("level", [-30.0, -6.0])
     def test_levels(self, level: float) -> None:
         mixture = noise(3)
+        pieces = mixture.split(RATE, dim=-1)
 
-        peak = Peak(level).gain(mixture, RATE) * mixture
-        rms = Rms(level).gain(mixture, RATE) * mixture
-        loud = Loudness(level).gain(mixture, RATE) * mixture
+        peak = Peak(level).gain(pieces, RATE) * mixture
+        rms = Rms(level).gain(pieces, RATE) * mixture
+        loud = Loudness(level).gain(pieces, RATE) * mixture
 
         assert 20 * peak.abs().max().log10().item() == pytest.approx(level, abs=1e-3)
         assert 10 * rms.square().mean().log10().item() == pytest.approx(level, abs=1e-3)
@@ -407,8 +444,8 @@ class TestNormalisation:
 
     @pytest.mark.parametrize("normalisation", [Peak(), Rms(), Loudness()])
     def test_silence_keeps_its_level(self, normalisation: Normalisation) -> None:
-        assert normalisation.gain(torch.zeros(2, RATE), RATE) == 1.0
-        assert Loudness().gain(noise(0.2), RATE) == 1.0
+        assert normalisation.gain([torch.zeros(2, RATE)], RATE) == 1.0
+        assert Loudness().gain([noise(0.2)], RATE) == 1.0
 
     def test_mixture_and_references_get_one_gain_that_is_told(self, write_song: WriteSong) -> None:
         root = write_song("a", four_stems()).parent

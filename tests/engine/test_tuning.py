@@ -1,5 +1,6 @@
 """Tuning: what is fitted is the best there is on the songs, and is used like any other part of a method."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from mdx_progressive.engine.tuning import Chunks, OfflineSearch
 from mdx_progressive.evaluation.metrics.si_sdr import si_sdr
 from mdx_progressive.progressive.augmentations import AugmentationCycle
 from mdx_progressive.progressive.combine import Last, Mean
+from mdx_progressive.progressive.corrections.base import Correction
 from mdx_progressive.progressive.methods import OnePass, Progressive
+from mdx_progressive.progressive.passes import Passes
 from mdx_progressive.progressive.remix import SubtractOthers
 from mdx_progressive.progressive.samplers import Euler, FromMixture
 from mdx_progressive.progressive.schedules import Explicit, Linear, PerSource
+from mdx_progressive.progressive.trajectory import Trajectory
 from mdx_progressive.runtime.errors import MdxError
 from tests.support.known_separators import SOURCES, passes_of, run
 from tests.support.paths import STUDY
@@ -39,12 +43,19 @@ def songs(count: int = 3, length: int = TIME) -> list[Tensor]:
     return [0.2 * torch.randn(1, len(SOURCES), 2, length, generator=generator) for _ in range(count)]
 
 
-def tuned(tuner: OfflineSearch, method: Progressive, separate: Any, references: list[Tensor]) -> dict[str, Any]:
+def tuned(
+    tuner: OfflineSearch,
+    method: Progressive,
+    separate: Any,
+    references: list[Tensor],
+    names: Sequence[str] | None = None,
+) -> dict[str, Any]:
     for _ in range(tuner.begin(method, SOURCES)):
-        for truth in references:
+        for number, truth in enumerate(references):
+            song = names[number] if names else str(number)
             mixture = truth.sum(dim=1)
             passes = passes_of(separate, mixture)
-            tuner.add(Chunks(passes, separate(mixture.unsqueeze(1)), truth, silent_channels(truth, mixture)))
+            tuner.add(Chunks([song], passes, separate(mixture.unsqueeze(1)), truth, silent_channels(truth, mixture)))
         tuner.end_round()
     return tuner.schedule()["init_args"]
 
@@ -96,6 +107,58 @@ def test_later_steps_build_on_those_before() -> None:
             return mean_si_sdr(method.with_schedule(PerSource(of_sources), "x"), Erring(), truth)[position].item()
 
         assert value(weights[source][1]) == pytest.approx(max(value(candidate) for candidate in candidates))
+
+
+class Complemented(Correction):
+    """Hands out the rest of the mixture: the best weight is then the one whose estimate is the worst."""
+
+    def __call__(self, passes: Passes, trajectory: Trajectory, estimates: Tensor) -> Tensor:
+        return passes.mixture.unsqueeze(1) - estimates
+
+
+@pytest.mark.parametrize("where", ["step_corrections", "corrections"])
+def test_candidates_are_judged_as_the_method_returns_them(where: str) -> None:
+    candidates, truth = [0.0, 0.2, 0.4, 0.6, 0.8], songs()
+    corrections: dict[str, Any] = {where: [Complemented()]}
+
+    found = tuned(OfflineSearch(candidates), Progressive(Linear(), 1, **corrections), Erring(), truth)
+
+    tried = torch.stack(
+        [mean_si_sdr(Progressive(Explicit([each]), 1, **corrections), Erring(), truth) for each in candidates]
+    )
+    chosen = [found["schedules"][source]["init_args"]["values"] for source in SOURCES]
+    assert chosen == [[pytest.approx(candidates[number])] for number in tried.argmax(dim=0).tolist()]
+    plain = tuned(OfflineSearch(candidates), Progressive(Linear(), 1), Erring(), truth)
+    assert plain != found
+
+
+class ByOffset:
+    """Knows the truth but for an error that changes with the offset of its input, which blending changes.
+
+    Songs of positive offset lose by it, those of negative offset gain half as many decibels.
+    """
+
+    def __init__(self, truth: Tensor) -> None:
+        self.truth = truth
+        self.noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(8))
+
+    def __call__(self, mixtures: Tensor) -> Tensor:
+        offset = mixtures.expand(-1, len(SOURCES), -1, -1).mean(dim=(-2, -1), keepdim=True)
+        change = offset.abs() / 0.3
+        error = torch.where(offset > 0, change**-4, change**2)
+        return self.truth + error * self.noise
+
+
+def test_a_song_counts_once_however_many_chunks_it_has() -> None:
+    truth = songs(1)[0]
+    losing, gaining = truth + 0.15, truth - 0.15
+    search = (OfflineSearch([0.0, 0.9]), Progressive(Linear(), 1), ByOffset(truth))
+
+    once = tuned(*search, [losing, gaining], ["one", "two"])
+    often = tuned(*search, [losing, *[gaining] * 9], ["one", *["two"] * 9])
+
+    assert often == once
+    assert tuned(*search, [losing, *[gaining] * 9]) != once
 
 
 def test_a_silent_source_does_not_decide() -> None:

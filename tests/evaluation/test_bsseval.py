@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mdx_progressive.dsp.silence import silent_channels
 from mdx_progressive.evaluation.metrics.base import EvaluationContext
-from mdx_progressive.evaluation.metrics.bsseval import RATIOS, BssEval
+from mdx_progressive.evaluation.metrics.bsseval import RATIOS, BssEval, _median
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.separators.spleeter import SpleeterSeparator
 from tests.support.signals import SOURCES
@@ -148,6 +148,24 @@ def test_a_source_that_is_zero_is_no_source(museval: ModuleType) -> None:
         found[:, [0, 2]], theirs(museval, references[[0, 2]], estimates[[0, 2]]), rtol=0, atol=1e-6
     )
     assert ours(torch.zeros_like(references), estimates).isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("values", "median"),
+    [
+        ([1.0, 3.0], 2.0),
+        ([1.0, -torch.inf], -torch.inf),
+        ([1.0, torch.inf], torch.inf),
+        ([1.0, 2.0, -torch.inf], 1.0),
+        ([1.0, -torch.inf, torch.nan], -torch.inf),
+        ([-torch.inf, torch.inf], -torch.inf),
+        ([torch.nan, torch.nan], torch.nan),
+    ],
+)
+def test_a_median_between_a_finite_and_an_infinite_window_is_infinite(values: list[float], median: float) -> None:
+    found = _median(torch.tensor([values, values]))
+
+    torch.testing.assert_close(found, torch.tensor([median, median]), equal_nan=True)
 
 
 def test_the_sdr_alone_needs_no_filters() -> None:

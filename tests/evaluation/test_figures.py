@@ -39,9 +39,9 @@ def comparison(
                 rows.append(Row(song, 0, "search", step, 1 + step, math.nan, source, "si_sdr", value + gain / 2))
                 rows.append(Row(song, 0, "oracle", step, 1 + step, weight, source, "si_sdr", value + 4 * step))
     results = to_table(rows)
-    songs = song_means(results)
-    gains = paired_gains(last_steps(results), "si_sdr", "one-pass", lower_is_better).assign(metric="si_sdr")
-    scales = {"si_sdr": Scale("SI-SDR", lower_is_better=lower_is_better)}
+    scales = {"si_sdr": Scale("SI-SDR", lower_is_better=lower_is_better, lost=80.0 if lower_is_better else -60.0)}
+    songs = song_means(results, scales)
+    gains = paired_gains(last_steps(results), "si_sdr", "one-pass", scales["si_sdr"]).assign(metric="si_sdr")
     means = mean_curves(songs)
     methods = ["linear", "search", *further]
     return Comparison(songs, gains, means, scales, "three songs", "one-pass", "oracle", methods)

@@ -55,6 +55,21 @@ def test_an_orthogonal_error_of_known_power_is_measured(decibels: float) -> None
         torch.testing.assert_close(values, torch.full_like(values, decibels))
 
 
+@every_metric
+@pytest.mark.parametrize("level", [20, -60, -80, -160])
+def test_a_measure_has_no_level(metric: Metric, level: int) -> None:
+    reference, error = (each.float() for each in signals())
+    estimates, mixture = reference + 0.05 * error, reference.sum(dim=1)
+
+    def measured(gain: float) -> dict[str, Tensor]:
+        silent = silent_channels(reference, mixture)
+        context = EvaluationContext(gain * mixture, gain * reference, silent, [0, 1, 2], RATE)
+        return metric.prepare(context)(gain * estimates)
+
+    for name, values in measured(10 ** (level / 20)).items():
+        torch.testing.assert_close(values, measured(1.0)[name], rtol=0, atol=1e-3)
+
+
 def test_si_sdr_is_the_mean_of_torchmetrics_over_channels() -> None:
     reference, error = signals()
     estimate = reference + torch.tensor([0.1, 1.0]).view(1, 1, 2, 1) * error

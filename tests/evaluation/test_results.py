@@ -23,6 +23,7 @@ from mdx_progressive.evaluation.results import (
 from mdx_progressive.evaluation.summary import Comparison, summary_lines, write_summary
 
 NAN = float("nan")
+SCALES = {"si_sdr": Scale("SI-SDR"), "sdr": Scale("SDR")}
 
 
 def rows() -> list[Row]:
@@ -41,7 +42,7 @@ def rows() -> list[Row]:
 
 
 def comparison(of: list[Row], lower_is_better: bool = False) -> Comparison:
-    songs = song_means(to_table(of))
+    songs = song_means(to_table(of), SCALES)
     return Comparison(
         songs=songs,
         gains=songs.iloc[:0],
@@ -87,14 +88,14 @@ def test_what_is_left_of_a_song_does_not_depend_on_the_others() -> None:
     ]
     results = to_table(every)
 
-    alone = pd.concat([song_means(of_song) for _, of_song in results.groupby("song", sort=False)])
+    alone = pd.concat([song_means(of_song, SCALES) for _, of_song in results.groupby("song", sort=False)])
 
     keys = ["metric", "method", "source", "step", "song"]
-    assert_frame_equal(alone.set_index(keys).sort_index(), song_means(results).set_index(keys).sort_index())
+    assert_frame_equal(alone.set_index(keys).sort_index(), song_means(results, SCALES).set_index(keys).sort_index())
 
 
 def test_the_mean_is_over_songs_of_the_mean_over_chunks_and_silence_is_left_out_and_counted() -> None:
-    means = mean_curves(song_means(to_table(rows())))
+    means = mean_curves(song_means(to_table(rows()), SCALES))
 
     first = means[(means["method"] == "linear") & (means["step"] == 1)].iloc[0]
     assert first["mean"] == pytest.approx((7.0 + 4.0) / 2)
@@ -103,27 +104,43 @@ def test_the_mean_is_over_songs_of_the_mean_over_chunks_and_silence_is_left_out_
     assert first["weight"] == pytest.approx(0.3)
 
 
-def test_what_has_no_finite_value_is_left_out_and_counted_by_its_reason() -> None:
+def test_what_has_no_value_is_left_out_what_is_lost_counts_and_both_are_counted() -> None:
     without = [row._replace(value=NAN) if (row.song, row.chunk) == ("one", 1) else row for row in rows()]
-    sdr = [row._replace(metric="sdr") for row in without]
+    perfect = [row._replace(value=math.inf) if row[:4] == ("one", 0, "linear", 2) else row for row in without]
+    sdr = [row._replace(metric="sdr") for row in perfect]
     broken = [row._replace(value=-math.inf) if row.song == "one" and row.step == 2 else row for row in rows()]
 
-    means = mean_curves(song_means(to_table([*broken, *sdr])))
+    means = mean_curves(song_means(to_table([*broken, *sdr]), SCALES))
 
     ends = means[(means["method"] == "linear") & (means["step"] == 2)]
     of_si_sdr, of_sdr = ends.to_dict(orient="records")
-    counts = ("silent", "undefined", "infinite", "songs")
-    assert [of_si_sdr[name] for name in counts] == [1, 0, 2, 1]
-    assert of_si_sdr["mean"] == pytest.approx(0.0)
-    assert [of_sdr[name] for name in counts] == [1, 1, 0, 2]
-    assert of_sdr["mean"] == pytest.approx((6.0 + 0.0) / 2)
+    counts = ("silent", "undefined", "infinite", "lost", "songs")
+    assert [of_si_sdr[name] for name in counts] == [1, 0, 0, 2, 2]
+    assert of_si_sdr["mean"] == pytest.approx((-60.0 + 0.0) / 2)
+    assert [of_sdr[name] for name in counts] == [1, 1, 1, 0, 1]
+    assert of_sdr["mean"] == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(("lower_is_better", "lost"), [(False, -60.0), (True, 80.0)])
+def test_what_one_step_has_no_value_for_though_another_has_is_lost(lower_is_better: bool, lost: float) -> None:
+    zero = [row._replace(value=NAN) if row[:4] == ("one", 0, "linear", 2) else row for row in rows()]
+
+    songs = song_means(to_table(zero), {"si_sdr": Scale("", lower_is_better=lower_is_better, lost=lost)})
+
+    last = songs[(songs["song"] == "one") & (songs["method"] == "linear") & (songs["step"] == 2)].iloc[0]
+    assert last["value"] == pytest.approx((lost + 7.0) / 2)
+    assert (last["lost"], last["undefined"]) == (1, 0)
 
 
 def test_the_final_means_are_those_of_the_last_step_and_none_where_it_has_no_value() -> None:
-    broken = [row._replace(value=math.inf) if (row.method, row.step) == ("oracle", 2) else row for row in rows()]
+    perfect = ("oracle", 2)
+    broken = [
+        row._replace(value=math.inf) if (row.method, row.step) == perfect and row.song != "three" else row
+        for row in rows()
+    ]
     louder = [row._replace(source="bass", value=row.value + 1.0) for row in broken]
 
-    final = final_means(mean_curves(song_means(to_table([*broken, *louder]))))
+    final = final_means(mean_curves(song_means(to_table([*broken, *louder]), SCALES)))
 
     assert final == pytest.approx(
         {
@@ -163,7 +180,7 @@ def test_a_source_that_is_always_silent_has_no_line() -> None:
 def test_the_summary_is_json_with_null_for_what_does_not_exist(tmp_path: Path) -> None:
     some = [*rows(), *(row._replace(source="bass", value=NAN) for row in rows())]
 
-    write_summary(tmp_path / "summary.json", mean_curves(song_means(to_table(some))), {"separator": "S"})
+    write_summary(tmp_path / "summary.json", mean_curves(song_means(to_table(some), SCALES)), {"separator": "S"})
 
     summary = json.loads((tmp_path / "summary.json").read_text(), parse_constant=pytest.fail)
     assert summary["separator"] == "S"

@@ -167,6 +167,36 @@ def test_channels_and_stretches_choose_for_themselves() -> None:
     torch.testing.assert_close(chosen[:, :, 1, -12:], candidate[:, :, 1, -12:])
 
 
+@pytest.mark.parametrize("seconds", [None, 1.0, 7.0, 40.0])
+def test_each_choice_holds_in_the_middle_of_its_stretch(seconds: float | None) -> None:
+    time, rate = 30, 1
+    region = Region(seconds=seconds)
+    stretches = region.energy(torch.ones(1, 1, 1, 1, time), rate).shape[-1]
+
+    spread = region.spread(torch.arange(float(stretches)).expand(1, 1, 1, 1, -1), time, rate)
+
+    length = time if seconds is None else min(time, int(seconds))
+    assert spread.shape == (1, 1, 1, 1, time)
+    for number in range(stretches):
+        middle = number * length + length // 2
+        if middle < time:
+            assert abs(float(spread[..., middle]) - number) <= 0.5 / length
+
+
+def test_the_oracle_score_is_si_sdr() -> None:
+    truth, noise = torch.randn(2, 1, 2, 2, 64, generator=torch.Generator().manual_seed(0))
+    candidates = torch.stack([0.3 * truth + level * noise for level in (0.05, 0.3, 3.0)])
+    passes = passes_of(lambda x: x, truth.sum(dim=1))
+
+    scores = OracleScore().decibels(passes, candidates, truth, Region(per_channel=True))
+
+    # Without torchmetrics' epsilon.
+    gain = (candidates * truth).sum(-1, keepdim=True) / truth.square().sum(-1, keepdim=True)
+    target = gain * truth
+    expected = 10 * torch.log10(target.square().sum(-1) / (candidates - target).square().sum(-1))
+    torch.testing.assert_close(scores[..., 0], expected, rtol=1e-4, atol=1e-3)
+
+
 def test_a_batch_gives_what_its_items_give_alone() -> None:
     method = Search(Weighted([MissedTarget(), Residual()]), weights=[0.2, 0.5], steps=2, region=Region(seconds=2.0))
     y = mixture()

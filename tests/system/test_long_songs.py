@@ -68,6 +68,21 @@ class TestPredict:
             assert estimate.shape == whole[source].shape
             assert ratio(estimate, whole[source]) > 60
 
+    @pytest.mark.parametrize("options", [(), ("--data.normalisation", "Rms"), ("--data.normalisation", "Loudness")])
+    def test_a_song_that_begins_quietly_is_separated_at_the_level_of_the_whole(
+        self, song: Path, options: tuple[str, ...]
+    ) -> None:
+        samples, half = soundfile.read(song, dtype="float32")[0], 3 * RATE
+        samples[:half] *= 0.02
+        samples[half:] += 0.01  # Many recordings are off balance.
+        soundfile.write(song, samples, RATE, subtype="FLOAT")
+
+        whole, cut = predict("whole", "--data.block", "null", *options), predict("cut", *BLOCKS, *options)
+
+        for source, estimate in cut.items():
+            assert ratio(estimate[:half], whole[source][:half]) > 60
+            assert ratio(estimate[half:], whole[source][half:]) > 60
+
     def test_an_impulse_stays_where_it_is_at_any_rate(self, song: Path) -> None:
         rate, place = 48000, 150_001
         samples = np.zeros((5 * rate, 2), dtype=np.float32)

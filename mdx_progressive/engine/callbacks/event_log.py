@@ -99,7 +99,7 @@ class EventLog(Callback):
                     blocks=origin.blocks,
                     passes=self._passes,
                     seconds=round(self._rate.audio_seconds(origin), 3),
-                    real_time_factor=round(self._rate.real_time_factor, 3),
+                    real_time_factor=round(1 / self._rate.speed, 6),
                     time_left=None if left is None else round(left, 3),
                 )
 

@@ -132,7 +132,7 @@ class StepProgressBar(ProgressBar):
         elapsed = time.perf_counter() - self._begin
         texts = [text for text in (self._songs, method) if text]
         if self._rate and self._rate.done:
-            texts.append(f"{self._rate.real_time_factor:.1f}x real time")
+            texts.append(f"{self._rate.speed:.1f}x real time")
         if share:
             texts.append(f"{duration(elapsed * (1 - share) / share)} left")
         self._bar.n = share

@@ -208,3 +208,6 @@ def _warn_of_missing_values(comparison: Comparison) -> None:
         for reason in ("undefined", "infinite"):
             if count := int(values[reason].sum()):
                 log.warning("%d values of %s are %s, and were left out of the means", count, metric, reason)
+        if count := int(values["lost"].sum()):
+            floor = comparison.scales[str(metric)].floor
+            log.warning("%d values of %s are of lost sources, and count as %g in the means", count, metric, floor)

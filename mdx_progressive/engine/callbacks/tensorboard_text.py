@@ -117,6 +117,8 @@ def results_text(comparison: Comparison, metric: str) -> str:
         "**Values**",
         _values_table(comparison, metric),
     ]
+    if lost := int(means[means["metric"] == metric]["lost"].max()):
+        parts.append(f"Chunks of a source that are lost, and count as {scale.floor:g}: up to {lost}.")
     if left_out:
         parts.append(f"Chunks of a source left out of a mean: up to {left_out}.")
     return "\n\n".join(part for part in parts if part)

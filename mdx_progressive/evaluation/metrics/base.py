@@ -85,6 +85,17 @@ def mean_over_channels(values: Tensor, silent: Tensor) -> Tensor:
     return values.masked_fill(silent, torch.nan).nanmean(dim=-1)
 
 
+def at_unit_level(signals: Tensor, like: Tensor) -> Tensor:
+    """Signals (..., time) in float64, scaled by what brings others of that shape to a root mean square of 1.
+
+    A measure has no level: torchmetrics' epsilon, which it adds to energies, would lower the ratios of quiet music.
+    Apple's GPUs have no float64, so that the CPU measures for them.
+    """
+    device = torch.device("cpu") if signals.device.type == "mps" else signals.device
+    power = like.to(device, torch.float64).square().mean(dim=-1, keepdim=True)
+    return signals.to(device, torch.float64) / power.sqrt().clamp(min=torch.finfo(torch.float64).tiny)
+
+
 def is_zero(signals: Tensor) -> Tensor:
     """Which channels of signals (..., time) are zero throughout."""
     return (signals == 0).all(dim=-1)

@@ -54,12 +54,15 @@ class BssEval(Metric):
         windows, length = _Windows(window, hop), self.filter_length if self.components else 0
         # Apple's GPUs have no float64.
         device = torch.device("cpu") if context.references.device.type == "mps" else context.references.device
-        chunks = [_Chunk(sources.to(device, torch.float64), windows, length) for sources in context.references]
+        references = context.references.to(device, torch.float64)
+        # The filters are regularised absolutely, as museval's are: at a level of 1, whatever that of the music is.
+        gains = references.square().mean(dim=(1, 2, 3), keepdim=True).clamp(min=torch.finfo(torch.float64).tiny).rsqrt()
+        chunks = [_Chunk(sources, windows, length) for sources in gains * references]
 
         def measure(estimates: Tensor) -> dict[str, Tensor]:
-            pairs = zip(chunks, estimates.to(device, torch.float64), strict=True)
+            pairs = zip(chunks, gains * estimates.to(device, torch.float64), strict=True)
             values = [chunk.ratios(estimate, context.targets) for chunk, estimate in pairs]
-            medians = torch.stack(values).nanquantile(0.5, dim=-1)  # (batch, ratio, target)
+            medians = _median(torch.stack(values))  # (batch, ratio, target)
             return dict(zip(RATIOS if length else RATIOS[:1], medians.unbind(dim=1), strict=True))
 
         return measure
@@ -178,6 +181,16 @@ class _Projection:
         """`sum_n x(n + k) y(n)` at lag `k`, negative ones from the end, for each other signal `y`."""
         correlation: Tensor = torch.fft.irfft(spectrum * others.conj(), n=self.size)
         return correlation
+
+
+def _median(values: Tensor) -> Tensor:
+    """Median over the windows (..., window) that have a value; NaN where none has.
+
+    Half-way between a finite and an infinite value is the infinite one, where `nanquantile` has NaN, and half-way
+    between the worst and the best the worst.
+    """
+    low, high = (values.nanquantile(0.5, dim=-1, interpolation=side) for side in ("lower", "higher"))
+    return torch.where(low.isinf(), low, torch.where(high.isinf(), high, (low + high) / 2))
 
 
 def _nonzero(cut: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ class LogSpectralDistance(Metric):
         dynamic_range: Distance of the floor from the loudest bin in dB.
     """
 
-    scales: ClassVar[dict[str, Scale]] = {"lsd": Scale("Log-spectral distance", lower_is_better=True)}
+    scales: ClassVar[dict[str, Scale]] = {"lsd": Scale("Log-spectral distance", lower_is_better=True, lost=80.0)}
 
     def __init__(self, dynamic_range: float = 80.0) -> None:
         self.dynamic_range = dynamic_range

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mdx_progressive.dsp import SILENCE_DB
-from mdx_progressive.evaluation.metrics.base import EvaluationContext, Measure, Metric, is_zero
+from mdx_progressive.evaluation.metrics.base import EvaluationContext, Measure, Metric, at_unit_level, is_zero
 from mdx_progressive.evaluation.metrics.scale import Scale
 
 
@@ -40,6 +40,7 @@ def sdr(estimates: Tensor, references: Tensor, silent: Tensor) -> Tensor:
     """
     from torchmetrics.functional.audio import signal_noise_ratio
 
-    values = signal_noise_ratio(estimates.flatten(-2), references.flatten(-2))
+    flat = references.flatten(-2)
+    values = signal_noise_ratio(at_unit_level(estimates.flatten(-2), flat), at_unit_level(flat, flat)).to(references)
     values = torch.where(is_zero(estimates).all(dim=-1), -SILENCE_DB, values)
     return torch.where(silent.all(dim=-1), torch.nan, values)

@@ -6,7 +6,14 @@ import torch
 from torch import Tensor
 
 from mdx_progressive.dsp import SILENCE_DB
-from mdx_progressive.evaluation.metrics.base import EvaluationContext, Measure, Metric, is_zero, mean_over_channels
+from mdx_progressive.evaluation.metrics.base import (
+    EvaluationContext,
+    Measure,
+    Metric,
+    at_unit_level,
+    is_zero,
+    mean_over_channels,
+)
 from mdx_progressive.evaluation.metrics.scale import Scale
 
 
@@ -73,5 +80,6 @@ def si_sdr(estimates: Tensor, references: Tensor, silent: Tensor | None = None) 
 def _by_channel(estimates: Tensor, references: Tensor) -> Tensor:
     from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
-    values = scale_invariant_signal_distortion_ratio(estimates, references)
+    own_level, unit = at_unit_level(estimates, estimates), at_unit_level(references, references)
+    values = scale_invariant_signal_distortion_ratio(own_level, unit).to(references)
     return torch.where(is_zero(estimates), -SILENCE_DB, values)
