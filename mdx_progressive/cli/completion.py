@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from mdx_progressive.cli.help_texts import SUMMARIES
 from mdx_progressive.cli.keys import GROUPS, OPTIONS, OWN_OPTIONS
+from mdx_progressive.cli.values import BITRATES, CHOICES
 from mdx_progressive.presets import QUALITIES, RECOMMENDED, accepted_names, preset_names
 
 _DESCRIPTION = """\
@@ -53,7 +54,8 @@ def words_after(given: Sequence[str]) -> list[str]:
         "schedule": preset_names("schedule"),
         "dataset": preset_names("dataset"),
         "methods": [RECOMMENDED, *preset_names("method")],
-        "format": ["wav", "flac", "mp3", "ogg"],
+        "format": [*CHOICES["--writer.format"]],
+        "bitrate": [*map(str, BITRATES)],
         "device": ["cpu", "cuda", "mps", "auto"],
     }
     last = {"-s": "separator", "-q": "quality", "-c": "config", "-d": "device"}.get(given[-1], given[-1])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mdx_progressive.cli.keys import check_keys
+from mdx_progressive.cli.values import CHECKED, check_choice, check_values, label
 from mdx_progressive.presets import (
     DEFAULT_QUALITY,
     DEFAULT_SEPARATOR,
@@ -16,11 +17,11 @@ from mdx_progressive.presets import (
     RECOMMENDED,
     Kind,
     is_measured,
-    nearest,
     preset_path,
     preset_settings,
     quality_levels,
     separator_name,
+    separator_sources,
 )
 from mdx_progressive.runtime import MdxError
 
@@ -119,6 +120,10 @@ def expand(command: str, args: Sequence[str]) -> CommandLine:
     if separator is None and "separator" not in model:
         separator = DEFAULT_SEPARATOR
     name = _value_of(rest, f"{_SEPARATOR}.name") or separator_name(separator or model["separator"])
+    local = _value_of(rest, f"{_SEPARATOR}.weights") is not None
+    at_hand = separator or model["separator"]
+    sources = None if local else separator_sources(at_hand, _value_of(rest, f"{_SEPARATOR}.name"))
+    check_values(_checked(short, rest), sources, label(at_hand, name), bool(configs))
     line = CommandLine(command, name, inputs=inputs)
     for path in configs:
         line.args += ["-c", path]
@@ -174,15 +179,20 @@ def _value_of(rest: Sequence[str], option: str) -> str | None:
     return found
 
 
+def _checked(short: dict[str, list[str]], rest: Sequence[str]) -> dict[str, str]:
+    """The values that can be checked at once, by their options."""
+    given = {f"--{name.replace('_', '-')}": values[-1] for name, values in short.items()}
+    return given | {option: value for option in CHECKED if (value := _value_of(rest, option)) is not None}
+
+
 def _methods(line: CommandLine, short: dict[str, list[str]], rest: Sequence[str], configured: Any) -> Iterator[str]:
     """The options that choose the methods; `configured` is that of a configuration, if there is one."""
     quality, several = _last(short, "quality"), _last(short, "methods")
     given = _value_of(rest, _METHOD)
     if sum(value is not None for value in (quality, several, given)) > 1:
         raise MdxError("--quality, --methods and --model.method all choose the method: give one of them")
-    if quality is not None and quality not in QUALITIES:
-        close = nearest(quality, QUALITIES)
-        raise MdxError(f"--quality is {', '.join(QUALITIES)}, not {quality!r}" + (f" ({close[0]}?)" if close else ""))
+    if quality is not None:
+        check_choice("--quality", quality, QUALITIES)
     names = several.split(",") if several else []
     if several is not None and line.command != "test":
         raise MdxError("--methods is for `test`, which compares them; choose one by --quality or --model.method")
