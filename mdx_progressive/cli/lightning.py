@@ -38,7 +38,7 @@ from mdx_progressive.engine import (
     run_folder,
     unfinished_version,
 )
-from mdx_progressive.runtime import RESUME_HINT, MdxError, escape_unprintable, keep_freed_memory
+from mdx_progressive.runtime import RESUME_HINT, MdxError, counted, escape_unprintable, keep_freed_memory
 
 
 class _Parser(OneLineErrors, LightningArgumentParser):
@@ -189,8 +189,9 @@ class ProgressiveCLI(LightningCLI):
         lines = []
         if failures:
             reasons = "\n  ".join(failure.line for failure in failures)
-            others = "" if self._options.dry_run or elsewhere else ", all others are complete"
-            lines.append(f"{len(failures)} of the songs failed{others}:\n  {reasons}")
+            others = len(failures) < len(self.datamodule.songs) and not self._options.dry_run and not elsewhere
+            failed = counted(len(failures), "song")
+            lines.append(f"{failed} failed{', all others are complete' if others else ''}:\n  {reasons}")
         if elsewhere:
             names = shorten(escape_unprintable(", ".join(elsewhere)), 300, placeholder=" …")
             lines.append(f"{out}: skipped, another run is writing them: {names}; repeat the command when it has ended")

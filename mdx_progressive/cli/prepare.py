@@ -11,7 +11,7 @@ from mdx_progressive.cli.errors import TRACEBACK
 from mdx_progressive.cli.parser import HelpFormatter, OneLineErrors
 from mdx_progressive.cli.shorthand import prepare_args
 from mdx_progressive.data import CutSettings, PreparedIndex, PreparedWriter, SongDataset, choose_dataset
-from mdx_progressive.runtime import MdxError
+from mdx_progressive.runtime import MdxError, counted
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,8 @@ def _report(index: PreparedIndex, to: Path) -> None:
         log.warning("%s: not prepared: %s", song, reason)
     done = index.songs()
     without = sum(all(chunk.mixture is None for chunk in song.chunks) for song in done.values())
-    note = f" ({without} ship no mixture; theirs is the uniform one)" if without else ""
-    log.info("%s: chunks %d, songs %d%s", to, len(index.chunks), len(done), note)
+    note = f" (without a mixture of their own: {without}, which have the uniform one)" if without else ""
+    log.info("%s: %s of %s%s", to, counted(len(index.chunks), "chunk"), counted(len(done), "song"), note)
     if index.failed:
-        raise MdxError(f"{len(index.failed)} of {len(index.failed) + len(done)} songs could not be prepared, see above")
+        total = counted(len(index.failed) + len(done), "song")
+        raise MdxError(f"{len(index.failed)} of {total} could not be prepared, see above")

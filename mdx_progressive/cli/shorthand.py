@@ -16,7 +16,6 @@ from mdx_progressive.presets import (
     QUALITIES,
     RECOMMENDED,
     Kind,
-    is_measured,
     preset_path,
     preset_settings,
     quality_levels,
@@ -89,10 +88,8 @@ class CommandLine:
             return f"{self.command}: {separator}, method {self.method}"
         if name not in QUALITIES:
             return f"{separator}, method {name} (-q fast, balanced or best takes another)"
-        others = ", ".join(f"-q {other}" for other in QUALITIES if other != name)
-        note = "" if is_measured(self.separator) or name == "fast" else ", the plain ensemble"
-        level = quality_levels(self.separator)[name]
-        return f"{separator}, quality {name}{note}: {level.text} (others: {others})"
+        others = ", ".join(other for other in QUALITIES if other != name)
+        return f"{separator}, -q {name} (or {others}): {quality_levels(self.separator)[name].text}"
 
 
 def expand(command: str, args: Sequence[str]) -> CommandLine:

@@ -26,6 +26,16 @@ def escape_unprintable(text: str) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun, in the singular where it is one.
+
+    Example:
+        >>> counted(1, "song"), counted(2, "song"), counted(2, "pass", "passes")
+        ('1 song', '2 songs', '2 passes')
+    """
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def error_text(error: Exception) -> str:
     """The first line of a library's error message, or else the name of its class.
 

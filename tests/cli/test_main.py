@@ -388,7 +388,7 @@ class TestPredict:
 
         vocals.write_text("finished by somebody else")
         assert run(*separate) == 0
-        assert "1 of 1 songs have stems in " in capsys.readouterr().err
+        assert "1 of 1 song has stems in " in capsys.readouterr().err
         assert vocals.read_text() == "finished by somebody else"
 
         accompaniment.unlink()

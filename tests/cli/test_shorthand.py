@@ -350,6 +350,14 @@ def test_separators_are_listed_within_80_columns_by_the_names_that_are_taken(cap
     assert run("separators", "--stem", "guitar") == 0
     assert "htdemucs_6s" in (guitar := capsys.readouterr().out)
     assert "umxl" not in guitar
+    assert "all of these" in guitar
+    assert "spleeter-2stems" not in guitar.split("--quality   ")[-1]
+    assert max(map(len, guitar.splitlines())) <= 80
+
+    assert run("separators", "--stem", "accompaniment") == 0
+    qualities = capsys.readouterr().out.split("--quality   ")[-1]
+    assert "spleeter-2stems" in qualities
+    assert not {"htdemucs", "all"} & {line.split()[0] for line in qualities.splitlines() if line.strip()}
 
     assert run("separators", "--json") == 0
     facts = {each["name"]: each for each in json.loads(capsys.readouterr().out)}

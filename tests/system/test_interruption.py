@@ -163,7 +163,7 @@ class TestResume:
 
         assert [path.name for path in folder.parent.iterdir()] == ["version_0"]
         assert list((folder / "linear").iterdir())
-        assert "resumes an interrupted run, 0 chunks are to be measured" in capsys.readouterr().err
+        assert "resumes an interrupted run, to be measured: 0 chunks" in capsys.readouterr().err
         assert files(folder) == whole
         saved = yaml.safe_load((folder / "config.yaml").read_text())
         assert saved["trainer"]["logger"]["init_args"]["version"] is None  # Run again, it must not be replaced.
@@ -186,7 +186,7 @@ class TestResume:
         ended = run_command(command("run"))
         assert ended.exit_code == 0
         assert [line for line in ended.err.splitlines() if "measured" in line or "once more" in line] == [
-            f"{folder}: resumes an interrupted run, 8 chunks are to be measured",
+            f"{folder}: resumes an interrupted run, to be measured: 8 chunks",
             "3 of them once more: the songs or the weights have changed since",
         ]
         assert run_command(command("fresh")).exit_code == 0
@@ -205,7 +205,7 @@ class TestResume:
         ended = run_command(command("run"))
 
         assert ended.exit_code == 0
-        assert f"resumes an interrupted run, {CHUNKS} chunks are to be measured" in ended.err
+        assert f"resumes an interrupted run, to be measured: {CHUNKS} chunks" in ended.err
         assert "\n4 of them once more: the songs or the weights have changed since\n" in ended.err
         found = files(Path("logs/run/version_0"))
         assert found == whole
@@ -230,7 +230,7 @@ class TestBadSongs:
         assert list(failed) == ["song 1", "song 2"]
         assert "drums.wav: no audio" in failed["song 1"]
         last = capsys.readouterr().err.split("error: ")[-1]
-        assert last.startswith("2 of the songs failed, all others are complete:\n")
+        assert last.startswith("2 songs failed, all others are complete:\n")
         assert "drums.wav: no audio" in last
         assert "no stem for the source 'vocals'" in last
 

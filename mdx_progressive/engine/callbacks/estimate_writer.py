@@ -18,7 +18,7 @@ from mdx_progressive.engine.callbacks.run_context import song_datamodule
 from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.engine.progress_rate import duration
 from mdx_progressive.output import Claims, Clip, PartialSongs, SongWriter, StemFiles, StemMix, StemPaths, check_pattern
-from mdx_progressive.runtime import BackgroundThread, MdxError, all_gather
+from mdx_progressive.runtime import BackgroundThread, MdxError, all_gather, counted
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +134,8 @@ class EstimateWriter(Callback):
         estimates = self._paths(module).own_estimates(songs, datamodule.inputs or [])
         if estimates:
             datamodule.filter_songs(lambda song: song not in estimates)
-            log.info("skipped %d files in %s that are estimates, not songs", len(estimates), self.out)
+            files = counted(len(estimates), "file")
+            log.info("skipped %s in %s: estimates, not songs", files, self.out)
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *index: int
@@ -189,11 +190,12 @@ class EstimateWriter(Callback):
         datamodule.filter_songs(lambda song: song not in left_out)
         datamodule.claimed_elsewhere = [song for song in songs if song in taken - finished]
         if finished:
-            log.info("%d of %d songs have stems in %s, whatever made them: --overwrite separates them again",
-                     len(finished), len(songs), self.out)  # fmt: skip
+            log.info("%d of %s %s stems in %s, whatever made them: --overwrite separates them again",
+                     len(finished), counted(len(songs), "song"), "has" if len(finished) == 1 else "have",
+                     self.out)  # fmt: skip
         if datamodule.claimed_elsewhere and trainer.is_global_zero:
-            log.info("%d of %d songs are left to another run, which is writing them to %s",
-                     len(datamodule.claimed_elsewhere), len(songs), self.out)  # fmt: skip
+            log.info("left to another run, which is writing them to %s: %d of %s",
+                     self.out, len(datamodule.claimed_elsewhere), counted(len(songs), "song"))  # fmt: skip
         return [song for song in songs if song not in taken]
 
     def _choose(self, trainer: Trainer, paths: StemPaths, songs: Sequence[str]) -> tuple[set[str], set[str]]:
@@ -236,7 +238,7 @@ class EstimateWriter(Callback):
         if stored or left_out:
             remaining = datamodule.skip_done(stored | left_out)
             if stored:
-                log.info("%d blocks are kept from an interrupted run, %d are left", len(stored), remaining)
+                log.info("%s kept from an interrupted run, %d left", counted(len(stored), "block"), remaining)
         if trainer.is_global_zero:
             results = [self._write(writer, origin) for song, origin in songs.items() if song not in refused]
             _add_failures(datamodule, results)
@@ -269,8 +271,8 @@ class EstimateWriter(Callback):
         (first, *others) = songs.values()
         folder = self.out if others else Path(os.path.commonpath([file.parent for file in first.files]))
         log.info(
-            "wrote %d stems of %s to %s%s in %s (%.2gx real time)",
-            stems, f"{len(songs)} songs" if others else "1 song", folder, os.sep, duration(seconds), rate,
+            "wrote %s of %s to %s%s in %s (%.2gx real time)",
+            counted(stems, "stem"), counted(len(songs), "song"), folder, os.sep, duration(seconds), rate,
         )  # fmt: skip
 
 

@@ -92,7 +92,7 @@ class TestCheckpoint:
             SpleeterSeparator(f"spleeter:{stems}stems")
 
     def test_a_missing_folder_is_named_and_where_to_get_it(self, tmp_path: Path) -> None:
-        with pytest.raises(MdxError, match=r"4stems: no such folder .* 4stems.tar.gz"):
+        with pytest.raises(MdxError, match=r"4stems: no such folder, .* 4stems.tar.gz"):
             SpleeterSeparator("spleeter:4stems", tmp_path / "4stems")
 
     def test_a_folder_without_a_checkpoint(self, tmp_path: Path) -> None:
