@@ -23,7 +23,7 @@ from mdx_progressive.evaluation import (
     three_digits,
     write_gains,
 )
-from mdx_progressive.runtime import MdxError
+from mdx_progressive.runtime import MdxError, check_folder_of
 
 _STYLE: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": 0, "title_justify": "left", "caption_justify": "left"}
 _DESCRIPTION = """\
@@ -70,11 +70,13 @@ def compare(args: Sequence[str]) -> None:
     """Run the command.
 
     Raises:
-        MdxError: If a run has no results, or lacks the metric or the method.
+        MdxError: If a run has no results, or lacks the metric or the method, or there is no folder for the table.
     """
     options = parser().parse_args(args)
     if options.out is not None and options.out.suffix not in TABLE_FORMATS:
         raise MdxError(f"--out {options.out}: the name must end in one of {', '.join(TABLE_FORMATS)}")
+    if options.out is not None:
+        check_folder_of(options.out, "--out")
     runs = [read_run(run, options.metric, "compare") for run in options.runs]
     table = compare_runs(runs, options.against, options.steps, options.leave_one_out)
     console = Console(markup=False)  # Brackets in a name are no markup.

@@ -10,7 +10,7 @@ from pathlib import Path
 from textwrap import wrap
 
 from mdx_progressive.cli.shorthand import expand
-from mdx_progressive.runtime import MdxError, atomic_write
+from mdx_progressive.runtime import MdxError, atomic_write, check_folder_of
 
 _DESCRIPTION = """\
 Write a configuration file to start from: separator, method, data, output and device with all of their keys, what each
@@ -49,6 +49,7 @@ def init(args: Sequence[str]) -> None:
         raise MdxError(f"{file}: the name must end in .yaml, as the files that -c takes")
     if file.exists() and not options.overwrite:
         raise MdxError(f"{file} exists: give another name, or --overwrite")
+    check_folder_of(file)
     short = [("-c", options.config), ("-s", options.separator), ("-q", options.quality)]
     line = expand("predict", [part for option, value in short if value is not None for part in (option, value)])
     text = _described_settings(line.args, line.separator)

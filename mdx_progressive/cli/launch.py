@@ -47,7 +47,7 @@ def _launch(command: str, args: Sequence[str]) -> None:
         print_error(str(error))
         sys.exit(2)
     if _HELP_ALL not in args and "--print_config" not in args:
-        line.check_inputs()
+        line.check_paths()
         if is_first_process():
             log.info(line.announcement)
     from mdx_progressive.cli.lightning import run

@@ -22,7 +22,7 @@ from mdx_progressive.presets import (
     separator_name,
     separator_sources,
 )
-from mdx_progressive.runtime import MdxError
+from mdx_progressive.runtime import MdxError, check_folder_of
 
 _SHORT = {
     "-c": "config", "--config": "config",
@@ -61,6 +61,7 @@ class CommandLine:
         args: The arguments after the subcommand.
         method: What the method is called: a level of quality, a preset, or the name in a file.
         inputs: The files and folders that were given by themselves.
+        log: The file of --log-json.
     """
 
     command: str
@@ -68,9 +69,10 @@ class CommandLine:
     args: list[str] = field(default_factory=list)
     method: str = ""
     inputs: list[str] = field(default_factory=list)
+    log: str | None = None
 
-    def check_inputs(self) -> None:
-        """See that the files and folders are there, before anything is loaded.
+    def check_paths(self) -> None:
+        """See that the files and folders are there, and that of the log, before anything is loaded.
 
         Raises:
             MdxError: If one is not.
@@ -78,6 +80,8 @@ class CommandLine:
         for path in self.inputs:
             if not os.path.lexists(path):
                 raise MdxError(f"{path}: no such file or folder")
+        if self.log is not None:
+            check_folder_of(Path(self.log), "--log-json")
 
     @property
     def announcement(self) -> str:
@@ -121,7 +125,7 @@ def expand(command: str, args: Sequence[str]) -> CommandLine:
     at_hand = separator or model["separator"]
     sources = None if local else separator_sources(at_hand, _value_of(rest, f"{_SEPARATOR}.name"))
     check_values(_checked(short, rest), sources, label(at_hand, name), bool(configs))
-    line = CommandLine(command, name, inputs=inputs)
+    line = CommandLine(command, name, inputs=inputs, log=_value_of(rest, "--log-json"))
     for path in configs:
         line.args += ["-c", path]
     if separator is not None:

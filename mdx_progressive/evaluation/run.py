@@ -75,6 +75,8 @@ def read_run(location: Path, metric: str, command: str = "report") -> Run:
     except FileNotFoundError as error:
         reason = _unfinished(path.parent) or f"{path}: there is no summary.json beside it; did the run finish?"
         raise MdxError(reason) from error
+    except MdxError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise MdxError(f"{path} is no table of results of `mdx-progressive test`: {error}") from error
     return Run(path, metric, rows, read_timings(path.with_name("timings.csv")), facts, reference_methods)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap, wilcoxon
 
+from mdx_progressive.evaluation.results import unknown
 from mdx_progressive.runtime import MdxError
 
 CHOSEN = "leave one song out"
@@ -69,8 +70,8 @@ def paired_gains(results: pd.DataFrame, metric: str, against: str, lower_is_bett
         MdxError: If there is no such metric or method.
     """
     for column, name in (("metric", metric), ("method", against)):
-        if name not in (names := results[column].unique()):
-            raise MdxError(f"there is no {column} {name} in the results, only {', '.join(names)}")
+        if name not in (names := list(results[column].unique())):
+            raise MdxError(unknown(column, name, names))
     rows = results[results["metric"] == metric]
     rows = rows.assign(value=rows["value"].where(np.isfinite(rows["value"])))
     baseline = last_steps(rows[rows["method"] == against])

@@ -88,6 +88,22 @@ def test_a_failure_is_told_too_where_the_run_does_not_come_to_its_end(
     assert [line.split(":")[0] for line in lines] == ["left out", "mdx-progressive"]
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["init nodir/x.yaml", "schedules --picture nodir/x.png", "predict song.wav -s spleeter --log-json nodir/x.jsonl"],
+)
+def test_a_folder_that_is_not_there_is_told_before_anything_else(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("song.wav").touch()
+
+    assert run(*command.split()) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    assert told.err.endswith(f"{command.rsplit(maxsplit=1)[-1]}: there is no folder nodir\n")
+
+
 @pytest.mark.parametrize("command", ["predict", "test"])
 def test_an_input_that_is_not_there_is_told_at_once(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(command, "gone.mp3") == 1
