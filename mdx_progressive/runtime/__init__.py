@@ -27,7 +27,8 @@ from mdx_progressive.runtime.torchaudio_import import import_torchaudio
 __all__ = [
     "RESUME_HINT", "BackgroundThread", "ChangedError", "Entry", "Journal", "MdxError", "Stopwatch", "all_gather",
     "atomic_write", "check_folder_of", "check_yaml_size", "checksum", "counted", "device_name", "error_text",
-    "escape_unprintable", "former_names", "import_torchaudio", "is_first_process", "is_out_of_memory", "keep_freed_memory",
-    "keep_layer_memory", "package_file", "peak_memory", "prefetch", "release_freed_memory", "release_layer_memory",
-    "rename_settings", "reset_peak_memory", "safe_names", "thread_pool", "warn_once", "write_table",
+    "escape_unprintable", "former_names", "import_torchaudio", "is_first_process", "is_out_of_memory",
+    "keep_freed_memory", "keep_layer_memory", "package_file", "peak_memory", "prefetch", "release_freed_memory",
+    "release_layer_memory", "rename_settings", "reset_peak_memory", "safe_names", "thread_pool", "warn_once",
+    "write_table",
 ]  # fmt: skip
