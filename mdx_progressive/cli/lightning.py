@@ -38,7 +38,7 @@ from mdx_progressive.engine import (
     run_folder,
     unfinished_version,
 )
-from mdx_progressive.runtime import RESUME_HINT, MdxError, counted, escape_unprintable, keep_freed_memory
+from mdx_progressive.runtime import RESUME_HINT, MdxError, StoppedError, counted, escape_unprintable, keep_freed_memory
 
 
 class _Parser(OneLineErrors, LightningArgumentParser):
@@ -155,17 +155,18 @@ class ProgressiveCLI(LightningCLI):
         self._report_failures()
 
     def _run_to_the_end(self, run: Callable[[], object]) -> None:
-        """Run, and say if a signal stopped it: Lightning exits silently.
+        """Run, and say if a signal stopped it: Lightning exits silently, with the code of any error.
 
         Raises:
-            MdxError: If a signal stopped the run.
+            StoppedError: If a signal stopped the run.
         """
         try:
             with watch_processes(self.trainer):
                 run()
         except SystemExit as left:
             if self.trainer.state.status == TrainerStatus.INTERRUPTED and self.trainer.is_global_zero:
-                raise MdxError(f"stopped by a signal; {RESUME_HINT}") from left
+                stopped = left.__context__
+                raise StoppedError(stopped.args[0] if stopped and stopped.args else signal.SIGINT) from left
             raise
 
     def _settings(self) -> dict[str, Any]:
@@ -215,7 +216,7 @@ def run(args: Sequence[str], separator: str | None) -> None:
     """
     keep_freed_memory()
     # Lightning handles SIGTERM only between training steps, but Ctrl-C stops all of its processes.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     hook = threading.excepthook
     # TensorBoard writes in its own thread; the main thread gets the error of a full disk too.
     threading.excepthook = lambda args: None if isinstance(args.exc_value, OSError) else hook(args)
@@ -225,6 +226,10 @@ def run(args: Sequence[str], separator: str | None) -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
         threading.excepthook = hook
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt(signum)
 
 
 def _lightning(args: Sequence[str]) -> None:

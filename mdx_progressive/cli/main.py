@@ -52,7 +52,7 @@ def _main(given: Sequence[str]) -> int:
         if line is None or TRACEBACK in given:
             raise
         print_error(line)
-        return 1
+        return error.exit_code if isinstance(error, MdxError) else 1
     except KeyboardInterrupt:
         if TRACEBACK in given:
             raise

@@ -11,6 +11,21 @@ class MdxError(ValueError):
     defect of the package and keeps its traceback.
     """
 
+    exit_code = 1
+    """With which the process ends."""
+
+
+class StoppedError(MdxError):
+    """A signal has stopped the run.
+
+    Args:
+        signum: Its number; 2 for Ctrl-C.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by a signal; {RESUME_HINT}")
+        self.exit_code = 128 + signum  # As a shell has it.
+
 
 class ChangedError(MdxError):
     """A file has changed while it was in use: what was computed from it is of no use."""

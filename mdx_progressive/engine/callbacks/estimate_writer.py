@@ -88,6 +88,8 @@ class EstimateWriter(Callback):
         self.listeners: list[Callable[[str, list[Path]], None]] = []
         """Called with a song and its files when all of them are written, in the thread that writes."""
         self._writer: SongWriter | None = None
+        self._blocks: list[tuple[str, int]] = []
+        """All blocks of the songs of this run: the song, and the number."""
         self._claims = Claims(self.out)
         self._background: BackgroundThread[Failure | None] = BackgroundThread(_MAX_WAITING)
         self._unreadable: set[str] = set()
@@ -167,7 +169,16 @@ class EstimateWriter(Callback):
             self._tell(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Tell what is kept, as far as the same command can resume it."""
         self.teardown(trainer, pl_module, "predict")
+        if self._writer is None or not self._writer.partial_songs.resumable or not trainer.is_global_zero:
+            return
+        songs = {song for song, _ in self._blocks}
+        complete = sum(not self._writer.paths.missing(song) for song in songs)
+        kept = sum(self._writer.partial_songs.blocks(song).has(number) for song, number in self._blocks)
+        if complete or kept:
+            songs_complete = f"{complete} of {counted(len(songs), 'song')} complete"
+            log.info("%s: %s, %s of others kept", self.out, songs_complete, counted(kept, "block"))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._background.close()
@@ -223,6 +234,7 @@ class EstimateWriter(Callback):
         """Leave out the blocks of an interrupted run, and songs that the format can't hold, which are failures."""
         refused: set[str] = set()
         origins = datamodule.plan()
+        self._blocks = [(origin.song, origin.chunk) for origin in origins]
         songs = {origin.song: origin for origin in origins}
         for song, origin in songs.items():
             try:

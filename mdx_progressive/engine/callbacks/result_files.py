@@ -146,9 +146,11 @@ class ResultFiles(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self._measurements is not None:
-            self._measurements.close()
             if self._measurements.appended and self.resume:
-                log.warning("%s: interrupted; the same command resumes the run", self._measurements.folder)
+                done, total = len(self._measurements.chunks()[0]), self._measurements.total
+                of = f" of {counted(total, 'chunk')}" if total else ""
+                log.warning("%s: %s%s measured", self._measurements.folder, done, of)
+            self._measurements.close()
 
 
 def _fingerprints(datamodule: SongDataModule, module: ProgressiveDemixing) -> dict[str, str]:
