@@ -27,14 +27,15 @@ from mdx_progressive.runtime import MdxError, check_folder_of
 
 _STYLE: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": 0, "title_justify": "left", "caption_justify": "left"}
 _DESCRIPTION = """\
-What the methods of one or several runs of `test` gain over one pass (or over another method), paired song by song:
-mean over songs (each the mean over its sources) with its 95 % bootstrap interval, share of songs and sources that
-improve, worst case, Wilcoxon's test over songs, forward passes, time (seconds of computing for a second of music,
-and how many times that of one pass; runs of older versions have none). Differences of the runs other than their
-methods are listed.
+What the methods of one or several runs of `test` gain over one pass, or over
+another method, paired song by song: mean over songs (each the mean over its
+sources) with its 95 % bootstrap interval, share of songs and sources that
+improve, worst case, Wilcoxon's test over songs, passes, and time. Differences
+of the runs other than their methods are listed.
 
   mdx-progressive compare logs/demo/version_0
-  mdx-progressive compare logs/run/version_3 logs/run/version_4 --against ensemble --metric sdr --out gains.md
+  mdx-progressive compare logs/run/version_3 logs/run/version_4 \\
+      --against ensemble --metric sdr --out gains.md
 """
 
 

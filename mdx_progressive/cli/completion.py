@@ -9,7 +9,8 @@ from mdx_progressive.cli.values import BITRATES, CHOICES
 from mdx_progressive.presets import QUALITIES, RECOMMENDED, accepted_names, preset_names
 
 _DESCRIPTION = """\
-Print a script that completes commands, options, and the names of separators, methods and configurations:
+Print a script that completes commands, options, and the names of separators,
+methods and configurations, in the start file of a shell:
 
   eval "$(mdx-progressive completion bash)"
   eval "$(mdx-progressive completion zsh)"

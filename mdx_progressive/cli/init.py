@@ -13,8 +13,8 @@ from mdx_progressive.cli.shorthand import expand
 from mdx_progressive.runtime import MdxError, atomic_write, check_folder_of
 
 _DESCRIPTION = """\
-Write a configuration file to start from: separator, method, data, output and device with all of their keys, what each
-of them means, and no reference to other files.
+Write a configuration file to start from: separator, method, data, output and
+device, with what each key means, and no reference to other files.
 
   mdx-progressive init my.yaml
   mdx-progressive init my.yaml -s spleeter -q best

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from mdx_progressive.cli.errors import TRACEBACK, print_error
-from mdx_progressive.cli.help_texts import everyday_help
+from mdx_progressive.cli.help_texts import PREPARE, everyday_help
 from mdx_progressive.cli.shorthand import expand
 from mdx_progressive.presets import accepted_names
 from mdx_progressive.runtime import MdxError, is_first_process
@@ -33,6 +33,16 @@ def benchmark(args: Sequence[str]) -> None:
 def tune(args: Sequence[str]) -> None:
     """`mdx-progressive tune`."""
     _launch("tune", args or ["--help"])
+
+
+def prepare(args: Sequence[str]) -> None:
+    """`mdx-progressive prepare`."""
+    if "-h" in args or "--help" in args:
+        print(PREPARE, end="")
+        return
+    from mdx_progressive.cli.prepare import prepare
+
+    prepare(["--help" if arg == _HELP_ALL else arg for arg in args])
 
 
 def _launch(command: str, args: Sequence[str]) -> None:

@@ -27,7 +27,7 @@ _COMMANDS = {
     "init": "mdx_progressive.cli.init:init",
     "separators": "mdx_progressive.cli.separators:separators",
     "schedules": "mdx_progressive.cli.schedules:schedules",
-    "prepare": "mdx_progressive.cli.prepare:prepare",
+    "prepare": "mdx_progressive.cli.launch:prepare",
     "completion": "mdx_progressive.cli.completion:completion",
 }
 """Where each command is; it is imported when it runs."""

@@ -15,18 +15,7 @@ from mdx_progressive.runtime import MdxError, counted
 
 log = logging.getLogger(__name__)
 
-_DESCRIPTION = """\
-Trim and cut songs with stems once, and write the chunks, so that runs of `test` read nothing else:
-
-  mdx-progressive prepare --data.root songs/ --to prepared/
-  mdx-progressive prepare --data.dataset Musdb18 --data.dataset.root MUSDB18/ --to prepared/ --workers 4
-  mdx-progressive test -s spleeter --data.dataset PreparedSet --data.dataset.root prepared/
-
-A chunk is <to>/<song>/<number>/ with mixture, uniform (the sum of the stems) and each stem, at the song's own sample
-rate, as flac of 16 or 24 bits, or as a float32 wav where they would lose something or clip. <to>/index.json lists
-them with start, length, silent stems and checksums. Without a data set it takes the built-in clip. The same command
-resumes an interrupted run.
-"""
+_DESCRIPTION = "All options; `mdx-progressive prepare --help` has the everyday ones, with examples."
 
 
 def parser() -> ArgumentParser:

@@ -8,9 +8,10 @@ from mdx_progressive.evaluation import METRIC_HELP, RUN_HELP, read_run, report_p
 from mdx_progressive.runtime import atomic_write, check_folder_of
 
 _DESCRIPTION = """\
-A run of `test` as one self-contained HTML file: the answer in one sentence and five figures, the gains of the methods
-over one pass with intervals, the methods between their bounds, a table of songs that sorts, and players that switch
-between mixture, one pass, the best method, steps of the run's method, oracle and reference.
+A run of `test` as one self-contained HTML file: the answer in one sentence and
+five figures, the gains of the methods over one pass with intervals, the methods
+between their bounds, a table of songs that sorts, and players that switch
+between mixture, one pass, the best method, oracle and reference.
 
   mdx-progressive report logs/demo/version_0
   mdx-progressive report logs/demo/version_0 --metric sdr --out sdr.html

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 MAXIMUM = 0.9
 """The weight at which the schedules are shown side by side."""
 _DESCRIPTION = """\
-List the schedules of the blend weight, with their formulas and weights. Each is called by its name:
+List the schedules of the blend weight, with their formulas and weights.
 
-  mdx-progressive test songs/ -s spleeter --model.method linear --model.method.schedule cosine
+  mdx-progressive schedules --picture schedules.png
+  mdx-progressive test songs/ -s spleeter --model.method linear \\
+      --model.method.schedule cosine
 """
 
 

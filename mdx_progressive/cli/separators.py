@@ -24,9 +24,11 @@ from mdx_progressive.runtime import MdxError
 from mdx_progressive.separators import PublishedWeights, Separator
 
 _DESCRIPTION = """\
-List the pretrained separators by the names that -s takes: sources, size of the download, licence of the weights, and
-whether they were trained on the test set of MUSDB18.
+List the pretrained separators by the names that -s takes: sources, size of the
+download, licence of the weights, and whether they were trained on the test set
+of MUSDB18.
 
+  mdx-progressive separators
   mdx-progressive separators --stem vocals
   mdx-progressive separators --json
 """

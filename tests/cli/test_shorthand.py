@@ -335,9 +335,27 @@ def test_init_writes_one_file_that_both_commands_take(capsys: Capture) -> None:
     assert str(CONFIGS) not in text
     assert "# How the blend weight of the estimate grows." in text
     assert max(map(len, text.splitlines())) <= 120
+    assert not [noise for noise in ("Linked", "type:", "queue", "purge", "sub_dir", "default:") if noise in text]
+    trainer = at(yaml.safe_load(text), "trainer")
+    assert at(trainer, "logger.init_args") == {"save_dir": "logs", "name": "spleeter-2stems"}
+    assert trainer == {"accelerator": "auto", "devices": "auto", "precision": None, "logger": at(trainer, "logger")}
+    assert text.count("\n\n  #") + text.count(":\n  #") >= 20  # Every key of a group has its comment.
     assert run("init", "my.yaml") == 1
     assert "my.yaml exists: give another name, or --overwrite" in capsys.readouterr().err
     assert run("init", "my.txt") == 1
+
+
+def test_init_keeps_the_trainer_of_a_configuration(capsys: Capture) -> None:
+    Path("own.yaml").write_text(
+        "model: {separator: spleeter}\ntrainer: {accelerator: cpu, devices: 2, precision: bf16-mixed, logger: false}\n"
+    )
+
+    assert run("init", "my.yaml", "-c", "own.yaml") == 0
+    assert run("init", "demo.yaml", "-c", "demo") == 0
+
+    kept = {"accelerator": "cpu", "devices": 2, "precision": "bf16-mixed", "logger": False}
+    assert at(yaml.safe_load(Path("my.yaml").read_text()), "trainer") == kept
+    assert at(yaml.safe_load(Path("demo.yaml").read_text()), "trainer.logger.init_args.name") == "demo"
 
 
 def test_separators_are_listed_within_80_columns_by_the_names_that_are_taken(capsys: Capture) -> None:
