@@ -20,6 +20,7 @@ from mdx_progressive.cli.errors import TRACEBACK
 from mdx_progressive.cli.help_texts import SUMMARIES
 from mdx_progressive.cli.parser import HelpFormatter, OneLineErrors, separator_at_hand
 from mdx_progressive.cli.processes import watch_processes
+from mdx_progressive.cli.shorthand import DEFAULT_LOGGER_NAME
 from mdx_progressive.data import SongDataModule
 from mdx_progressive.engine import (
     EstimateWriter,
@@ -256,7 +257,7 @@ def _lightning(args: Sequence[str]) -> None:
         trainer_defaults={
             "logger": {
                 "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
-                "init_args": {"save_dir": "logs", "name": "run"},
+                "init_args": {"save_dir": "logs", "name": DEFAULT_LOGGER_NAME},
             },
             "default_root_dir": "logs",
             "enable_checkpointing": False,

@@ -46,6 +46,8 @@ _PRESET_OPTIONS: dict[str, Kind] = {
     "--data.dataset": "dataset",
 }
 """Options whose value may be the name of a preset."""
+DEFAULT_LOGGER_NAME = "run"
+"""The name of the folder of runs, where neither a configuration nor the separator gives one."""
 _METHOD, _COMPARE, _SEPARATOR = "--model.method", "--model.compare", "--model.separator"
 _DEFAULT_METHODS = {"predict": DEFAULT_QUALITY, "test": RECOMMENDED, "benchmark": RECOMMENDED, "tune": "linear"}
 _MANY = 3

@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 from mdx_progressive.cli.shorthand import expand
+from mdx_progressive.engine.callbacks import progress
 from mdx_progressive.presets import QUALITIES, preset_names
 from mdx_progressive.runtime import MdxError
 from mdx_progressive.separators import SpleeterSeparator
@@ -154,6 +155,19 @@ def test_what_other_libraries_write_passes(tmp_path: Path) -> None:
 
     assert "Illegal" not in said
     assert all(text in said for text in ("something else\n", "without an end", "of Python\n", "Note: afterwards\n"))
+
+
+def test_the_time_left_is_told_after_the_first_chunk_where_there_is_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "_WORTH_TELLING", 0.0)
+    chunks = ("--data.chunk", "2", "--data.all_chunks", "true", "--methods", "heun")
+
+    assert run("test", *("-s", "spleeter"), *NARROW, *chunks) == 0
+
+    lines = [line for line in capsys.readouterr().err.splitlines() if "left" in line]
+    assert len(lines) == 1
+    assert re.fullmatch(r"33 %: .*, \d+ s left", lines[0])
 
 
 def test_a_run_that_fails_before_its_songs_leaves_no_folder(capsys: pytest.CaptureFixture[str]) -> None:
