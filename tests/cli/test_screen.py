@@ -170,6 +170,22 @@ def test_the_time_left_is_told_after_the_first_chunk_where_there_is_no_terminal(
     assert re.fullmatch(r"33 %: .*, \d+ s left", lines[0])
 
 
+def test_the_sound_of_runs_is_not_taken_for_songs_unless_it_is_given(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("test", *SPLEETER[:2], *NARROW, "--methods", "one-pass", "--data.chunk", "1") == 0
+    soundfile.write("own.wav", noise(1).T.numpy(), RATE)
+    clips = [path for path in Path("logs").rglob("*.*") if path.suffix in (".mp3", ".flac", ".wav")]
+    assert clips
+    capsys.readouterr()
+
+    assert run("predict", ".", *SPLEETER) == 0
+    told = capsys.readouterr().err
+    assert f"skipped {len(clips)} files of runs of `test`, which are no songs\n" in told
+    assert [path.name for path in Path("separated").iterdir()] == ["own"]
+
+    assert run("predict", *clips[:1], *SPLEETER, "-o", "given") == 0
+    assert "skipped" not in capsys.readouterr().err
+
+
 def test_a_run_that_fails_before_its_songs_leaves_no_folder(capsys: pytest.CaptureFixture[str]) -> None:
     Path("empty").mkdir()
 

@@ -17,6 +17,7 @@ from mdx_progressive.data import ChunkBatch, Failure, Origin, Prediction, SongDa
 from mdx_progressive.engine.callbacks.run_context import song_datamodule
 from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.engine.progress_rate import duration
+from mdx_progressive.evaluation import lies_in_run
 from mdx_progressive.output import Claims, Clip, PartialSongs, SongWriter, StemFiles, StemMix, StemPaths, check_pattern
 from mdx_progressive.runtime import BackgroundThread, MdxError, all_gather, counted
 
@@ -138,6 +139,12 @@ class EstimateWriter(Callback):
             datamodule.filter_songs(lambda song: song not in estimates)
             files = counted(len(estimates), "file")
             log.info("skipped %s in %s: estimates, not songs", files, self.out)
+        given = {path.resolve() for path in datamodule.inputs or []}
+        found = {song.name: song.path.resolve() for song in songs if song.name not in estimates}
+        clips = {name for name, path in found.items() if path not in given and lies_in_run(path, given)}
+        if clips:
+            datamodule.filter_songs(lambda song: song not in clips)
+            log.info("skipped %s of runs of `test`, which are no songs", counted(len(clips), "file"))
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *index: int
