@@ -23,18 +23,19 @@ from mdx_progressive.evaluation import (
     three_digits,
     write_gains,
 )
-from mdx_progressive.runtime import MdxError
+from mdx_progressive.runtime import MdxError, check_folder_of
 
 _STYLE: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": 0, "title_justify": "left", "caption_justify": "left"}
 _DESCRIPTION = """\
-What the methods of one or several runs of `test` gain over one pass (or over another method), paired song by song:
-mean over songs (each the mean over its sources) with its 95 % interval, share of songs and sources that
-improve, worst case, Wilcoxon's test over songs, forward passes, time (seconds of computing for a second of music,
-and how many times that of one pass; runs of older versions have none). Differences of the runs other than their
-methods are listed.
+What the methods of one or several runs of `test` gain over one pass, or over
+another method, paired song by song: mean over songs (each the mean over its
+sources) with its 95 % interval, share of songs and sources that
+improve, worst case, Wilcoxon's test over songs, passes, and time. Differences
+of the runs other than their methods are listed.
 
   mdx-progressive compare logs/demo/version_0
-  mdx-progressive compare logs/run/version_3 logs/run/version_4 --against ensemble --metric sdr --out gains.md
+  mdx-progressive compare logs/run/version_3 logs/run/version_4 \\
+      --against ensemble --metric sdr --out gains.md
 """
 
 
@@ -70,11 +71,13 @@ def compare(args: Sequence[str]) -> None:
     """Run the command.
 
     Raises:
-        MdxError: If a run has no results, or lacks the metric or the method.
+        MdxError: If a run has no results, or lacks the metric or the method, or there is no folder for the table.
     """
     options = parser().parse_args(args)
     if options.out is not None and options.out.suffix not in TABLE_FORMATS:
         raise MdxError(f"--out {options.out}: the name must end in one of {', '.join(TABLE_FORMATS)}")
+    if options.out is not None:
+        check_folder_of(options.out, "--out")
     runs = [read_run(run, options.metric, "compare") for run in options.runs]
     table = compare_runs(runs, options.against, options.steps, options.leave_one_out)
     console = Console(markup=False)  # Brackets in a name are no markup.

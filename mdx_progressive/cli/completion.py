@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 
 from mdx_progressive.cli.help_texts import SUMMARIES
 from mdx_progressive.cli.keys import GROUPS, OPTIONS, OWN_OPTIONS
+from mdx_progressive.cli.values import BITRATES, CHOICES
 from mdx_progressive.presets import QUALITIES, RECOMMENDED, accepted_names, preset_names
 
 _DESCRIPTION = """\
-Print a script that completes commands, options, and the names of separators, methods and configurations:
+Print a script that completes commands, options, and the names of separators,
+methods and configurations, in the start file of a shell:
 
   eval "$(mdx-progressive completion bash)"
   eval "$(mdx-progressive completion zsh)"
@@ -53,7 +55,8 @@ def words_after(given: Sequence[str]) -> list[str]:
         "schedule": preset_names("schedule"),
         "dataset": preset_names("dataset"),
         "methods": [RECOMMENDED, *preset_names("method")],
-        "format": ["wav", "flac", "mp3", "ogg"],
+        "format": [*CHOICES["--writer.format"]],
+        "bitrate": [*map(str, BITRATES)],
         "device": ["cpu", "cuda", "mps", "auto"],
     }
     last = {"-s": "separator", "-q": "quality", "-c": "config", "-d": "device"}.get(given[-1], given[-1])

@@ -4,7 +4,7 @@ from mdx_progressive.presets import QUALITIES, quality_levels
 
 SUMMARIES = {
     "predict": "Separate music and write the stems to files.",
-    "test": "Measure methods on songs with known stems, between one pass and the oracle.",
+    "test": "Measure methods on songs with stems, from one pass to the oracle.",
     "compare": "Show what the methods of a run gain over one pass, song by song.",
     "report": "Write a run as one HTML file: answer, charts, songs, players.",
     "init": "Write a configuration file to start from.",
@@ -13,7 +13,7 @@ SUMMARIES = {
     "benchmark": "Measure what a method costs on this machine.",
     "tune": "Fit the schedule of a method on songs with known stems.",
     "prepare": "Trim and cut songs with stems once, for all later runs of test.",
-    "completion": "Print a script that completes commands, options and names in a shell.",
+    "completion": "Print a script that completes commands and names in a shell.",
 }
 """All commands, with what they do."""
 
@@ -23,11 +23,11 @@ usage: mdx-progressive COMMAND [options]
 Progressive inference for music demixing: a frozen pretrained separator is
 applied again and again to a re-weighted mixture, for better stems.
 
-  mdx-progressive predict song.mp3               # htdemucs, 4 stems in separated/
-  mdx-progressive predict song.mp3 -s spleeter   # its weights come with the package
+  mdx-progressive predict song.mp3             # htdemucs, 4 stems in separated/
+  mdx-progressive predict song.mp3 -s spleeter # its weights are in the package
   mdx-progressive predict music/ -q best --two-stems vocals --format mp3 -o out/
-  mdx-progressive test songs/ -s htdemucs        # how much better, on your songs?
-  mdx-progressive test -c demo                   # the same on a built-in clip
+  mdx-progressive test songs/ -s htdemucs      # how much better, on your songs?
+  mdx-progressive test -c demo                 # the same on a built-in clip
 
 commands:
 {commands}
@@ -52,12 +52,12 @@ _DRY_RUN = """\
 """
 _LATER = """\
   -c, --config NAME     demo, htdemucs or a YAML file, as `init` writes it
-  --print_config        print the settings that would run, with all of their keys
+  --print_config        print the settings that would run, with all keys
   --help-all            list every key, such as --data.block 120
 """
 _EVERYDAY = {
     "predict": """\
-Separate audio files, or all below folders, and write separated/<song>/<stem>.wav.
+Separate audio files, or all in folders, and write separated/<song>/<stem>.wav.
 The same command resumes an interrupted run.
 
   mdx-progressive predict song.mp3
@@ -77,9 +77,9 @@ The same command resumes an interrupted run.
   --bitrate KBPS        of mp3: a constant one, such as 320 (default: V0)
 {dry_run}{later}""",
     "test": """\
-Measure methods on songs with known stems (songs/<song>/vocals.wav, drums.wav, …,
-and mixture.wav if there is one), or without SONGS on a built-in clip. Results are
-in logs/<name>/version_<N>, for `compare` and `report`. The same command resumes.
+Measure methods on songs with known stems (songs/<song>/vocals.wav, drums.wav,
+…, mixture.wav if there is one), or without SONGS on a built-in clip. Results
+are in logs/<name>/version_<N>. The same command resumes an interrupted run.
 
   mdx-progressive test songs/ -s htdemucs
   mdx-progressive test songs/ -s htdemucs --methods recommended,ensemble,halves
@@ -87,16 +87,16 @@ in logs/<name>/version_<N>, for `compare` and `report`. The same command resumes
   mdx-progressive test -s umxl --data.dataset musdb18hq \\
       --data.dataset.root MUSDB18-HQ/
 
-{common}  --methods A,B         the methods, the first with an oracle (default: recommended,
-                        ensemble); files of presets, or:
+{common}  --methods A,B         the methods, the first with an oracle (default:
+                        recommended,ensemble); files of presets, or:
 {methods}
-  -q, --quality LEVEL   fast, balanced or best of the separator, instead of --methods
+  -q, --quality LEVEL   fast, balanced or best, instead of --methods
   --targets A,B         only these sources
-  --data.chunk SECONDS  how much of each song is measured (default: 30; null: all)
+  --data.chunk SECONDS  how much of a song is measured (default: 30; null: all)
 {dry_run}{later}""",
     "benchmark": """\
-Measure what a method costs on this machine, as ratios to the bare network and to
-the separator's own library, on a chunk of the songs (by default the built-in clip).
+Measure what a method costs on this machine, as ratios to the bare network and
+to the separator's own library, on a chunk of the songs or the built-in clip.
 
   mdx-progressive benchmark -s htdemucs --data.chunk 5
 
@@ -113,6 +113,36 @@ known stems, and write them as YAML for use on songs without.
   --to FILE             the file of the schedule
 {common}{later}""",
 }
+
+
+PREPARE = """\
+usage: mdx-progressive prepare --data.root SONGS --to FOLDER [options]
+
+Trim and cut songs with stems once, and write the chunks, so that runs of `test`
+read nothing else. The same command resumes an interrupted run.
+
+  mdx-progressive prepare --data.root songs/ --to prepared/
+  mdx-progressive prepare --data.dataset Musdb18 --data.dataset.root MUSDB18/ \\
+      --to prepared/ --workers 4
+  mdx-progressive test -s spleeter --data.dataset PreparedSet \\
+      --data.dataset.root prepared/
+
+A chunk is <to>/<song>/<number>/ with mixture, uniform (the sum of the stems)
+and each stem, at the song's own rate, in files that lose nothing of it;
+<to>/index.json lists them. Without songs it takes the built-in clip.
+
+  --data.root SONGS     songs/<song>/vocals.wav, …, mixture.wav if there is one
+  --data.dataset NAME   others: musdb18, musdb18hq, moisesdb, or a YAML file
+  --to FOLDER           where the chunks go
+  --chunk SECONDS       length of a chunk (default: 30; null: the whole song)
+  --all-chunks          all chunks of a song, not only the first
+  --trim DB             a stem begins within so many dB of its loudest frame
+                        (default: 60; null: at the beginning of the song)
+  --workers N           processes, each with a decoded song (default: 1)
+  --overwrite           delete what an earlier run wrote there; start again
+  --prune               delete the chunks of songs that are there no more
+  --help-all            list every option, such as --format wav
+"""
 
 
 def main_help() -> str:
@@ -139,12 +169,12 @@ def _qualities() -> list[str]:
         levels = quality_levels(separator)
         for quality in QUALITIES:
             level = levels[quality]
-            gain = "one pass" if level.passes == 1 else f"{level.gain:+.2f} dB SI-SDR, {level.time:.3g} times its time"
+            gain = "one pass" if level.passes == 1 else f"{level.gain:+.2f} dB SI-SDR, {level.time:.3g} x the time"
             lines.append(f"{'':<26}{title:<10}{quality:<10}{gain}")
     return [*lines, f"{'':<26}others: the mean over augmentations, not measured"]
 
 
-def _columns(names: list[str], width: int = 60) -> str:
+def _columns(names: list[str], width: int = 54) -> str:
     lines = [""]
     for name in names:
         if len(lines[-1]) + len(name) + 2 > width:

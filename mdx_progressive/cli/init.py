@@ -9,12 +9,14 @@ from itertools import chain
 from pathlib import Path
 from textwrap import wrap
 
-from mdx_progressive.cli.shorthand import expand
-from mdx_progressive.runtime import MdxError, atomic_write
+import yaml
+
+from mdx_progressive.cli.shorthand import DEFAULT_LOGGER_NAME, expand
+from mdx_progressive.runtime import MdxError, atomic_write, check_folder_of
 
 _DESCRIPTION = """\
-Write a configuration file to start from: separator, method, data, output and device with all of their keys, what each
-of them means, and no reference to other files.
+Write a configuration file to start from: separator, method, data, output and
+device, with what each key means, and no reference to other files.
 
   mdx-progressive init my.yaml
   mdx-progressive init my.yaml -s spleeter -q best
@@ -22,9 +24,20 @@ of them means, and no reference to other files.
   mdx-progressive test songs/ -c my.yaml
 """
 _WIDTH = 118
-_GROUPS = ("model", "data", "writer", "trainer")
-_TRAINER = ("accelerator", "devices", "precision", "logger")
+_GROUPS = {
+    "model": "The separator, and the methods that run on it.",
+    "data": "The songs.",
+    "writer": "The files of `predict`.",
+}
+_TRAINER = {
+    "accelerator": "cpu, gpu or mps; auto takes the best there is.",
+    "devices": "How many devices, or which: 2, or [1].",
+    "precision": "bf16-mixed is faster on GPUs of today; null is float32.",
+    "logger": "Where `test` writes: <save_dir>/<name>/version_<number>.",
+}
 """The keys of the trainer that matter where nothing is trained."""
+_LOGGER = "lightning.pytorch.loggers.TensorBoardLogger"
+_TYPE = re.compile(r" ?\((?:required, )?type: (?:.*known subclasses: (.*)|.*)\)$")
 _COMMENT = re.compile(r"^( *)# (.*)$")
 _KEY = re.compile(r"^( *)([\w+.-]+):")
 
@@ -49,12 +62,15 @@ def init(args: Sequence[str]) -> None:
         raise MdxError(f"{file}: the name must end in .yaml, as the files that -c takes")
     if file.exists() and not options.overwrite:
         raise MdxError(f"{file} exists: give another name, or --overwrite")
+    check_folder_of(file)
     short = [("-c", options.config), ("-s", options.separator), ("-q", options.quality)]
     line = expand("predict", [part for option, value in short if value is not None for part in (option, value)])
     text = _described_settings(line.args, line.separator)
-    head = f"# mdx-progressive predict song.mp3 -c {file.name}\n# mdx-progressive test songs/ -c {file.name}\n"
+    name = (line.separator or "run").replace(":", "-")
+    head = f"# mdx-progressive predict song.mp3 -c {file.name}\n# mdx-progressive test songs/ -c {file.name}"
+    lines = [*_readable(_chosen(text.splitlines())), *_trainer(text, name)]
     with atomic_write(file) as temporary:
-        temporary.write_text(head + "\n".join(_readable(_chosen(text.splitlines()))) + "\n", encoding="utf-8")
+        temporary.write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
     print(f"wrote {file}: mdx-progressive predict song.mp3 -c {file}")
 
 
@@ -80,8 +96,7 @@ def _chosen(lines: Sequence[str]) -> Iterator[str]:
         key = _KEY.match(line)
         if key and not key[1]:
             group, wanted = key[2], key[2] in _GROUPS
-        elif key and len(key[1]) == 2 and group == "trainer":
-            wanted = key[2] in _TRAINER
+            above = ["", f"# {_GROUPS.get(group, '')}"]
         if wanted:
             chosen[group] += [*above, line]
         above.clear()
@@ -93,12 +108,33 @@ def _readable(lines: Iterator[str]) -> Iterator[str]:
     every = list(lines)
     for number, line in enumerate(every):
         if comment := _COMMENT.match(line):
-            text = comment[2].replace("mdx_progressive.", "")
+            text = _TYPE.sub(lambda kind: f" One of {kind[1]}." if kind[1] else "", comment[2])
+            text = text.replace("mdx_progressive.", "")
             yield from wrap(text, _WIDTH, initial_indent=f"{comment[1]}# ", subsequent_indent=f"{comment[1]}# ")
         elif line.rstrip().endswith(":") and not _has_value(line, every[number + 1 :]):
             yield f"{line.rstrip()} null"
         else:
             yield line
+
+
+def _trainer(text: str, name: str) -> Iterator[str]:
+    """The lines of the trainer.
+
+    Args:
+        text: All settings.
+        name: That of the logger, where none was chosen.
+    """
+    settings = yaml.safe_load(text)["trainer"]
+    logger = settings["logger"]
+    if isinstance(logger, dict) and logger.get("class_path") == _LOGGER:
+        init = logger["init_args"]
+        chosen = name if init["name"] == DEFAULT_LOGGER_NAME else init["name"]
+        settings["logger"] = {"class_path": _LOGGER, "init_args": {"save_dir": init["save_dir"], "name": chosen}}
+    yield from ("", "# Devices and logs.", "trainer:")
+    for key, comment in _TRAINER.items():
+        yield from ("", f"  # {comment}")
+        dumped = yaml.safe_dump({key: settings[key]}, sort_keys=False, allow_unicode=True)
+        yield from (f"  {line}" for line in dumped.splitlines())
 
 
 def _has_value(line: str, following: Sequence[str]) -> bool:

@@ -1,7 +1,9 @@
 """The keys of the command line, checked before anything large is imported; a test compares them with the parser's."""
 
+import re
 from collections.abc import Mapping, Sequence
 
+from mdx_progressive.cli.other_tools import ELSEWHERE
 from mdx_progressive.presets import nearest
 from mdx_progressive.runtime import MdxError
 
@@ -53,8 +55,12 @@ def check_keys(command: str, args: Sequence[str]) -> None:
     options = [*OPTIONS, *OWN_OPTIONS[command]]
     everything = [*options, *GROUPS, *_FOREIGN, *(f"{group}.{key}" for group in GROUPS for key in GROUPS[group])]
     for arg in args:
-        if not arg.startswith("--"):
+        if not re.match("--?[a-zA-Z]", arg):  # A value, perhaps a negative one.
             continue
+        if (there := arg.partition("=")[0]) in ELSEWHERE:
+            raise MdxError(f"there is no option {there}: {ELSEWHERE[there]}")
+        if not arg.startswith("--"):
+            raise MdxError(f"there is no option {arg}: see `mdx-progressive {command} --help`")
         name = arg[2:].partition("=")[0].rstrip("+")
         group, dot, rest = name.partition(".")
         key = rest.partition(".")[0]

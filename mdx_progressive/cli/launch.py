@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from mdx_progressive.cli.errors import TRACEBACK, print_error
-from mdx_progressive.cli.help_texts import everyday_help
+from mdx_progressive.cli.help_texts import PREPARE, everyday_help
 from mdx_progressive.cli.shorthand import expand
 from mdx_progressive.presets import accepted_names
 from mdx_progressive.runtime import MdxError, is_first_process
@@ -35,6 +35,16 @@ def tune(args: Sequence[str]) -> None:
     _launch("tune", args or ["--help"])
 
 
+def prepare(args: Sequence[str]) -> None:
+    """`mdx-progressive prepare`."""
+    if "-h" in args or "--help" in args:
+        print(PREPARE, end="")
+        return
+    from mdx_progressive.cli.prepare import prepare
+
+    prepare(["--help" if arg == _HELP_ALL else arg for arg in args])
+
+
 def _launch(command: str, args: Sequence[str]) -> None:
     if "-h" in args or "--help" in args:
         print(everyday_help(command, accepted_names("method")), end="")
@@ -47,7 +57,7 @@ def _launch(command: str, args: Sequence[str]) -> None:
         print_error(str(error))
         sys.exit(2)
     if _HELP_ALL not in args and "--print_config" not in args:
-        line.check_inputs()
+        line.check_paths()
         if is_first_process():
             log.info(line.announcement)
     from mdx_progressive.cli.lightning import run

@@ -20,6 +20,7 @@ from mdx_progressive.cli.errors import TRACEBACK
 from mdx_progressive.cli.help_texts import SUMMARIES
 from mdx_progressive.cli.parser import HelpFormatter, OneLineErrors, separator_at_hand
 from mdx_progressive.cli.processes import watch_processes
+from mdx_progressive.cli.shorthand import DEFAULT_LOGGER_NAME
 from mdx_progressive.data import SongDataModule
 from mdx_progressive.engine import (
     EstimateWriter,
@@ -39,7 +40,7 @@ from mdx_progressive.engine import (
     unfinished_version,
     usable_precision,
 )
-from mdx_progressive.runtime import RESUME_HINT, MdxError, escape_unprintable, keep_freed_memory
+from mdx_progressive.runtime import RESUME_HINT, MdxError, StoppedError, counted, escape_unprintable, keep_freed_memory
 
 
 class _Parser(OneLineErrors, LightningArgumentParser):
@@ -158,17 +159,18 @@ class ProgressiveCLI(LightningCLI):
         self._report_failures()
 
     def _run_to_the_end(self, run: Callable[[], object]) -> None:
-        """Run, and say if a signal stopped it: Lightning exits silently.
+        """Run, and say if a signal stopped it: Lightning exits silently, with the code of any error.
 
         Raises:
-            MdxError: If a signal stopped the run.
+            StoppedError: If a signal stopped the run.
         """
         try:
             with watch_processes(self.trainer):
                 run()
         except SystemExit as left:
             if self.trainer.state.status == TrainerStatus.INTERRUPTED and self.trainer.is_global_zero:
-                raise MdxError(f"stopped by a signal; {RESUME_HINT}") from left
+                stopped = left.__context__
+                raise StoppedError(stopped.args[0] if stopped and stopped.args else signal.SIGINT) from left
             raise
 
     def _settings(self) -> dict[str, Any]:
@@ -192,8 +194,9 @@ class ProgressiveCLI(LightningCLI):
         lines = []
         if failures:
             reasons = "\n  ".join(failure.line for failure in failures)
-            others = "" if self._options.dry_run or elsewhere else ", all others are complete"
-            lines.append(f"{len(failures)} of the songs failed{others}:\n  {reasons}")
+            others = len(failures) < len(self.datamodule.songs) and not self._options.dry_run and not elsewhere
+            failed = counted(len(failures), "song")
+            lines.append(f"{failed} failed{', all others are complete' if others else ''}:\n  {reasons}")
         if elsewhere:
             names = shorten(escape_unprintable(", ".join(elsewhere)), 300, placeholder=" …")
             lines.append(f"{out}: skipped, another run is writing them: {names}; repeat the command when it has ended")
@@ -217,7 +220,7 @@ def run(args: Sequence[str], separator: str | None) -> None:
     """
     keep_freed_memory()
     # Lightning handles SIGTERM only between training steps, but Ctrl-C stops all of its processes.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     hook = threading.excepthook
     # TensorBoard writes in its own thread; the main thread gets the error of a full disk too.
     threading.excepthook = lambda args: None if isinstance(args.exc_value, OSError) else hook(args)
@@ -227,6 +230,10 @@ def run(args: Sequence[str], separator: str | None) -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
         threading.excepthook = hook
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt(signum)
 
 
 def _lightning(args: Sequence[str]) -> None:
@@ -253,7 +260,7 @@ def _lightning(args: Sequence[str]) -> None:
         trainer_defaults={
             "logger": {
                 "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
-                "init_args": {"save_dir": "logs", "name": "run"},
+                "init_args": {"save_dir": "logs", "name": DEFAULT_LOGGER_NAME},
             },
             "default_root_dir": "logs",
             "enable_checkpointing": False,

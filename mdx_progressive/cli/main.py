@@ -27,7 +27,7 @@ _COMMANDS = {
     "init": "mdx_progressive.cli.init:init",
     "separators": "mdx_progressive.cli.separators:separators",
     "schedules": "mdx_progressive.cli.schedules:schedules",
-    "prepare": "mdx_progressive.cli.prepare:prepare",
+    "prepare": "mdx_progressive.cli.launch:prepare",
     "completion": "mdx_progressive.cli.completion:completion",
 }
 """Where each command is; it is imported when it runs."""
@@ -52,7 +52,7 @@ def _main(given: Sequence[str]) -> int:
         if line is None or TRACEBACK in given:
             raise
         print_error(line)
-        return 1
+        return error.exit_code if isinstance(error, MdxError) else 1
     except KeyboardInterrupt:
         if TRACEBACK in given:
             raise

@@ -11,22 +11,11 @@ from mdx_progressive.cli.errors import TRACEBACK
 from mdx_progressive.cli.parser import HelpFormatter, OneLineErrors
 from mdx_progressive.cli.shorthand import prepare_args
 from mdx_progressive.data import CutSettings, PreparedIndex, PreparedWriter, SongDataset, choose_dataset
-from mdx_progressive.runtime import MdxError
+from mdx_progressive.runtime import MdxError, counted
 
 log = logging.getLogger(__name__)
 
-_DESCRIPTION = """\
-Trim and cut songs with stems once, and write the chunks, so that runs of `test` read nothing else:
-
-  mdx-progressive prepare --data.root songs/ --to prepared/
-  mdx-progressive prepare --data.dataset Musdb18 --data.dataset.root MUSDB18/ --to prepared/ --workers 4
-  mdx-progressive test -s spleeter --data.dataset PreparedSet --data.dataset.root prepared/
-
-A chunk is <to>/<song>/<number>/ with mixture, uniform (the sum of the stems) and each stem, at the song's own sample
-rate, as flac of 16 or 24 bits, or as a float32 wav where they would lose something or clip. <to>/index.json lists
-them with start, length, silent stems and checksums. Without a data set it takes the built-in clip. The same command
-resumes an interrupted run.
-"""
+_DESCRIPTION = "All options; `mdx-progressive prepare --help` has the everyday ones, with examples."
 
 
 def parser() -> ArgumentParser:
@@ -91,7 +80,8 @@ def _report(index: PreparedIndex, to: Path) -> None:
         log.warning("%s: not prepared: %s", song, reason)
     done = index.songs()
     without = sum(all(chunk.mixture is None for chunk in song.chunks) for song in done.values())
-    note = f" ({without} ship no mixture; theirs is the uniform one)" if without else ""
-    log.info("%s: chunks %d, songs %d%s", to, len(index.chunks), len(done), note)
+    note = f" (without a mixture of their own: {without}, which have the uniform one)" if without else ""
+    log.info("%s: %s of %s%s", to, counted(len(index.chunks), "chunk"), counted(len(done), "song"), note)
     if index.failed:
-        raise MdxError(f"{len(index.failed)} of {len(index.failed) + len(done)} songs could not be prepared, see above")
+        total = counted(len(index.failed) + len(done), "song")
+        raise MdxError(f"{len(index.failed)} of {total} could not be prepared, see above")

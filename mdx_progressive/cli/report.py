@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mdx_progressive.evaluation import METRIC_HELP, RUN_HELP, read_run, report_page
-from mdx_progressive.runtime import MdxError, atomic_write
+from mdx_progressive.runtime import atomic_write, check_folder_of
 
 _DESCRIPTION = """\
-A run of `test` as one self-contained HTML file: the answer in one sentence and five figures, the gains of the methods
-over one pass with intervals, the methods between their bounds, a table of songs that sorts, and players that switch
-between mixture, one pass, the best method, steps of the run's method, oracle and reference.
+A run of `test` as one self-contained HTML file: the answer in one sentence and
+five figures, the gains of the methods over one pass with intervals, the methods
+between their bounds, a table of songs that sorts, and players that switch
+between mixture, one pass, the best method, oracle and reference.
 
   mdx-progressive report logs/demo/version_0
   mdx-progressive report logs/demo/version_0 --metric sdr --out sdr.html
@@ -32,13 +33,13 @@ def report(args: Sequence[str]) -> None:
     """Run the command.
 
     Raises:
-        MdxError: If the run has no results, lacks the metric, or its audio files are damaged.
+        MdxError: If the run has no results, lacks the metric, or its audio files are damaged, or there is no folder for
+            the file.
     """
     options = parser().parse_args(args)
     run = read_run(options.run, options.metric)
     out: Path = options.out or run.folder / "report.html"
-    if not out.parent.is_dir():
-        raise MdxError(f"--out {out}: there is no folder {out.parent}")
+    check_folder_of(out, "--out")
     page = report_page(run)
     with atomic_write(out) as temporary:
         temporary.write_text(page, encoding="utf-8")

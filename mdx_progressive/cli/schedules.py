@@ -11,7 +11,7 @@ from rich.table import Table
 
 from mdx_progressive.presets import find_preset, preset_names, preset_settings
 from mdx_progressive.progressive import Schedule, formulas
-from mdx_progressive.runtime import atomic_write
+from mdx_progressive.runtime import atomic_write, check_folder_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,19 +19,27 @@ if TYPE_CHECKING:
 MAXIMUM = 0.9
 """The weight at which the schedules are shown side by side."""
 _DESCRIPTION = """\
-List the schedules of the blend weight, with their formulas and weights. Each is called by its name:
+List the schedules of the blend weight, with their formulas and weights.
 
-  mdx-progressive test songs/ -s spleeter --model.method linear --model.method.schedule cosine
+  mdx-progressive schedules --picture schedules.png
+  mdx-progressive test songs/ -s spleeter --model.method linear \\
+      --model.method.schedule cosine
 """
 
 
 def schedules(args: Sequence[str]) -> None:
-    """`mdx-progressive schedules`: print every schedule with its formula and its weights, and draw them."""
+    """`mdx-progressive schedules`: print every schedule with its formula and its weights, and draw them.
+
+    Raises:
+        MdxError: If there is no folder for the picture.
+    """
     parser = ArgumentParser(
         prog="mdx-progressive schedules", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
     )
     parser.add_argument("--picture", type=Path, metavar="FILE.png", help="Draw them into this file too.")
     picture: Path | None = parser.parse_args(args).picture
+    if picture is not None:
+        check_folder_of(picture, "--picture")
     table = Table(title=f"Weights of 9 steps that end at {MAXIMUM}", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("schedule", no_wrap=True)
     table.add_column("formula, source")

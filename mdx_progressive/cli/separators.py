@@ -12,6 +12,7 @@ from rich.table import Table
 from mdx_progressive import separators as families
 from mdx_progressive.presets import (
     QUALITIES,
+    Level,
     find_preset,
     is_measured,
     preset_names,
@@ -23,9 +24,11 @@ from mdx_progressive.runtime import MdxError
 from mdx_progressive.separators import PublishedWeights, Separator
 
 _DESCRIPTION = """\
-List the pretrained separators by the names that -s takes: sources, size of the download, licence of the weights, and
-whether they were trained on the test set of MUSDB18.
+List the pretrained separators by the names that -s takes: sources, size of the
+download, licence of the weights, and whether they were trained on the test set
+of MUSDB18.
 
+  mdx-progressive separators
   mdx-progressive separators --stem vocals
   mdx-progressive separators --json
 """
@@ -98,7 +101,7 @@ def separators(args: Sequence[str]) -> None:
         " --json. `spleeter` is short for spleeter-2stems.\n",
         highlight=False,
     )
-    console.print(_quality_table())
+    console.print(_quality_table(chosen))
 
 
 def _sources(entry: Entry) -> Sequence[str]:
@@ -116,15 +119,19 @@ def _answer(known: bool | None) -> str:
     return {True: "yes", False: "no", None: "unknown"}[known]
 
 
-def _quality_table() -> Table:
+def _quality_table(chosen: Sequence[Entry]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for title in ("--quality", *QUALITIES):
         table.add_column(title, overflow="fold")
-    for entry in entries():
-        published = entry.weights.name if entry.weights else None
-        if is_measured(published):
-            levels = quality_levels(published)
-            table.add_row(entry.name, *(levels[quality].text for quality in QUALITIES))
-    others = quality_levels(None)
-    table.add_row("all others", *(others[quality].text for quality in QUALITIES))
+    names = {entry.name: entry.weights.name if entry.weights else None for entry in chosen}
+    measured = {name: quality_levels(published) for name, published in names.items() if is_measured(published)}
+    rows = dict(measured)
+    if len(measured) < len(chosen):
+        rows["all others" if measured else "all of these"] = quality_levels(None)
+    for name, levels in rows.items():
+        table.add_row(name, *(_level(levels[quality]) for quality in QUALITIES))
     return table
+
+
+def _level(level: Level) -> str:
+    return f"{level.text} ({level.songs})" if level.songs else level.text

@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from mdx_progressive.cli.keys import check_keys
+from mdx_progressive.cli.values import CHECKED, check_choice, check_values, label
 from mdx_progressive.presets import (
     DEFAULT_QUALITY,
     DEFAULT_SEPARATOR,
     QUALITIES,
     RECOMMENDED,
     Kind,
-    is_measured,
-    nearest,
     preset_path,
     preset_settings,
     quality_levels,
     separator_name,
+    separator_sources,
 )
-from mdx_progressive.runtime import MdxError
+from mdx_progressive.runtime import MdxError, check_folder_of
 
 _SHORT = {
     "-c": "config", "--config": "config",
@@ -46,6 +46,8 @@ _PRESET_OPTIONS: dict[str, Kind] = {
     "--data.dataset": "dataset",
 }
 """Options whose value may be the name of a preset."""
+DEFAULT_LOGGER_NAME = "run"
+"""The name of the folder of runs, where neither a configuration nor the separator gives one."""
 _METHOD, _COMPARE, _SEPARATOR = "--model.method", "--model.compare", "--model.separator"
 _DEFAULT_METHODS = {"predict": DEFAULT_QUALITY, "test": RECOMMENDED, "benchmark": RECOMMENDED, "tune": "linear"}
 _MANY = 3
@@ -61,6 +63,7 @@ class CommandLine:
         args: The arguments after the subcommand.
         method: What the method is called: a level of quality, a preset, or the name in a file.
         inputs: The files and folders that were given by themselves.
+        log: The file of --log-json.
     """
 
     command: str
@@ -68,9 +71,10 @@ class CommandLine:
     args: list[str] = field(default_factory=list)
     method: str = ""
     inputs: list[str] = field(default_factory=list)
+    log: str | None = None
 
-    def check_inputs(self) -> None:
-        """See that the files and folders are there, before anything is loaded.
+    def check_paths(self) -> None:
+        """See that the files and folders are there, and that of the log, before anything is loaded.
 
         Raises:
             MdxError: If one is not.
@@ -78,6 +82,8 @@ class CommandLine:
         for path in self.inputs:
             if not os.path.lexists(path):
                 raise MdxError(f"{path}: no such file or folder")
+        if self.log is not None:
+            check_folder_of(Path(self.log), "--log-json")
 
     @property
     def announcement(self) -> str:
@@ -88,10 +94,8 @@ class CommandLine:
             return f"{self.command}: {separator}, method {self.method}"
         if name not in QUALITIES:
             return f"{separator}, method {name} (-q fast, balanced or best takes another)"
-        others = ", ".join(f"-q {other}" for other in QUALITIES if other != name)
-        note = "" if is_measured(self.separator) or name == "fast" else ", the plain ensemble"
-        level = quality_levels(self.separator)[name]
-        return f"{separator}, quality {name}{note}: {level.text} (others: {others})"
+        others = ", ".join(other for other in QUALITIES if other != name)
+        return f"{separator}, -q {name} (or {others}): {quality_levels(self.separator)[name].text}"
 
 
 def expand(command: str, args: Sequence[str]) -> CommandLine:
@@ -119,7 +123,11 @@ def expand(command: str, args: Sequence[str]) -> CommandLine:
     if separator is None and "separator" not in model:
         separator = DEFAULT_SEPARATOR
     name = _value_of(rest, f"{_SEPARATOR}.name") or separator_name(separator or model["separator"])
-    line = CommandLine(command, name, inputs=inputs)
+    local = _value_of(rest, f"{_SEPARATOR}.weights") is not None
+    at_hand = separator or model["separator"]
+    sources = None if local else separator_sources(at_hand, _value_of(rest, f"{_SEPARATOR}.name"))
+    check_values(_checked(short, rest), sources, label(at_hand, name), bool(configs))
+    line = CommandLine(command, name, inputs=inputs, log=_value_of(rest, "--log-json"))
     for path in configs:
         line.args += ["-c", path]
     if separator is not None:
@@ -174,15 +182,20 @@ def _value_of(rest: Sequence[str], option: str) -> str | None:
     return found
 
 
+def _checked(short: dict[str, list[str]], rest: Sequence[str]) -> dict[str, str]:
+    """The values that can be checked at once, by their options."""
+    given = {f"--{name.replace('_', '-')}": values[-1] for name, values in short.items()}
+    return given | {option: value for option in CHECKED if (value := _value_of(rest, option)) is not None}
+
+
 def _methods(line: CommandLine, short: dict[str, list[str]], rest: Sequence[str], configured: Any) -> Iterator[str]:
     """The options that choose the methods; `configured` is that of a configuration, if there is one."""
     quality, several = _last(short, "quality"), _last(short, "methods")
     given = _value_of(rest, _METHOD)
     if sum(value is not None for value in (quality, several, given)) > 1:
         raise MdxError("--quality, --methods and --model.method all choose the method: give one of them")
-    if quality is not None and quality not in QUALITIES:
-        close = nearest(quality, QUALITIES)
-        raise MdxError(f"--quality is {', '.join(QUALITIES)}, not {quality!r}" + (f" ({close[0]}?)" if close else ""))
+    if quality is not None:
+        check_choice("--quality", quality, QUALITIES)
     names = several.split(",") if several else []
     if several is not None and line.command != "test":
         raise MdxError("--methods is for `test`, which compares them; choose one by --quality or --model.method")

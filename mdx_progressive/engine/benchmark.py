@@ -23,6 +23,7 @@ from mdx_progressive.evaluation import si_sdr
 from mdx_progressive.progressive import Method
 from mdx_progressive.runtime import (
     Stopwatch,
+    counted,
     keep_layer_memory,
     peak_memory,
     reset_peak_memory,
@@ -157,7 +158,7 @@ class Benchmark:
             known = name in rounds[0] and other in rounds[0]
             return statistics.median(times[name] / times[other] for times in rounds) if known else None
 
-        steps = f"{self.method.steps} steps, {len(self.targets)} target{'s' * (len(self.targets) > 1)}"
+        steps = f"{counted(self.method.steps, 'step')}, {counted(len(self.targets), 'target')}"
         costs = []
         if self.library.available and precision == "32-true":
             costs.append(Cost("library, one pass", precision, None, median("library"), ratio("library", "bare"), 1.0))

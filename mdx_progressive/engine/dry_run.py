@@ -14,7 +14,7 @@ from mdx_progressive.data import ChunkLength, SongDataModule
 from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.engine.progress_rate import duration
 from mdx_progressive.progressive import Method, tracked_sources
-from mdx_progressive.runtime import MdxError
+from mdx_progressive.runtime import MdxError, counted
 
 _TIMED = 10.0
 """Seconds of audio that are separated to measure the speed of the machine, at most; the mean length of the chunks if
@@ -61,13 +61,15 @@ class Plan(NamedTuple):
         """
         existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
         free = shutil.disk_usage(existing).free
-        console = Console(highlight=False, markup=False)
-        console.print(f"songs   {self.songs}: {self.chunks} chunks, {duration(self.audio_seconds)} of music")
-        console.print(f"passes  {self.passes} a chunk at most, {self.passes * self.chunks} in all")
-        one = f"{self.seconds_per_second:.2f} s for a second of music in a pass, processes: {self.processes}"
-        console.print(f"time    about {duration(self.seconds)} for the passes ({one})")
+        console = Console(highlight=False, markup=False, soft_wrap=True)
+        songs, chunks = counted(self.songs, "song"), counted(self.chunks, "chunk")
+        processes = counted(self.processes, "process", "processes")
+        console.print(f"songs   {songs}, {chunks}, {duration(self.audio_seconds)} of music")
+        console.print(f"passes  {self.passes} for each chunk at most, {self.passes * self.chunks} in all")
+        console.print(f"time    about {duration(self.seconds)} for the passes")
+        console.print(f"        {self.seconds_per_second:.2f} s for a second of music in a pass, {processes}")
         console.print(f"disk    about {_size(self.disk)} in {folder}, where {_size(free)} are free")
-        console.print("Nothing was written. Finished songs and chunks are included.")
+        console.print("Nothing was written. What is done already is counted too.")
 
 
 def plan_test(

@@ -11,7 +11,7 @@ from mdx_progressive.engine.benchmark_table import write_benchmark
 from mdx_progressive.engine.bfloat16 import has_bfloat16
 from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.engine.tuning import OfflineSearch, Tuning
-from mdx_progressive.runtime import MdxError
+from mdx_progressive.runtime import MdxError, counted
 
 log = logging.getLogger(__name__)
 
@@ -79,4 +79,5 @@ class ProgressiveTrainer(Trainer):
         songs = Tuning(model.separator, model.method, model.targets, tuner or OfflineSearch()).write(
             Path(to), datamodule.test_dataloader(), self.strategy.root_device, self.precision_plugin.forward_context
         )
-        log.info("fitted on %d songs, wrote %s; to use it: --model.method.schedule %s", len(songs), to, to)
+        count = counted(len(songs), "song")
+        log.info("fitted on %s, wrote %s; to use it: --model.method.schedule %s", count, to, to)

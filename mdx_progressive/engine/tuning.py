@@ -28,7 +28,7 @@ from mdx_progressive.progressive import (
     select_sources,
     tracked_sources,
 )
-from mdx_progressive.runtime import MdxError, atomic_write
+from mdx_progressive.runtime import MdxError, atomic_write, counted
 from mdx_progressive.separators import Separator
 
 log = logging.getLogger(__name__)
@@ -206,7 +206,7 @@ class Tuning:
         what = f"{type(self.search).__name__} with {type(self.separator).__name__}"
         # A name may hold a line break, and the comment must not end there.
         listed = ", ".join(" ".join(song.split()) for song in songs)
-        heading = f"# Fitted by `mdx-progressive tune`: {what}, on {len(songs)} songs: {listed}\n"
+        heading = f"# Fitted by `mdx-progressive tune`: {what}, on {counted(len(songs), 'song')}: {listed}\n"
         with atomic_write(path) as temporary:
             schedule = yaml.safe_dump(self.search.schedule(), sort_keys=False, default_flow_style=None, width=120)
             temporary.write_text(heading + schedule, encoding="utf-8")

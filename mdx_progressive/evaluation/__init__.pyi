@@ -28,7 +28,7 @@ from .results import (
     to_table,
     write_rows,
 )
-from .run import METRIC_HELP, RUN_HELP, read_run, read_settings, separator_label
+from .run import METRIC_HELP, RUN_HELP, lies_in_run, read_run, read_settings, separator_label
 from .statistics import last_steps, summarise
 from .summary import (
     AGGREGATION,
@@ -46,7 +46,7 @@ __all__ = [
     "TABLE_FORMATS", "WARNING", "AudioClip", "BssEval", "Comparison", "EvaluationContext", "Excerpt", "GainTable",
     "Kind", "LogSpectralDistance", "LogWmse", "Measurements", "Metric", "Row", "Sdr", "SiSdr", "SummaryLine",
     "Timing", "compare_methods", "compare_runs", "curves_figure", "discard_measurements", "final_means",
-    "last_steps", "read_index", "read_run", "read_settings", "read_songs", "remove_index", "report_page",
+    "last_steps", "lies_in_run", "read_index", "read_run", "read_settings", "read_songs", "remove_index", "report_page",
     "select_curve", "separator_label", "si_sdr", "songs_figure", "spectrogram_figure", "split_songs", "summarise",
     "summary_lines", "three_digits", "to_table", "was_interrupted", "weights_figure", "write_gains",
     "write_index", "write_rows", "write_summary", "write_timings",

@@ -19,7 +19,7 @@ from mdx_progressive.evaluation.statistics import (
     summarise,
 )
 from mdx_progressive.evaluation.timings import ONE_PASS, ComputeTime, compute_times, three_digits
-from mdx_progressive.runtime import MdxError
+from mdx_progressive.runtime import MdxError, counted
 
 
 class GainTable(NamedTuple):
@@ -60,7 +60,7 @@ class GainTable(NamedTuple):
         unit = f", {self.scale.unit}" if self.scale.unit else ""
         direction = " (lower is better: a gain is a fall)" if self.scale.lower_is_better else ""
         counts = {gain.songs for gain in self.gains}
-        songs = "n songs" if len(counts) != 1 else "1 song" if counts == {1} else f"{counts.pop()} songs"
+        songs = counted(counts.pop(), "song") if len(counts) == 1 else "n songs"
         return f"Gain in {self.metric}{direction} over {self.against}{unit}; {songs}"
 
     def songs(self) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mdx_progressive.evaluation.metrics.scale import Scale
+from mdx_progressive.presets import nearest
 from mdx_progressive.runtime import MdxError, write_table
 
 
@@ -80,8 +81,19 @@ def read_metric(path: Path, metric: str) -> pd.DataFrame:
             metrics |= dict.fromkeys(rows["metric"].unique())
             tables.append(rows[rows["metric"] == metric])
     if metric not in metrics:
-        raise MdxError(f"{path}: there is no metric {metric} in the results, only {', '.join(metrics)}")
+        raise MdxError(f"{path}: {unknown('metric', metric, list(metrics))}")
     return pd.concat(tables)
+
+
+def unknown(kind: str, name: str, names: Sequence[str]) -> str:
+    """The message for a name that results don't have, with those that they have and the nearest.
+
+    Example:
+        >>> unknown("metric", "srd", ["sdr", "si_sdr"])
+        "there is no metric 'srd', but sdr, si_sdr (sdr?)"
+    """
+    close = nearest(name, names, 1)
+    return f"there is no {kind} {name!r}, but {', '.join(names)}" + (f" ({close[0]}?)" if close else "")
 
 
 def read_songs(path: Path) -> Iterator[pd.DataFrame]:

@@ -1,7 +1,7 @@
 """A finished run of `test` on disk: its tables, its summary and its settings."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from shlex import quote
 from typing import Any, NamedTuple
@@ -72,11 +72,11 @@ def read_run(location: Path, metric: str, command: str = "report") -> Run:
         rows = read_metric(path, metric)
         facts = json.loads(path.with_name("summary.json").read_text(encoding="utf-8"))
         reference_methods = list(facts["bounds"])
-    except MdxError:
-        raise
     except FileNotFoundError as error:
         reason = _unfinished(path.parent) or f"{path}: there is no summary.json beside it; did the run finish?"
         raise MdxError(reason) from error
+    except MdxError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise MdxError(f"{path} is no table of results of `mdx-progressive test`: {error}") from error
     return Run(path, metric, rows, read_timings(path.with_name("timings.csv")), facts, reference_methods)
@@ -89,6 +89,18 @@ def read_settings(folder: Path) -> dict[str, Any]:
     except (OSError, yaml.YAMLError):
         return {}
     return rename_settings(settings, {}) if isinstance(settings, dict) else {}
+
+
+def lies_in_run(path: Path, below: Collection[Path]) -> bool:
+    """Whether a file lies in the folder of a run of `test`, at its end or not, that is itself below a folder of these.
+
+    Args:
+        path: The file; absolute, as are the folders.
+        below: The folders.
+    """
+    found = (folder for folder in path.parents if (folder / "config.yaml").is_file())
+    runs = (folder for folder in found if (folder / _TABLE).is_file() or any(folder.glob("measured.*.jsonl")))
+    return any(not set(below).isdisjoint(folder.parents) for folder in runs)
 
 
 def separator_label(settings: Mapping[str, Any], family: str) -> str:

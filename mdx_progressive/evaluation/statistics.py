@@ -13,7 +13,7 @@ from scipy.stats import sem, wilcoxon
 from scipy.stats import t as student_t
 
 from mdx_progressive.evaluation.metrics.scale import Scale
-from mdx_progressive.evaluation.results import counted_values
+from mdx_progressive.evaluation.results import counted_values, unknown
 from mdx_progressive.runtime import MdxError
 
 CHOSEN = "leave one song out"
@@ -77,8 +77,8 @@ def paired_gains(results: pd.DataFrame, metric: str, against: str, scale: Scale)
         MdxError: If there is no such metric or method.
     """
     for column, name in (("metric", metric), ("method", against)):
-        if name not in (names := results[column].unique()):
-            raise MdxError(f"there is no {column} {name} in the results, only {', '.join(names)}")
+        if name not in (names := list(results[column].unique())):
+            raise MdxError(unknown(column, name, names))
     rows = counted_values(results[results["metric"] == metric], scale)
     baseline = last_steps(rows[rows["method"] == against])
     place = ["song", "chunk", "source"]

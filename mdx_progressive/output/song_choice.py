@@ -11,7 +11,7 @@ from mdx_progressive.data import Song
 from mdx_progressive.output.claims import Claims
 from mdx_progressive.output.provenance import Maker
 from mdx_progressive.output.stem_paths import StemPaths
-from mdx_progressive.runtime import MdxError
+from mdx_progressive.runtime import MdxError, counted
 
 log = logging.getLogger(__name__)
 
@@ -73,20 +73,20 @@ class SongChoice:
         """
         for path, difference in self.differences.items():
             raise MdxError(
-                f"{out}: {len(self.differences)} of {self.total} songs have stems there that are not those of this run:"
-                f" {path}: it was made {difference}: --overwrite replaces them, -o FOLDER writes elsewhere"
+                f"{out}: has stems that are not those of this run, of {len(self.differences)} of"
+                f" {counted(self.total, 'song')}: {path}: it was made {difference}: --overwrite replaces them, -o FOLDER writes elsewhere"
             )
 
     def tell(self, out: Path) -> None:
         """Log which songs are left out, and why."""
+        total = counted(self.total, "song")
         if told := len(self.finished - self.silent):
-            log.info("%d of %d songs are finished in %s: --overwrite separates them again", told, self.total, out)
+            log.info("finished in %s: %d of %s; --overwrite separates them again", out, told, total)
         if self.silent:
-            log.info("%d of %d songs have stems in %s that don't tell what made them: --overwrite replaces them",
-                     len(self.silent), self.total, out)  # fmt: skip
+            log.info("stems in %s don't tell what made them: %d of %s; --overwrite replaces them",
+                     out, len(self.silent), total)  # fmt: skip
         if elsewhere := self.taken - self.finished:
-            log.info("%d of %d songs are left to another run, which is writing them to %s",
-                     len(elsewhere), self.total, out)  # fmt: skip
+            log.info("left to another run, which is writing them to %s: %d of %s", out, len(elsewhere), total)
 
     def _compare(self, song: Song, existing: Sequence[Path], maker: Maker) -> None:
         told = maker.differences(song, existing)

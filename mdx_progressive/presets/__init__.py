@@ -3,7 +3,7 @@
 Nothing here imports torch, so that the command line can check what was asked for before it loads anything.
 """
 
-from mdx_progressive.presets.at_hand import DEFAULT_SEPARATOR, separator_name
+from mdx_progressive.presets.at_hand import DEFAULT_SEPARATOR, separator_name, separator_sources
 from mdx_progressive.presets.names import (
     Kind,
     accepted_names,
@@ -30,4 +30,5 @@ __all__ = [
     "DEFAULT_QUALITY", "DEFAULT_SEPARATOR", "QUALITIES", "RECOMMENDED", "Kind", "Level", "Quality",
     "accepted_names", "find_preset", "inlined_settings", "is_measured", "nearest", "preset_folder", "preset_names",
     "preset_path", "preset_settings", "quality_levels", "resolve_names", "separator_name",
+    "separator_sources",
 ]  # fmt: skip

@@ -14,6 +14,20 @@ _DEFAULT_NAMES = {
     "OpenUnmixSeparator": "umxhq",
 }
 """The weights that a class takes where none are named."""
+_FOUR = ("drums", "bass", "other", "vocals")
+_SOURCES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "DemucsSeparator": {
+        **dict.fromkeys(("htdemucs", "htdemucs_ft", "hdemucs_mmi", "mdx", "mdx_extra", "mdx_q", "mdx_extra_q"), _FOUR),
+        "htdemucs_6s": (*_FOUR, "guitar", "piano"),
+    },
+    "TorchaudioSeparator": dict.fromkeys(("HDEMUCS_HIGH_MUSDB", "HDEMUCS_HIGH_MUSDB_PLUS"), _FOUR),
+    "SpleeterSeparator": {"spleeter:2stems": ("vocals", "accompaniment")},  # Those of the others are the user's files.
+    "OpenUnmixSeparator": {
+        **dict.fromkeys(("umxhq", "umxl", "umx"), ("vocals", "drums", "bass", "other")),
+        "umxse": ("speech", "noise"),
+    },
+}
+"""The sources of published weights, by class and name; the classes have them too, and a test compares them."""
 
 
 def separator_name(settings: Any) -> str | None:
@@ -32,11 +46,40 @@ def separator_name(settings: Any) -> str | None:
         >>> separator_name("spleeter"), separator_name("roformer"), separator_name({"class_path": "DemucsSeparator"})
         ('spleeter:2stems', None, 'htdemucs')
     """
+    family, init = _taken_apart(settings)
+    name = init.get("name") or _DEFAULT_NAMES.get(family)
+    return name if isinstance(name, str) else None
+
+
+def separator_sources(settings: Any, name: str | None = None) -> tuple[str, ...] | None:
+    """The sources of the separator that settings ask for.
+
+    Args:
+        settings: The value of `model.separator`: the name of a preset or class, a path, or a mapping.
+        name: The name of its weights, where it is given apart from the settings.
+
+    Returns:
+        The sources; None where they depend on files of the user, or nothing is known.
+
+    Raises:
+        MdxError: If there is no preset of that name.
+
+    Example:
+        >>> separator_sources("spleeter"), separator_sources("roformer")
+        (('vocals', 'accompaniment'), None)
+    """
+    family, init = _taken_apart(settings)
+    if init.get("weights") is not None:
+        return None
+    return _SOURCES.get(family, {}).get(name or init.get("name") or _DEFAULT_NAMES.get(family, ""))
+
+
+def _taken_apart(settings: Any) -> tuple[str, Mapping[str, Any]]:
+    """The name of the class, without its package, and its arguments."""
     if isinstance(settings, str):
         path = Path(preset_path("separator", settings))
         settings = preset_settings(path) if path.is_file() else {"class_path": settings}
     if not isinstance(settings, Mapping):
-        return None
-    family = str(settings.get("class_path")).rpartition(".")[2]
-    name = (settings.get("init_args") or {}).get("name") or _DEFAULT_NAMES.get(family)
-    return name if isinstance(name, str) else None
+        return "", {}
+    init = settings.get("init_args")
+    return str(settings.get("class_path")).rpartition(".")[2], init if isinstance(init, Mapping) else {}

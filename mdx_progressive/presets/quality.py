@@ -36,15 +36,13 @@ class Level(NamedTuple):
 
         Example:
             >>> print(quality_levels("umxl")["balanced"].text)
-            3 passes over the song; gain not measured with this separator
+            3 passes, plain ensemble; gain not measured
         """
         if self.passes == 1:
-            return "one pass: the separator by itself"
-        time = f", {self.time:.3g} times the time of one" if self.time else ""
-        gain = "gain not measured with this separator"
-        if self.gain is not None:
-            gain = f"{self.gain:+.2f} dB SI-SDR on average ({self.songs})"
-        return f"{self.passes} passes over the song{time}; {gain}"
+            return "one pass, the separator by itself"
+        if self.time is None or self.gain is None:
+            return f"{self.passes} passes, plain ensemble; gain not measured"
+        return f"{self.passes} passes, {self.time:.3g} x the time of one, {self.gain:+.2f} dB SI-SDR"
 
 
 _FAST = Level("one-pass", 1, 1.0, 0.0)

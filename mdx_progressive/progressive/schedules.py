@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from mdx_progressive.runtime import MdxError
+from mdx_progressive.runtime import MdxError, counted
 
 
 class Schedule(ABC):
@@ -371,8 +371,8 @@ class Explicit(Schedule):
     def weights(self, steps: int, source: str = "") -> Tensor:
         if steps != len(self.values):
             raise MdxError(
-                f"the explicit schedule has {len(self.values)} weights, but {steps} steps were asked"
-                " for: leave `steps` out, or give as many weights"
+                f"the explicit schedule has {counted(len(self.values), 'weight')}, but was asked for"
+                f" {counted(steps, 'step')}: leave `steps` out, or give as many weights"
             )
         return torch.tensor([0.0, *self.values], dtype=torch.float64)
 

@@ -11,6 +11,21 @@ class MdxError(ValueError):
     defect of the package and keeps its traceback.
     """
 
+    exit_code = 1
+    """With which the process ends."""
+
+
+class StoppedError(MdxError):
+    """A signal has stopped the run.
+
+    Args:
+        signum: Its number; 2 for Ctrl-C.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by a signal; {RESUME_HINT}")
+        self.exit_code = 128 + signum  # As a shell has it.
+
 
 class ChangedError(MdxError):
     """A file has changed while it was in use: what was computed from it is of no use."""
@@ -24,6 +39,16 @@ def escape_unprintable(text: str) -> str:
         a\n\x1b[31m\udcff.wav: no such file
     """
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun, in the singular where it is one.
+
+    Example:
+        >>> counted(1, "song"), counted(2, "song"), counted(2, "pass", "passes")
+        ('1 song', '2 songs', '2 passes')
+    """
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def error_text(error: Exception) -> str:

@@ -8,6 +8,8 @@ from hashlib import file_digest
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from mdx_progressive.runtime.errors import MdxError
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
@@ -29,8 +31,26 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with temporary.open("r+b") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is not None and os.fspath(error.filename) == str(temporary):
+            error.filename = str(path)  # What a message names.
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_folder_of(path: Path, option: str = "") -> None:
+    """See that there is the folder of a file that is to be written, before the work for it.
+
+    Args:
+        path: The file.
+        option: The option that names it, if there is one.
+
+    Raises:
+        MdxError: If there is none.
+    """
+    if not path.parent.is_dir():
+        raise MdxError(f"{f'{option} ' if option else ''}{path}: there is no folder {path.parent}")
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

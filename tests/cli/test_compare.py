@@ -429,8 +429,10 @@ class TestCommand:
         [
             (["nowhere"], "nowhere holds no results.csv"),
             (["begun"], "begun: the run was stopped before it had measured anything; the same"),
-            ([".", "--metric", "loudness"], "no metric loudness"),
-            ([".", "--against", "two-pass"], "no method two-pass"),
+            ([".", "--metric", "si_sdrr"], "error: results.csv: there is no metric 'si_sdrr', but si_sdr (si_sdr?)\n"),
+            ([".", "--against", "two-pass"], "error: results.csv: there is no method 'two-pass', but one-pass, "),
+            ([".", "--against", "two-pass"], " (one-pass?)\n"),
+            ([".", "--out", "nodir/gains.csv"], "error: --out nodir/gains.csv: there is no folder nodir\n"),
             ([".", "--out", "gains.xls"], "gains.xls"),
             (["other.csv"], "other.csv is no table of results"),
             (["damaged"], "timings.csv is no table of times"),

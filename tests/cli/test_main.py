@@ -15,6 +15,7 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from mdx_progressive.cli.help_texts import SUMMARIES
 from mdx_progressive.cli.main import main
 from mdx_progressive.evaluation.results import COLUMNS, read_rows
 from mdx_progressive.evaluation.timings import read_timings
@@ -388,7 +389,7 @@ class TestPredict:
 
         vocals.write_text("finished by somebody else")
         assert run(*separate) == 0
-        assert "1 of 1 songs have stems in " in capsys.readouterr().err
+        assert "1 of 1 song has stems in " in capsys.readouterr().err
         assert vocals.read_text() == "finished by somebody else"
 
         accompaniment.unlink()
@@ -557,9 +558,14 @@ class TestConfigs:
         assert run("schedules", "--picture", str(tmp_path / "no folder" / "gallery.png")) == 1
 
     def test_help_fits_a_screen_and_every_key_is_a_word_away(self, capsys: pytest.CaptureFixture[str]) -> None:
-        for arguments in (["--help"], *([command, "--help"] for command in ("predict", "test", "benchmark", "tune"))):
+        for arguments in (["--help"], *([command, "--help"] for command in SUMMARIES)):
             assert run(*arguments) == 0
-            assert len(capsys.readouterr().out.splitlines()) <= 40
+            lines = capsys.readouterr().out.splitlines()
+            assert len(lines) <= (40 if arguments[0] in ("--help", "predict", "test") else 45)
+            assert max(map(len, lines)) <= 80, arguments
+            assert any("  " in line[:2] and "mdx-progressive " in line for line in lines), arguments
+        assert run("prepare", "--help-all") == 0
+        assert "mdx_progressive.Musdb18" in capsys.readouterr().out
         assert run("predict", "--help-all") == 0
         text = " ".join(capsys.readouterr().out.split())
         for words in (
@@ -569,7 +575,7 @@ class TestConfigs:
         ):
             assert words in text
 
-    @pytest.mark.parametrize("command", ["test", "predict", "benchmark", "tune", "prepare", "init"])
+    @pytest.mark.parametrize("command", ["test", "predict", "benchmark", "tune", "prepare", "init", "separators"])
     def test_the_examples_of_a_commands_help_are_valid(
         self, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -582,5 +588,5 @@ class TestConfigs:
         assert examples
         for example in examples:
             words = shlex.split(example)
-            more = ["--overwrite"] if words[0] == "init" else ["--print_config"]
+            more = {"init": ["--overwrite"], "separators": []}.get(words[0], ["--print_config"])
             assert run(*words, *more) == 0, example

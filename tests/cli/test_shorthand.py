@@ -1,17 +1,32 @@
 """Short spellings are the long ones; names are presets; what is wrong is told with the nearest."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import yaml
 
+from mdx_progressive.audio import FORMATS
 from mdx_progressive.cli.keys import GROUPS, OPTIONS, OWN_OPTIONS
 from mdx_progressive.cli.lightning import ProgressiveCLI
 from mdx_progressive.cli.lightning import run as run_lightning
+from mdx_progressive.cli.other_tools import ELSEWHERE
 from mdx_progressive.cli.separators import entries
-from mdx_progressive.presets import QUALITIES, preset_names, quality_levels
+from mdx_progressive.cli.shorthand import expand
+from mdx_progressive.cli.values import BITRATES, CHOICES
+from mdx_progressive.data.song_reader import MixtureChoice
+from mdx_progressive.engine import EstimateWriter
+from mdx_progressive.presets import (
+    QUALITIES,
+    find_preset,
+    preset_names,
+    preset_settings,
+    quality_levels,
+    separator_sources,
+)
 from tests.support.command import run
 from tests.support.paths import CONFIGS
 from tests.support.processes import run_interpreter
@@ -154,13 +169,64 @@ def test_the_keys_that_are_checked_first_are_those_of_the_parser(monkeypatch: py
         assert known == expected
 
 
+def test_the_values_that_are_checked_first_are_those_of_the_classes() -> None:
+    hints = get_type_hints(EstimateWriter.__init__) | {"mixture": MixtureChoice}
+    for option, choices in CHOICES.items():
+        kinds = get_args(hints[option.rpartition(".")[2]])
+        literals = {value for kind in kinds for value in (get_args(kind) or (kind,)) if isinstance(value, str)}
+        assert {*choices} - {"null"} == literals
+        assert ("null" in choices) == (type(None) in kinds)
+    assert FORMATS["mp3"].bitrates == BITRATES
+
+
+def test_the_sources_that_are_checked_first_are_those_of_the_separators() -> None:
+    for entry in entries():
+        given = preset_settings(find_preset("separator", entry.name))
+        local = (given.get("init_args") or {}).get("weights")
+        assert separator_sources(given) == (entry.weights.sources if entry.weights and not local else None)
+    named = {"class_path": "DemucsSeparator", "init_args": {"name": "htdemucs"}}
+    assert separator_sources(named) == ("drums", "bass", "other", "vocals")
+    assert separator_sources(named | {"class_path": "my_package.Mine"}) is None
+
+
+def test_other_weights_may_have_other_sources(capsys: Capture) -> None:
+    options = ("--model.separator.weights", "x.safetensors", "--targets", "speech")
+    assert at(settings(capsys, "predict", "x.wav", *options), "targets") == "speech"
+
+
+@pytest.mark.parametrize("option", ELSEWHERE)
+def test_an_option_of_another_tool_is_answered_with_the_one_here(option: str, capsys: Capture) -> None:
+    assert run("predict", "song.mp3", option, "x") == 2
+
+    error = capsys.readouterr().err
+    assert error == f"mdx-progressive: error: there is no option {option}: {ELSEWHERE[option]}\n"
+    for words in re.findall("`(.*?)`", error):
+        expand("predict", ["song.mp3", *words.split()])
+
+
 WRONG = {
     "predict x.wav -s htdemus": "there is no separator of the name 'htdemus', and no file: did you mean htdemucs?",
     "predict x.wav --data.inptu y": "there is no option --data.inptu: did you mean --data.input?",
     "predict x.wav --separater y": "there is no option --separater: did you mean --separator?",
-    "predict x.wav -q bset": "--quality is fast, balanced, best, not 'bset' (best?)",
+    "predict x.wav -q bset": "--quality is fast, balanced or best, not 'bset' (best?)",
     "predict x.wav -q best --model.method heun": "--quality, --methods and --model.method all choose the method",
-    "predict x.wav --format aac": "writer.format is 'wav', 'flac', 'mp3', 'ogg', not 'aac'",
+    "predict x.wav --format aac": "--format is wav, flac, mp3 or ogg, not 'aac'",
+    "predict x.wav --format MP3": "--format is wav, flac, mp3 or ogg, not 'MP3' (mp3?)",
+    "predict x.wav --writer.format=wva": "--writer.format is wav, flac, mp3 or ogg, not 'wva' (wav?)",
+    "predict x.wav --writer.encoding int8": "--writer.encoding is float32, int24, int16 or null, not 'int8'",
+    "predict x.wav --format mp3 --bitrate 999": "--bitrate is 64, 96, 112, 128, 160, 192, 224, 256 or 320, not '999'",
+    "predict x.wav --format mp3 --bitrate 320k": "192, 224, 256 or 320, not '320k' (320?)",
+    "predict x.wav --bitrate 320": "--bitrate is of mp3: give --format mp3 too",
+    "predict x.wav --format flac --bitrate 320": "--bitrate is of mp3: give --format mp3 too",
+    "predict x.wav --two-stems drmus": (
+        "--two-stems: htdemucs has no source 'drmus', but drums, bass, other, vocals (drums?)"
+    ),
+    "predict x.wav -s spleeter --targets vocals,bas": (
+        "--targets: spleeter-2stems has no source 'bas', but vocals, accompaniment"
+    ),
+    "test -s umxse --model.targets [voice]": "--model.targets: umxse has no source 'voice', but speech, noise",
+    "test -c demo --targets drums": "--targets: spleeter-2stems has no source 'drums', but vocals, accompaniment",
+    "predict x.wav -x": "there is no option -x: see `mdx-progressive predict --help`",
     "predict x.wav -s spleter": "did you mean spleeter",
     "tune -s spleeter --dry-run": "--dry-run is for `test` and `predict`",
     "predict x.wav -d gpux": "--device is cpu, cuda, cuda:1, mps or auto, not 'gpux'",
@@ -228,12 +294,17 @@ def test_a_misspelt_command_lists_all_commands(capsys: Capture) -> None:
         ("tset", ("torch", "lightning", "jsonargparse", "numpy")),
         ("predict x.wav --data.inptu y", ("torch", "lightning", "jsonargparse", "numpy")),
         ("predict --help", ("torch", "lightning", "jsonargparse", "numpy")),
+        ("predict x.wav --format wva", ("torch", "lightning", "jsonargparse", "numpy")),
+        ("predict x.wav --format mp3 --bitrate 1", ("torch", "lightning", "jsonargparse", "numpy")),
+        ("predict x.wav -s spleeter --two-stems drmus", ("torch", "lightning", "jsonargparse", "numpy")),
+        ("predict x.wav -n htdemucs_ft", ("torch", "lightning", "jsonargparse", "numpy")),
         ("separators", ("lightning", "matplotlib", "pandas", "torchaudio")),
         ("schedules", ("lightning", "matplotlib", "pandas")),
         ("compare nothing", ("lightning", "matplotlib", "torchmetrics", "librosa")),
     ],
 )
 def test_nothing_is_imported_that_the_answer_does_not_need(command: str, absent: tuple[str, ...]) -> None:
+    Path("x.wav").touch()
     code = "import sys; from mdx_progressive.cli.main import main\n"
     code += f"try: main({command.split()!r})\nexcept SystemExit: pass\n"
     found = run_interpreter("-c", code + f"print('imported', [name for name in {absent!r} if name in sys.modules])")
@@ -264,9 +335,27 @@ def test_init_writes_one_file_that_both_commands_take(capsys: Capture) -> None:
     assert str(CONFIGS) not in text
     assert "# How the blend weight of the estimate grows." in text
     assert max(map(len, text.splitlines())) <= 120
+    assert not [noise for noise in ("Linked", "type:", "queue", "purge", "sub_dir", "default:") if noise in text]
+    trainer = at(yaml.safe_load(text), "trainer")
+    assert at(trainer, "logger.init_args") == {"save_dir": "logs", "name": "spleeter-2stems"}
+    assert trainer == {"accelerator": "auto", "devices": "auto", "precision": None, "logger": at(trainer, "logger")}
+    assert text.count("\n\n  #") + text.count(":\n  #") >= 20  # Every key of a group has its comment.
     assert run("init", "my.yaml") == 1
     assert "my.yaml exists: give another name, or --overwrite" in capsys.readouterr().err
     assert run("init", "my.txt") == 1
+
+
+def test_init_keeps_the_trainer_of_a_configuration(capsys: Capture) -> None:
+    Path("own.yaml").write_text(
+        "model: {separator: spleeter}\ntrainer: {accelerator: cpu, devices: 2, precision: bf16-mixed, logger: false}\n"
+    )
+
+    assert run("init", "my.yaml", "-c", "own.yaml") == 0
+    assert run("init", "demo.yaml", "-c", "demo") == 0
+
+    kept = {"accelerator": "cpu", "devices": 2, "precision": "bf16-mixed", "logger": False}
+    assert at(yaml.safe_load(Path("my.yaml").read_text()), "trainer") == kept
+    assert at(yaml.safe_load(Path("demo.yaml").read_text()), "trainer.logger.init_args.name") == "demo"
 
 
 def test_separators_are_listed_within_80_columns_by_the_names_that_are_taken(capsys: Capture) -> None:
@@ -279,6 +368,14 @@ def test_separators_are_listed_within_80_columns_by_the_names_that_are_taken(cap
     assert run("separators", "--stem", "guitar") == 0
     assert "htdemucs_6s" in (guitar := capsys.readouterr().out)
     assert "umxl" not in guitar
+    assert "all of these" in guitar
+    assert "spleeter-2stems" not in guitar.split("--quality   ")[-1]
+    assert max(map(len, guitar.splitlines())) <= 80
+
+    assert run("separators", "--stem", "accompaniment") == 0
+    qualities = capsys.readouterr().out.split("--quality   ")[-1]
+    assert "spleeter-2stems" in qualities
+    assert not {"htdemucs", "all"} & {line.split()[0] for line in qualities.splitlines() if line.strip()}
 
     assert run("separators", "--json") == 0
     facts = {each["name"]: each for each in json.loads(capsys.readouterr().out)}

@@ -90,13 +90,34 @@ def test_test_says_what_it_would_do_and_writes_nothing(tmp_path: Path, capsys: p
     assert main(("test", *DEMO, "--data.chunk", "2", "--data.all_chunks", "true", "--model.compare", "null")) == 0
 
     said = capsys.readouterr().out
-    assert "1: 3 chunks, 6 s of music" in said
-    assert "37 a chunk at most, 111 in all" in said  # 1 + 9 steps of 2 sources, with the estimate and with the truth
-    assert re.search(r"time +about .* for the passes", said)
+    assert "songs   1 song, 3 chunks, 6 s of music\n" in said
+    assert (
+        "37 for each chunk at most, 111 in all\n" in said
+    )  # 1 + 9 steps of 2 sources, with the estimate and with the truth
+    assert re.search(
+        r"\ntime    about .* for the passes\n        [\d.]+ s for a second of music in a pass, 1 process\n", said
+    )
+    assert max(map(len, said.splitlines())) <= 80
     # 2 s of 11 clips as MP3 at 135 kb/s, and of 9 in 16 bits for TensorBoard; 2 spectrograms of 750 kB, 16 charts of
     # 130 kB; the rows.
     assert "about 5.72 MB in logs" in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_folder_breaks_no_line_and_one_of_a_kind_is_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write("a.wav", noise(1).T.numpy(), RATE)
+    folder = "/".join(["a long name of a folder"] * 5)
+
+    assert main(("predict", "a.wav", *DEMO, "--model.method", "one-pass", "-o", folder)) == 0
+
+    songs, passes, _, pace, disk, last = capsys.readouterr().out.splitlines()
+    assert songs == "songs   1 song, 1 chunk, 1 s of music"
+    assert passes == "passes  1 for each chunk at most, 1 in all"
+    assert pace.endswith(", 1 process")
+    assert f" in {folder}, where " in disk
+    assert last == "Nothing was written. What is done already is counted too."
 
 
 def test_predict_names_what_it_can_not_read_and_how_much_it_would_write(
@@ -109,7 +130,7 @@ def test_predict_names_what_it_can_not_read_and_how_much_it_would_write(
     assert main(("predict", *DEMO, "--data.input", str(tmp_path), "--writer.encoding", "int16")) == 1
 
     said = capsys.readouterr()
-    assert "2: 2 chunks, 20 s of music" in said.out
+    assert "2 songs, 2 chunks, 20 s of music" in said.out
     assert "about 7.06 MB in separated" in said.out  # 2 songs of 10 s, 2 sources, 2 channels, 2 bytes
     assert "c.wav" in said.err
     assert "all others are done" not in said.err

@@ -134,9 +134,7 @@ def test_without_a_terminal_there_are_no_bars_and_a_file_is_added_to(
     assert (lines[-2]["songs"], lines[-1]["written"], lines[-1]["exit_code"]) == (0, 0, 0)
 
 
-@pytest.mark.parametrize(
-    ("to", "why"), [("no/where", "No such file"), ("/dev/full", "No space left"), ("in", "Is a dir")]
-)
+@pytest.mark.parametrize(("to", "why"), [("/dev/full", "No space left"), ("in", "Is a dir")])
 def test_a_file_that_can_not_be_written_to_is_named(
     songs: Path, to: str, why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -671,7 +671,7 @@ class TestCommand:
         ("arguments", "named"),
         [
             (["nowhere"], "nowhere holds no results.csv"),
-            (["version_0", "--metric", "loudness"], "no metric loudness"),
+            (["version_0", "--metric", "loudness"], "results.csv: there is no metric 'loudness', but si_sdr"),
             (["version_0", "--out", "no/where.html"], "there is no folder no"),
         ],
     )

@@ -43,7 +43,7 @@ def test_stems_of_the_same_song_separator_and_method_are_kept(capsys: pytest.Cap
 
     assert run("predict", "a.wav", *FAST, "--data.batch_size", "2", "--targets", "vocals") == 0
 
-    assert "1 of 1 songs are finished in separated: --overwrite separates them again" in capsys.readouterr().err
+    assert "finished in separated: 1 of 1 song; --overwrite separates them again" in capsys.readouterr().err
     assert stems() == before
 
 
@@ -64,7 +64,7 @@ def test_stems_of_another_method_or_other_settings_are_refused(
 
     vocals = Path("separated", "a", "vocals.wav")
     assert said == (
-        f"separated: 1 of 1 songs have stems there that are not those of this run: {vocals}: {reason}:"
+        f"separated: has stems that are not those of this run, of 1 of 1 song: {vocals}: {reason}:"
         " --overwrite replaces them, -o FOLDER writes elsewhere"
     )
     assert run("predict", "a.wav", *SPLEETER, *options, "--overwrite") == 0
@@ -99,7 +99,7 @@ def test_stems_that_tell_nothing_are_kept(capsys: pytest.CaptureFixture[str]) ->
     assert run("predict", "a.wav", *FAST) == 0
 
     said = capsys.readouterr().err
-    assert "1 of 1 songs have stems in separated that don't tell what made them: --overwrite replaces them" in said
+    assert "stems in separated don't tell what made them: 1 of 1 song; --overwrite replaces them" in said
     assert stems() == before
 
 

@@ -100,8 +100,8 @@ class TestFormats:
         ("settings", "said"),
         [
             (["--writer.format", "mp3", "--writer.encoding", "int16"], "mp3 can't hold int16: leave writer.encoding"),
-            (["--format", "mp3", "--bitrate", "300"], "mp3 has no bitrate of 300 kb/s: it takes 64, 96, 112"),
-            (["--format", "flac", "--bitrate", "320"], "flac has no bitrate of 320 kb/s: leave writer.bitrate out"),
+            (["--format", "mp3", "--bitrate", "300"], "bitrate is 64, 96, 112, 128"),
+            (["--format", "flac", "--bitrate", "320"], "bitrate is of mp3: give --format mp3 too"),
             (["--writer.format", "ogg", "--writer.clip", "keep"], "ogg can't hold samples above full scale"),
             (["--writer.dither", "true"], "float32 is not rounded to steps"),
             (["--writer.name", "{song}"], "has no {source}"),

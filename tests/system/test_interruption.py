@@ -17,6 +17,7 @@ from filelock import FileLock
 from mdx_progressive.cli.main import main
 from mdx_progressive.evaluation.results import read_rows
 from mdx_progressive.evaluation.timings import read_timings
+from tests.support.command import NARROW
 from tests.support.demucs_weights import save_safetensors, small_network
 from tests.support.paths import STUDY_HTDEMUCS
 from tests.support.processes import Stop, run_command
@@ -79,7 +80,7 @@ class TestResume:
 
         for times, how in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGINT), start=1):
             code = run_command(command("run"), Stop(how, after=2)).exit_code
-            assert code == (-how if how is signal.SIGKILL else 1)
+            assert code == (-how if how is signal.SIGKILL else 128 + how)
             assert measured(folder) == 2 * times
             assert not (folder / "results.csv").exists()
         with (folder / "measured.0.jsonl").open("a") as file:
@@ -102,7 +103,7 @@ class TestResume:
         ended = run_command(command("run"), Stop(how, 2, rank), processes=2)
 
         first = rank == 0 and how is signal.SIGKILL
-        assert ended.exit_code == (-how if first else 1)
+        assert ended.exit_code == (-how if first else 1 if rank else 128 + how)
         assert "Traceback" not in ended.err
         told = "process 2 of 2 ends, since the first one was ended:"
         if not first:
@@ -163,11 +164,34 @@ class TestResume:
 
         assert [path.name for path in folder.parent.iterdir()] == ["version_0"]
         assert list((folder / "linear").iterdir())
-        assert "resumes an interrupted run, 0 chunks are to be measured" in capsys.readouterr().err
+        assert "resumes an interrupted run, to be measured: 0 chunks" in capsys.readouterr().err
         assert files(folder) == whole
         saved = yaml.safe_load((folder / "config.yaml").read_text())
         assert saved["trainer"]["logger"]["init_args"]["version"] is None  # Run again, it must not be replaced.
         assert not list(folder.glob("measured.*"))
+
+    @pytest.mark.parametrize(("command", "kept"), [
+        ("test", "logs/spleeter-2stems/version_0: 2 of 3 chunks measured"),
+        ("predict", r"out: 1 of 2 songs complete, [1-9] blocks? of others kept"),
+    ])  # fmt: skip
+    def test_ctrl_c_is_told_in_two_lines_with_what_is_kept(self, songs: Path, command: str, kept: str) -> None:
+        shutil.copy(songs / "song 0" / "vocals.wav", "a.wav")
+        soundfile.write("b.wav", noise(70, 2).T.numpy(), RATE)
+        quick = ("-s", "spleeter", *NARROW, *(("-q", "balanced") if command == "predict" else ("--methods", "heun")))
+        what = {
+            "test": ("--data.chunk", "2.5", "--data.all_chunks", "true"),
+            "predict": ("a.wav", "b.wav", "-o", "out", "--data.block", "2"),
+        }[command]
+        line = [command, *quick, *what]
+
+        ended = run_command(line, Stop(signal.SIGINT, after=2))
+
+        assert ended.exit_code == 130
+        lines = [text for text in ended.err.splitlines() if text.strip()]
+        end = "mdx-progressive: error: stopped by a signal; what is done is kept, and the same command resumes the run"
+        assert lines[2:] == [end]
+        assert re.fullmatch(kept, lines[1])
+        assert run_command(line).exit_code == 0
 
     def test_other_settings_or_no_resuming_begin_a_run_of_their_own(self, songs: Path) -> None:
         folder = Path("logs/run")
@@ -186,7 +210,7 @@ class TestResume:
         ended = run_command(command("run"))
         assert ended.exit_code == 0
         assert [line for line in ended.err.splitlines() if "measured" in line or "once more" in line] == [
-            f"{folder}: resumes an interrupted run, 8 chunks are to be measured",
+            f"{folder}: resumes an interrupted run, to be measured: 8 chunks",
             "3 of them once more: the songs or the weights have changed since",
         ]
         assert run_command(command("fresh")).exit_code == 0
@@ -205,7 +229,7 @@ class TestResume:
         ended = run_command(command("run"))
 
         assert ended.exit_code == 0
-        assert f"resumes an interrupted run, {CHUNKS} chunks are to be measured" in ended.err
+        assert f"resumes an interrupted run, to be measured: {CHUNKS} chunks" in ended.err
         assert "\n4 of them once more: the songs or the weights have changed since\n" in ended.err
         found = files(Path("logs/run/version_0"))
         assert found == whole
@@ -230,7 +254,7 @@ class TestBadSongs:
         assert list(failed) == ["song 1", "song 2"]
         assert "drums.wav: no audio" in failed["song 1"]
         last = capsys.readouterr().err.split("error: ")[-1]
-        assert last.startswith("2 of the songs failed, all others are complete:\n")
+        assert last.startswith("2 songs failed, all others are complete:\n")
         assert "drums.wav: no audio" in last
         assert "no stem for the source 'vocals'" in last
 

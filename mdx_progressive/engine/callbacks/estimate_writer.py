@@ -16,6 +16,7 @@ from mdx_progressive.data import ChunkBatch, Failure, Origin, Prediction, SongDa
 from mdx_progressive.engine.callbacks.run_context import song_datamodule
 from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.engine.progress_rate import duration
+from mdx_progressive.evaluation import lies_in_run
 from mdx_progressive.output import (
     Claims,
     Clip,
@@ -29,7 +30,7 @@ from mdx_progressive.output import (
     check_pattern,
     settings_digest,
 )  # fmt: skip
-from mdx_progressive.runtime import BackgroundThread, MdxError, all_gather
+from mdx_progressive.runtime import BackgroundThread, MdxError, all_gather, counted
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,8 @@ class EstimateWriter(Callback):
         self.listeners: list[Callable[[str, list[Path]], None]] = []
         """Called with a song and its files when all of them are written, in the thread that writes."""
         self._writer: SongWriter | None = None
+        self._blocks: list[tuple[str, int]] = []
+        """All blocks of the songs of this run: the song, and the number."""
         self._claims = Claims(self.out)
         self._background: BackgroundThread[Failure | None] = BackgroundThread(_MAX_WAITING)
         self._unreadable: set[str] = set()
@@ -148,7 +151,14 @@ class EstimateWriter(Callback):
         estimates = self._paths(module).own_estimates(songs, datamodule.inputs or [])
         if estimates:
             datamodule.filter_songs(lambda song: song not in estimates)
-            log.info("skipped %d files in %s that are estimates, not songs", len(estimates), self.out)
+            files = counted(len(estimates), "file")
+            log.info("skipped %s in %s: estimates, not songs", files, self.out)
+        given = {path.resolve() for path in datamodule.inputs or []}
+        found = {song.name: song.path.resolve() for song in songs if song.name not in estimates}
+        clips = {name for name, path in found.items() if path not in given and lies_in_run(path, given)}
+        if clips:
+            datamodule.filter_songs(lambda song: song not in clips)
+            log.info("skipped %s of runs of `test`, which are no songs", counted(len(clips), "file"))
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *index: int
@@ -180,7 +190,16 @@ class EstimateWriter(Callback):
             self._tell(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Tell what is kept, as far as the same command can resume it."""
         self.teardown(trainer, pl_module, "predict")
+        if self._writer is None or not self._writer.partial_songs.resumable or not trainer.is_global_zero:
+            return
+        songs = {song for song, _ in self._blocks}
+        complete = sum(not self._writer.paths.missing(song) for song in songs)
+        kept = sum(self._writer.partial_songs.blocks(song).has(number) for song, number in self._blocks)
+        if complete or kept:
+            songs_complete = f"{complete} of {counted(len(songs), 'song')} complete"
+            log.info("%s: %s, %s of others kept", self.out, songs_complete, counted(kept, "block"))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._background.close()
@@ -230,6 +249,7 @@ class EstimateWriter(Callback):
         """Leave out the blocks of an interrupted run, and songs that the format can't hold, which are failures."""
         refused: set[str] = set()
         origins = datamodule.plan()
+        self._blocks = [(origin.song, origin.chunk) for origin in origins]
         songs = {origin.song: origin for origin in origins}
         for song, origin in songs.items():
             try:
@@ -245,7 +265,7 @@ class EstimateWriter(Callback):
         if stored or left_out:
             remaining = datamodule.skip_done(stored | left_out)
             if stored:
-                log.info("%d blocks are kept from an interrupted run, %d are left", len(stored), remaining)
+                log.info("%s kept from an interrupted run, %d left", counted(len(stored), "block"), remaining)
         if trainer.is_global_zero:
             results = [self._write(writer, origin) for song, origin in songs.items() if song not in refused]
             _add_failures(datamodule, results)
@@ -278,8 +298,8 @@ class EstimateWriter(Callback):
         (first, *others) = songs.values()
         folder = self.out if others else Path(os.path.commonpath([file.parent for file in first.files]))
         log.info(
-            "wrote %d stems of %s to %s%s in %s (%.2gx real time)",
-            stems, f"{len(songs)} songs" if others else "1 song", folder, os.sep, duration(seconds), rate,
+            "wrote %s of %s to %s%s in %s (%.2gx real time)",
+            counted(stems, "stem"), counted(len(songs), "song"), folder, os.sep, duration(seconds), rate,
         )  # fmt: skip
 
 

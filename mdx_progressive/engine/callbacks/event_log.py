@@ -134,7 +134,7 @@ class EventLog(Callback):
             code = stop.code if isinstance(stop.code, int) else 1
             raise
         except Exception as error:
-            reason = str(error)
+            code, reason = getattr(error, "exit_code", 1), str(error)
             raise
         finally:
             if self._rank == 0:

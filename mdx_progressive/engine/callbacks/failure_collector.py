@@ -31,7 +31,7 @@ class FailureCollector(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._failures = {}
-        self._collect_from(trainer, log_them=trainer.is_global_zero)  # All processes have the same ones.
+        self._collect_from(trainer)
 
     def on_test_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *index: int) -> None:
         self._collect_from_batch(batch)
@@ -51,21 +51,23 @@ class FailureCollector(Callback):
 
     on_predict_epoch_end = on_test_epoch_end
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Tell what has failed so far: the end, where it would be told, is not reached."""
+        for failure in self._failures.values():
+            log.warning("left out: %s", failure.line)
+
     def _collect_from_batch(self, batch: Any) -> None:
         if isinstance(batch, ChunkBatch):  # A loader of waveforms knows of no songs.
             self._collect(batch.failures)
 
-    def _collect_from(self, trainer: Trainer, log_them: bool = True) -> None:
+    def _collect_from(self, trainer: Trainer) -> None:
         if datamodule := song_datamodule(trainer):
-            self._collect(datamodule.failures, log_them)
+            self._collect(datamodule.failures)
 
-    def _collect(self, failures: Iterable[Failure], log_them: bool = True) -> None:
+    def _collect(self, failures: Iterable[Failure]) -> None:
         for failure in failures:
-            new = failure.song not in self._failures
-            for listener in self.listeners if new else []:
+            for listener in self.listeners if failure.song not in self._failures else []:
                 listener(failure)
             if self.fail_fast:
                 raise MdxError(failure.line)
-            if new and log_them:
-                log.warning("left out: %s", failure.line)
             self._failures.setdefault(failure.song, failure)

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 _FORMAT = "{percentage:3.0f}%|{bar}| {elapsed}{postfix}"
 _BETWEEN_LINES = 60.0
 """Seconds between two lines where there is no terminal: in a file every refresh of a bar would be a line."""
+_WORTH_TELLING = 60.0
+"""Seconds left after the first batch from which on a line tells them at once: nothing measures the pace before it."""
 
 
 class StepProgressBar(ProgressBar):
@@ -114,6 +116,8 @@ class StepProgressBar(ProgressBar):
     def _end_batch(self) -> None:
         self._batches_done += 1
         self._passes_done = 0
+        if self._batches_done == 1 and (left := self._time_left()) and left >= _WORTH_TELLING:
+            self._last_line -= _BETWEEN_LINES
         self._show("")
 
     def _count_passes(self, method: str, passes: int) -> None:
@@ -129,12 +133,12 @@ class StepProgressBar(ProgressBar):
         if self._bar is None:
             return
         share = self._share()
-        elapsed = time.perf_counter() - self._begin
+        left = self._time_left()
         texts = [text for text in (self._songs, method) if text]
         if self._rate and self._rate.done:
             texts.append(f"{self._rate.speed:.1f}x real time")
-        if share:
-            texts.append(f"{duration(elapsed * (1 - share) / share)} left")
+        if left is not None:
+            texts.append(f"{duration(left)} left")
         self._bar.n = share
         self._bar.set_postfix_str(", ".join(texts))
         if self._bar.disable and time.perf_counter() - self._last_line > _BETWEEN_LINES:
@@ -147,6 +151,11 @@ class StepProgressBar(ProgressBar):
         if self._rate:
             return self._rate.share(self._block, part)
         return min(1.0, (self._batches_done + part) / self._batches) if self._batches else 1.0
+
+    def _time_left(self) -> float | None:
+        """Seconds left at the pace so far; None before anything is done."""
+        share = self._share()
+        return (time.perf_counter() - self._begin) * (1 - share) / share if share else None
 
     def _close(self) -> None:
         if self._bar is not None:

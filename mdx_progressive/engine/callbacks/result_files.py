@@ -29,7 +29,7 @@ from mdx_progressive.evaluation import (
     write_summary,
     write_timings,
 )
-from mdx_progressive.runtime import MdxError, atomic_write, device_name
+from mdx_progressive.runtime import MdxError, atomic_write, counted, device_name
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class ResultFiles(Callback):
         if (done or outdated) and resumed:
             remaining = resumed.skip_done(set(done))
             if trainer.is_global_zero:
-                log.info("%s: resumes an interrupted run, %d chunks are to be measured", folder, remaining)
+                log.info("%s: resumes an interrupted run, to be measured: %s", folder, counted(remaining, "chunk"))
         if outdated and trainer.is_global_zero:
             log.warning("%d of them once more: the songs or the weights have changed since", len(outdated))
 
@@ -146,9 +146,11 @@ class ResultFiles(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self._measurements is not None:
-            self._measurements.close()
             if self._measurements.appended and self.resume:
-                log.warning("%s: interrupted; the same command resumes the run", self._measurements.folder)
+                done, total = len(self._measurements.chunks()[0]), self._measurements.total
+                of = f" of {counted(total, 'chunk')}" if total else ""
+                log.warning("%s: %s%s measured", self._measurements.folder, done, of)
+            self._measurements.close()
 
 
 def _fingerprints(datamodule: SongDataModule, module: ProgressiveDemixing) -> dict[str, str]:
@@ -207,7 +209,7 @@ def _warn_of_missing_values(comparison: Comparison) -> None:
     for metric, values in means.groupby("metric", sort=False):
         for reason in ("undefined", "infinite"):
             if count := int(values[reason].sum()):
-                log.warning("%d values of %s are %s, and were left out of the means", count, metric, reason)
+                log.warning("%s: %s, left out of the means", metric, counted(count, f"{reason} value"))
         if count := int(values["lost"].sum()):
             floor = comparison.scales[str(metric)].floor
-            log.warning("%d values of %s are of lost sources, and count as %g in the means", count, metric, floor)
+            log.warning("%s: %s, which count as %g in the means", metric, counted(count, "lost source"), floor)

@@ -24,6 +24,7 @@ from mdx_progressive.evaluation import (
     summary_lines,
 )
 from mdx_progressive.progressive import Method, Progressive
+from mdx_progressive.runtime import counted
 
 Setting = str | int | float | bool
 
@@ -93,7 +94,7 @@ def facts_table(trainer: Trainer, module: ProgressiveDemixing, comparison: Compa
         "licence of the weights": separator.licence,
         "trained on MUSDB18's test set": trained[separator.musdb_test],
         "targets": ", ".join(module.targets),
-        "songs": f"{len(chunks)}, in {chunks.sum()} chunks",
+        "songs": f"{len(chunks)}, in {counted(int(chunks.sum()), 'chunk')}",
         "left out": left_out,
         "passes a chunk": module.passes,
         "aggregation": AGGREGATION,

@@ -58,7 +58,7 @@ def convert(name: str, sources: Sequence[str], path: Path, result: Path) -> None
 def _load_wheel(name: str) -> Loaded:
     """Pickled dicts of NumPy arrays."""
     if name != "spleeter:2stems":
-        raise MdxError(f"the weights of {name} are in no Python package. {_hint(name)}")
+        raise MdxError(f"{name.replace(':', '-')} needs weights that are in no Python package: {_hint(name)}")
     arrays: list[Any] = [
         (_reconstruct, "numpy.core.multiarray._reconstruct"), np.ndarray, np.dtype,
         np.dtypes.Float32DType, np.dtypes.Int64DType,
@@ -95,7 +95,7 @@ def _load_checkpoint(name: str, sources: Sequence[str], path: Path) -> Loaded:
     elif path.suffix == ".index":
         path = path.with_suffix("")
     else:
-        raise MdxError(f"{path}: no such folder with Spleeter weights. {_hint(name)}")
+        raise MdxError(f"{path}: no such folder, and {name.replace(':', '-')} needs its weights: {_hint(name, path)}")
     checkpoint = TensorFlowCheckpoint(path)
     networks = sum(key.startswith("conv2d_transpose") and key.endswith("/kernel") for key in checkpoint.names()) / 6
     if networks != len(sources):
@@ -127,9 +127,10 @@ def _network_state(checkpoint: TensorFlowCheckpoint, number: int) -> Iterator[tu
         yield f"{layer}.num_batches_tracked", torch.tensor(0)
 
 
-def _hint(name: str) -> str:
+def _hint(name: str, path: Path | None = None) -> str:
     stems = name.removeprefix("spleeter:")
     return (
-        f"Unpack {stems}.tar.gz of Spleeter's release 1.4.0 (github.com/deezer/spleeter/releases), or take the folder"
-        f" pretrained_models/{stems} that the spleeter command has made, and give it: --model.separator.weights FOLDER"
+        f"unpack {stems}.tar.gz of Spleeter's release 1.4.0 (github.com/deezer/spleeter/releases) into"
+        f" {path or f'pretrained_models/{stems}'}, or give a folder that has it, as one of the spleeter command:"
+        " --model.separator.weights FOLDER. `-s spleeter` (vocals and accompaniment) works at once"
     )

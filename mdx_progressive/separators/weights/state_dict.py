@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mdx_progressive.runtime import MdxError, error_text
+from mdx_progressive.runtime import MdxError, counted, error_text
 
 _NAMES = 3
 """How many wrong tensors a message names."""
@@ -154,5 +154,4 @@ def check_finite(network: nn.Module, path: Path | None) -> None:
 
 
 def _count_and_name(names: Sequence[str]) -> str:
-    count = "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
-    return f"{count} ({', '.join(names[:_NAMES])}{', …' if len(names) > _NAMES else ''})"
+    return f"{counted(len(names), 'tensor')} ({', '.join(names[:_NAMES])}{', …' if len(names) > _NAMES else ''})"

@@ -92,7 +92,7 @@ class TestCheckpoint:
             SpleeterSeparator(f"spleeter:{stems}stems")
 
     def test_a_missing_folder_is_named_and_where_to_get_it(self, tmp_path: Path) -> None:
-        with pytest.raises(MdxError, match=r"4stems: no such folder .* 4stems.tar.gz"):
+        with pytest.raises(MdxError, match=r"4stems: no such folder, .* 4stems.tar.gz"):
             SpleeterSeparator("spleeter:4stems", tmp_path / "4stems")
 
     def test_a_folder_without_a_checkpoint(self, tmp_path: Path) -> None:
@@ -158,3 +158,14 @@ class TestConversion:
         path.write_bytes(b"no tensors")
         with pytest.raises(MdxError, match=r"weights.safetensors: no weights of Spleeter could be loaded"):
             SpleeterSeparator(weights=path)
+
+
+@pytest.mark.parametrize("weights", [None, "pretrained_models/4stems"])
+def test_weights_that_are_not_there_are_told_with_what_is_needed(weights: str | None) -> None:
+    needed = (
+        r"spleeter-4stems needs .*: unpack 4stems\.tar\.gz .* into pretrained_models/4stems, .* --model\.separator"
+        r"\.weights FOLDER\. `-s spleeter` \(vocals and accompaniment\) works at once"
+    )
+
+    with pytest.raises(MdxError, match=needed):
+        SpleeterSeparator("spleeter:4stems", weights)
