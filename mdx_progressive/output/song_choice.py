@@ -74,7 +74,8 @@ class SongChoice:
         for path, difference in self.differences.items():
             raise MdxError(
                 f"{out}: has stems that are not those of this run, of {len(self.differences)} of"
-                f" {counted(self.total, 'song')}: {path}: it was made {difference}: --overwrite replaces them, -o FOLDER writes elsewhere"
+                f" {counted(self.total, 'song')}: {path}: it was made {difference}:"
+                " --overwrite replaces them, -o FOLDER writes elsewhere"
             )
 
     def tell(self, out: Path) -> None:

@@ -389,7 +389,7 @@ class TestPredict:
 
         vocals.write_text("finished by somebody else")
         assert run(*separate) == 0
-        assert "1 of 1 song has stems in " in capsys.readouterr().err
+        assert "stems in separated don't tell what made them: 1 of 1 song" in capsys.readouterr().err
         assert vocals.read_text() == "finished by somebody else"
 
         accompaniment.unlink()
