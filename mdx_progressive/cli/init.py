@@ -3,12 +3,13 @@
 import re
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 from io import StringIO
 from itertools import chain
 from pathlib import Path
 from textwrap import wrap
 
+from mdx_progressive.cli.own_code import ALLOW, take_allowed
 from mdx_progressive.cli.shorthand import expand
 from mdx_progressive.runtime import MdxError, atomic_write
 
@@ -43,7 +44,9 @@ def init(args: Sequence[str]) -> None:
     parser.add_argument("-s", "--separator", help="The separator (default: htdemucs).")
     parser.add_argument("-q", "--quality", help="The method: fast, balanced (the default) or best of the separator.")
     parser.add_argument("--overwrite", action="store_true", help="Replace a file that exists.")
-    options = parser.parse_args(args)
+    parser.add_argument(ALLOW, metavar="MODULE", help="A module of yours, whose classes files of settings may name.")
+    given, allowed = take_allowed(args)
+    options = parser.parse_args(given)
     file: Path = options.file
     if file.suffix not in (".yaml", ".yml"):
         raise MdxError(f"{file}: the name must end in .yaml, as the files that -c takes")
@@ -51,20 +54,24 @@ def init(args: Sequence[str]) -> None:
         raise MdxError(f"{file} exists: give another name, or --overwrite")
     short = [("-c", options.config), ("-s", options.separator), ("-q", options.quality)]
     line = expand("predict", [part for option, value in short if value is not None for part in (option, value)])
-    text = _described_settings(line.args, line.separator)
+    text = _described_settings(line.args, line.separator, [*allowed, *line.modules])
     head = f"# mdx-progressive predict song.mp3 -c {file.name}\n# mdx-progressive test songs/ -c {file.name}\n"
     with atomic_write(file) as temporary:
         temporary.write_text(head + "\n".join(_readable(_chosen(text.splitlines()))) + "\n", encoding="utf-8")
     print(f"wrote {file}: mdx-progressive predict song.mp3 -c {file}")
 
 
-def _described_settings(args: Sequence[str], separator: str | None) -> str:
+def _described_settings(args: Sequence[str], separator: str | None, modules: Sequence[str]) -> str:
     """All settings of `predict` as YAML, with comments."""
     from mdx_progressive.cli.lightning import run
 
     printed = StringIO()
-    with redirect_stdout(printed), suppress(SystemExit):
-        run(["predict", *args, "--print_config=comments"], separator)
+    try:
+        with redirect_stdout(printed):
+            run(["predict", *args, "--print_config=comments"], separator, modules)
+    except SystemExit as left:
+        if left.code:
+            raise
     return printed.getvalue()
 
 

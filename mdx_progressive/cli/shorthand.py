@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mdx_progressive.cli.keys import check_keys
+from mdx_progressive.cli.own_code import named_modules, take_allowed
 from mdx_progressive.presets import (
     DEFAULT_QUALITY,
     DEFAULT_SEPARATOR,
@@ -61,6 +62,7 @@ class CommandLine:
         args: The arguments after the subcommand.
         method: What the method is called: a level of quality, a preset, or the name in a file.
         inputs: The files and folders that were given by themselves.
+        modules: Packages whose classes files of settings may name, beside ours.
     """
 
     command: str
@@ -68,6 +70,7 @@ class CommandLine:
     args: list[str] = field(default_factory=list)
     method: str = ""
     inputs: list[str] = field(default_factory=list)
+    modules: list[str] = field(default_factory=list)
 
     def check_inputs(self) -> None:
         """See that the files and folders are there, before anything is loaded.
@@ -110,6 +113,7 @@ def expand(command: str, args: Sequence[str]) -> CommandLine:
         ['--model.separator', '--model.method', '--targets', 'vocals', '--writer.complement', 'vocals',
          '--data.input', 'song.mp3']
     """
+    args, allowed = take_allowed(args)
     inputs, short, rest = _split(args)
     check_keys(command, rest)
     configs = [preset_path("config", value) for value in short.get("config", [])]
@@ -119,7 +123,8 @@ def expand(command: str, args: Sequence[str]) -> CommandLine:
     if separator is None and "separator" not in model:
         separator = DEFAULT_SEPARATOR
     name = _value_of(rest, f"{_SEPARATOR}.name") or separator_name(separator or model["separator"])
-    line = CommandLine(command, name, inputs=inputs)
+    named = [*rest, *short.get("separator", []), *(_last(short, "methods") or "").split(",")]
+    line = CommandLine(command, name, inputs=inputs, modules=[*allowed, *named_modules(named, configs)])
     for path in configs:
         line.args += ["-c", path]
     if separator is not None:
@@ -291,6 +296,8 @@ def _compared(value: str, separator: str | None) -> str:
     return json.dumps([preset_path("method", name, separator) for name in listed])
 
 
-def prepare_args(args: Sequence[str]) -> list[str]:
-    """The arguments of `prepare`, with paths for the names of presets."""
-    return list(_with_paths(args, None))
+def prepare_args(args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The arguments of `prepare`, with paths for the names of presets, and the packages that the user names."""
+    rest, allowed = take_allowed(args)
+    _, short, _ = _split(rest)
+    return list(_with_paths(rest, None)), [*allowed, *named_modules(rest, short.get("config", []))]
