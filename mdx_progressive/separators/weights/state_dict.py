@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mdx_progressive.runtime import MdxError, error_text
+from mdx_progressive.separators.weights.archives import check_pickled
 
 _NAMES = 3
 """How many wrong tensors a message names."""
@@ -74,6 +75,7 @@ def safe_unpickle(path: Path, allowed: Sequence[Any], named: str) -> Any:
     A file that asks for other classes is refused, with everything that it may contain `named`.
     """
     try:
+        check_pickled(path, allowed)
         with torch.serialization.safe_globals(list(allowed)):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

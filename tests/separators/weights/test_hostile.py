@@ -6,10 +6,8 @@ import random
 import resource
 import shutil
 import struct
-from collections.abc import Callable, Iterator
-from copy import deepcopy
+from collections.abc import Callable
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +20,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mdx_progressive.runtime.errors import MdxError
-from mdx_progressive.runtime.torchaudio_import import import_torchaudio
 from mdx_progressive.separators.base import Separator
 from mdx_progressive.separators.demucs import DemucsSeparator
 from mdx_progressive.separators.exported import ExportedSeparator
@@ -40,10 +37,10 @@ from tests.support.paths import CONFIGS, STUDY
 from tests.support.privileges import without_privileges
 from tests.support.signals import RATE, SOURCES
 from tests.support.spleeter_reference import DATA
-from tests.support.torchaudio_weights import small_hdemucs
+from tests.support.torchaudio_weights import tiny_hdemucs
 
+pytestmark = pytest.mark.usefixtures("tiny_torchaudio")
 SPEECH = {"sample_rate": 16000, "nfft": 64, "nhop": 32, "nb_channels": 1}
-TINY = partial(small_hdemucs, channels=8, depth=2, nfft=16)
 
 
 class Case(NamedTuple):
@@ -107,7 +104,7 @@ def roformer(folder: Path, name: str) -> Path:
 
 
 def torchaudio(folder: Path) -> Path:
-    torch.save(TINY().state_dict(), folder / "net.pt")
+    torch.save(tiny_hdemucs().state_dict(), folder / "net.pt")
     return folder / "net.pt"
 
 
@@ -187,14 +184,6 @@ BOMB = "\n".join(
     ]
 )
 YAMLS = ["demucs bag", "roformer yaml"]
-
-
-@pytest.fixture(autouse=True)
-def tiny_torchaudio(monkeypatch: pytest.MonkeyPatch) -> None:
-    """torchaudio's pipelines stand for a tiny network."""
-    pipelines = import_torchaudio().pipelines
-    network = TINY()
-    monkeypatch.setattr(pipelines.HDEMUCS_HIGH_MUSDB, "_model_factory_func", lambda: deepcopy(network))
 
 
 @pytest.fixture(params=CASES)
@@ -608,14 +597,6 @@ def spoilt(content: bytes, chance: random.Random) -> bytes:
         end = chance.choice((place, place + length, place + 1000))
         data[place:end] = b"" if end == place + 1000 else block
     return bytes(data)
-
-
-@pytest.fixture
-def few_megabytes() -> Iterator[None]:
-    """The test takes less than half a GiB more than there was."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    yield
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**19
 
 
 @pytest.mark.parametrize("count", [50, pytest.param(300, marks=pytest.mark.exhaustive)])
