@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from mdx_progressive.presets import preset_settings
-from mdx_progressive.runtime import MdxError, check_yaml_size, is_class_path
+from mdx_progressive.runtime import MdxError, is_class_path, load_yaml
 
 ALLOW = "--allow"
 """The option that names modules whose classes any file of settings may name."""
@@ -79,7 +79,6 @@ def _named(settings: Any, folder: Path, key: str = "") -> Iterator[str]:
 
 def _parsed(text: str) -> Any:
     try:
-        check_yaml_size(text)
-        return yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError):  # The parser tells it.
+        return load_yaml(text)
+    except yaml.YAMLError:  # The parser tells it.
         return None

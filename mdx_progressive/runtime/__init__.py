@@ -20,7 +20,7 @@ from mdx_progressive.runtime.memory import (
 from mdx_progressive.runtime.names import safe_names
 from mdx_progressive.runtime.package_data import package_file
 from mdx_progressive.runtime.renamed_settings import former_names, rename_settings
-from mdx_progressive.runtime.safe_yaml import check_yaml_size
+from mdx_progressive.runtime.safe_yaml import check_yaml_size, load_yaml
 from mdx_progressive.runtime.threads import BackgroundThread, prefetch, thread_pool
 from mdx_progressive.runtime.timing import Stopwatch, device_name
 from mdx_progressive.runtime.torchaudio_import import import_torchaudio
@@ -29,7 +29,7 @@ __all__ = [
     "RESUME_HINT", "BackgroundThread", "ChangedError", "Entry", "Journal", "MdxError", "Stopwatch", "all_gather",
     "atomic_write", "check_yaml_size", "checksum", "device_name", "error_text", "escape_unprintable",
     "foreign_class_text", "former_names", "import_torchaudio", "importable", "is_class_path", "is_first_process",
-    "is_importable", "is_out_of_memory", "keep_freed_memory",
-    "keep_layer_memory", "package_file", "peak_memory", "prefetch", "release_freed_memory", "release_layer_memory",
+    "is_importable", "is_out_of_memory", "keep_freed_memory", "keep_layer_memory", "load_yaml", "package_file",
+    "peak_memory", "prefetch", "release_freed_memory", "release_layer_memory",
     "rename_settings", "reset_peak_memory", "safe_names", "thread_pool", "warn_once", "write_table",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 import json
 import pickle
 import random
+import re
 import resource
 import shutil
 import struct
@@ -402,6 +403,31 @@ class TestHostileFiles:
 
         refusal(CASES[name], path)
 
+    @pytest.mark.parametrize("name", SAFETENSORS)
+    def test_a_header_of_empty_tensors_is_refused(self, tmp_path: Path, name: str) -> None:
+        path = CASES[name].write(tmp_path)
+        tensors = {str(number): {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for number in range(100_000)}
+        header = json.dumps(tensors).encode()
+        path.write_bytes(struct.pack("<Q", len(header)) + header)
+
+        assert f"refused, its header tells of {len(header)} bytes" in refusal(CASES[name], path)
+
+    @pytest.mark.parametrize("name", PICKLES + SAFETENSORS)
+    def test_thousands_of_foreign_tensors_are_counted(self, tmp_path: Path, name: str) -> None:
+        path = CASES[name].write(tmp_path)
+        more = {f"more.{number}": torch.zeros(1) for number in range(5000)}
+        if name in PICKLES:
+            content, state = pickled_state(path)
+            state.update(more)
+            torch.save(content, path)
+        else:
+            change_tensors(path, lambda tensors: tensors | more)
+
+        if name == "open-unmix":  # As openunmix does.
+            assert CASES[name].load(path).sources
+        else:
+            assert re.search(r"beyond it 5000 tensors \(more|has weights for", refusal(CASES[name], path))
+
     @pytest.mark.parametrize(
         ("facts", "named"),
         [
@@ -413,6 +439,8 @@ class TestHostileFiles:
             ({"kwargs": '{"sources": ["x"], "channels": 10000000}'}, "refused, it asks for a network of more than"),
             ({"kwargs": '{"sources": ["x"], "depth": 1000000000, "growth": 1}'}, "net.safetensors"),
             ({"kwargs": '{"sources": ["x"], "t_layers": 1000000000}'}, "net.safetensors"),
+            ({"kwargs": json.dumps({"sources": ["x"], "multi_freqs": [i / 1e5 for i in range(1, 10**5)]})},
+             "refused, it asks for a network of more than"),
             ({"args": "3"}, "no Demucs network"),
             ({"kwargs": "[]"}, "no Demucs network"),
             ({"kwargs": '{"sources": "drums"}'}, "sources must be a list of names"),
@@ -558,8 +586,10 @@ class TestYamlOfTheCommand:
             b"a: [",
             b"\x89PNG\r\n\x1a\n\0",
             BOMB.encode(),
+            b"class_path: Progressive\ninit_args:\n  steps: " + b"1" * 5000,
+            b"class_path: Progressive\ninit_args:\n  steps: [" + b"1, " * 30_000 + b"1]",
         ],
-        ids=["tag", "tag within", "broken", "picture", "bomb"],
+        ids=["tag", "tag within", "broken", "picture", "bomb", "digits", "list"],
     )
     def test_what_is_no_plain_yaml_is_named_in_one_line_and_does_nothing(
         self, own_folder: Path, capfd: pytest.CaptureFixture[str], options: list[str], content: bytes
