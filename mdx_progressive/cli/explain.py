@@ -12,10 +12,13 @@ import yaml
 
 import mdx_progressive
 from mdx_progressive.cli.keys import GROUPS, OPTIONS, OWN_OPTIONS
+from mdx_progressive.cli.own_code import ALLOW
 from mdx_progressive.presets import nearest
-from mdx_progressive.runtime import check_yaml_size
+from mdx_progressive.runtime import check_yaml_size, foreign_class_text, is_class_path, is_importable
 
 _LONGEST = 600
+_LARGEST = 1 << 24
+"""Bytes of a file of settings, at most."""
 _UNKNOWN_OF_CLASS = re.compile(r"Option '([\w.]+)' is not accepted")
 _UNKNOWN_KEY = re.compile(r"does not accept option '([\w.-]+)'")
 _UNKNOWN_OPTION = re.compile(r"unrecognized arguments: --([\w.-]+)")
@@ -58,6 +61,8 @@ def explain(message: str, args: Sequence[str]) -> str:
         message: The message.
         args: The arguments that were parsed; the files that they name are searched for the key.
     """
+    if foreign := _foreign_class(message, args):
+        return foreign
     for pattern, tell in _KINDS:
         if found := pattern.search(message):
             told = tell(found, message, args)
@@ -65,6 +70,17 @@ def explain(message: str, args: Sequence[str]) -> str:
                 return told
     # jsonargparse quotes the whole value, which may be a file of thousands of numbers.
     return shorten(message, _LONGEST, placeholder=" …")
+
+
+def _foreign_class(message: str, args: Sequence[str]) -> str | None:
+    """A class that settings may not name; jsonargparse often tells only that the value has another type."""
+    for place in _places(args):
+        name = place.value or ""
+        meant = place.path[-1] == "class_path" or (name in message and not _is_small_file(place.file.parent / name))
+        if meant and is_class_path(name) and not is_importable(name):
+            key = ".".join(each for each in place.path if each not in ("init_args", "class_path"))
+            return f"{place}{key or 'class_path'}: {foreign_class_text(name)}: {ALLOW} {name.partition('.')[0]}"
+    return None
 
 
 def _argument_of_class(found: re.Match[str], message: str, args: Sequence[str]) -> str:
@@ -176,11 +192,11 @@ def _find(args: Sequence[str], key: str) -> Place | None:
 
 def _places(args: Sequence[str]) -> Iterator[Place]:
     """All keys of the files that the arguments name, and of the files that these name."""
-    files = [Path(arg.rpartition("=")[2]) for arg in args]
+    files = [Path(value) for arg in args for value in _values(arg.rpartition("=")[2])]
     seen: set[Path] = set()
     while files:
         file = files.pop(0)
-        if file in seen or file.suffix not in (".yaml", ".yml", ".json") or not file.is_file():
+        if file in seen or file.suffix not in (".yaml", ".yml", ".json", "") or not _is_small_file(file):
             continue
         seen.add(file)
         try:
@@ -195,9 +211,26 @@ def _places(args: Sequence[str]) -> Iterator[Place]:
                 files.append(file.parent / place.value)
 
 
+def _values(text: str) -> list[str]:
+    """The value of an argument, or those in a list of names."""
+    listed = text.strip()
+    if not (listed.startswith("[") and listed.endswith("]")):
+        return [text]
+    return [value.strip(" '\"") for value in listed[1:-1].split(",")]
+
+
+def _is_small_file(path: Path) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size <= _LARGEST
+    except OSError:  # Settings that are no path, too long a name for one.
+        return False
+
+
 def _keys(node: Any, file: Path, path: tuple[str, ...], family: str | None) -> Iterator[Place]:
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
+            if path and isinstance(item, yaml.ScalarNode):
+                yield Place(file, item.start_mark.line + 1, path, family, item.value)
             yield from _keys(item, file, path, None)
     if not isinstance(node, yaml.MappingNode):
         return

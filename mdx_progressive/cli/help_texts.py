@@ -51,7 +51,9 @@ _DRY_RUN = """\
   --dry-run             print passes, time and disk space, and stop before them
 """
 _LATER = """\
-  -c, --config NAME     demo, htdemucs or a YAML file, as `init` writes it
+  -c, --config NAME     demo, htdemucs or a YAML file, as `init` writes it; it is
+                        your own: code that it names is imported and run
+  --allow MODULE        let other YAML files name classes of this module too
   --print_config        print the settings that would run, with all keys
   --help-all            list every key, such as --data.block 120
 """

@@ -3,7 +3,7 @@
 import re
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 from io import StringIO
 from itertools import chain
 from pathlib import Path
@@ -11,6 +11,7 @@ from textwrap import wrap
 
 import yaml
 
+from mdx_progressive.cli.own_code import ALLOW, take_allowed
 from mdx_progressive.cli.shorthand import DEFAULT_LOGGER_NAME, expand
 from mdx_progressive.runtime import MdxError, atomic_write, check_folder_of
 
@@ -56,7 +57,9 @@ def init(args: Sequence[str]) -> None:
     parser.add_argument("-s", "--separator", help="The separator (default: htdemucs).")
     parser.add_argument("-q", "--quality", help="The method: fast, balanced (the default) or best of the separator.")
     parser.add_argument("--overwrite", action="store_true", help="Replace a file that exists.")
-    options = parser.parse_args(args)
+    parser.add_argument(ALLOW, metavar="MODULE", help="A module of yours, whose classes files of settings may name.")
+    given, allowed = take_allowed(args)
+    options = parser.parse_args(given)
     file: Path = options.file
     if file.suffix not in (".yaml", ".yml"):
         raise MdxError(f"{file}: the name must end in .yaml, as the files that -c takes")
@@ -65,7 +68,7 @@ def init(args: Sequence[str]) -> None:
     check_folder_of(file)
     short = [("-c", options.config), ("-s", options.separator), ("-q", options.quality)]
     line = expand("predict", [part for option, value in short if value is not None for part in (option, value)])
-    text = _described_settings(line.args, line.separator)
+    text = _described_settings(line.args, line.separator, [*allowed, *line.modules])
     name = (line.separator or "run").replace(":", "-")
     head = f"# mdx-progressive predict song.mp3 -c {file.name}\n# mdx-progressive test songs/ -c {file.name}"
     lines = [*_readable(_chosen(text.splitlines())), *_trainer(text, name)]
@@ -74,13 +77,17 @@ def init(args: Sequence[str]) -> None:
     print(f"wrote {file}: mdx-progressive predict song.mp3 -c {file}")
 
 
-def _described_settings(args: Sequence[str], separator: str | None) -> str:
+def _described_settings(args: Sequence[str], separator: str | None, modules: Sequence[str]) -> str:
     """All settings of `predict` as YAML, with comments."""
     from mdx_progressive.cli.lightning import run
 
     printed = StringIO()
-    with redirect_stdout(printed), suppress(SystemExit):
-        run(["predict", *args, "--print_config=comments"], separator)
+    try:
+        with redirect_stdout(printed):
+            run(["predict", *args, "--print_config=comments"], separator, modules)
+    except SystemExit as left:
+        if left.code:
+            raise
     return printed.getvalue()
 
 

@@ -28,7 +28,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 OPTIONS = (
     "config", "separator", "quality", "methods", "out", "device", "targets", "two-stems", "format", "bitrate",
     "overwrite", "dry-run", "resume", "fail-fast", "log-json", "traceback", "print_config", "seed_everything",
-    "help", "help-all",
+    "allow", "help", "help-all",
 )  # fmt: skip
 """The options of every command of LightningCLI that are in no group."""
 OWN_OPTIONS: Mapping[str, tuple[str, ...]] = {

@@ -62,4 +62,4 @@ def _launch(command: str, args: Sequence[str]) -> None:
             log.info(line.announcement)
     from mdx_progressive.cli.lightning import run
 
-    run([command, "--help"] if _HELP_ALL in args else [command, *line.args], line.separator)
+    run([command, "--help"] if _HELP_ALL in args else [command, *line.args], line.separator, line.modules)

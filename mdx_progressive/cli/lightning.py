@@ -40,7 +40,15 @@ from mdx_progressive.engine import (
     unfinished_version,
     usable_precision,
 )
-from mdx_progressive.runtime import RESUME_HINT, MdxError, StoppedError, counted, escape_unprintable, keep_freed_memory
+from mdx_progressive.runtime import (
+    RESUME_HINT,
+    MdxError,
+    StoppedError,
+    counted,
+    escape_unprintable,
+    importable,
+    keep_freed_memory,
+)
 
 
 class _Parser(OneLineErrors, LightningArgumentParser):
@@ -211,12 +219,13 @@ def _remove_empty_run(folder: str | None) -> None:
         shutil.rmtree(folder or "")
 
 
-def run(args: Sequence[str], separator: str | None) -> None:
+def run(args: Sequence[str], separator: str | None, modules: Sequence[str] = ()) -> None:
     """Parse the arguments and run the subcommand that they name.
 
     Args:
         args: The subcommand and its arguments.
         separator: The name of the separator at hand, which the names of methods in YAML files depend on.
+        modules: Packages whose classes settings may name, beside ours.
     """
     keep_freed_memory()
     # Lightning handles SIGTERM only between training steps, but Ctrl-C stops all of its processes.
@@ -225,7 +234,7 @@ def run(args: Sequence[str], separator: str | None) -> None:
     # TensorBoard writes in its own thread; the main thread gets the error of a full disk too.
     threading.excepthook = lambda args: None if isinstance(args.exc_value, OSError) else hook(args)
     try:
-        with separator_at_hand(separator):
+        with separator_at_hand(separator), importable(modules):
             _lightning(args)
     finally:
         signal.signal(signal.SIGTERM, before)

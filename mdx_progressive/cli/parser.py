@@ -16,7 +16,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, get_lo
 from mdx_progressive.cli.errors import TRACEBACK, print_error
 from mdx_progressive.cli.explain import explain
 from mdx_progressive.presets import resolve_names
-from mdx_progressive.runtime import MdxError, check_yaml_size, former_names, rename_settings
+from mdx_progressive.runtime import MdxError, former_names, load_yaml, rename_settings
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +27,8 @@ _load = get_loader("yaml")
 
 
 def _load_checked(text: str) -> Any:
-    check_yaml_size(text)
     renamed: dict[str, str] = {}
-    settings = rename_settings(_load(text), renamed)
+    settings = rename_settings(load_yaml(text, _load), renamed)
     for former, today in renamed.items():
         _tell_renamed(former, today)
     return resolve_names(settings, _separator.get())

@@ -8,10 +8,11 @@ from typing import Literal
 from jsonargparse import ArgumentParser
 
 from mdx_progressive.cli.errors import TRACEBACK
+from mdx_progressive.cli.own_code import ALLOW
 from mdx_progressive.cli.parser import HelpFormatter, OneLineErrors
 from mdx_progressive.cli.shorthand import prepare_args
 from mdx_progressive.data import CutSettings, PreparedIndex, PreparedWriter, SongDataset, choose_dataset
-from mdx_progressive.runtime import MdxError, counted
+from mdx_progressive.runtime import MdxError, counted, importable
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ def parser() -> ArgumentParser:
         action="store_true",
         help="Delete the chunks of songs that the data set no longer has; without it they stay, and are named.",
     )
+    options.add_argument(ALLOW, help="A module of yours, whose classes files of settings may name.")
     options.add_argument(TRACEBACK, action="store_true", help="Show where in the code an error was raised.")
     return options
 
@@ -59,7 +61,9 @@ def prepare(args: Sequence[str]) -> None:
         SystemExit: If an option is wrong, or the command is interrupted.
     """
     options_parser = parser()
-    options = options_parser.instantiate_classes(options_parser.parse_args(prepare_args(args)))
+    given, modules = prepare_args(args)
+    with importable(modules):
+        options = options_parser.instantiate_classes(options_parser.parse_args(given))
     cutting = CutSettings(options.chunk, options.trim, options.all_chunks, options.format)
     songs = choose_dataset(options.data.get("dataset"), options.data.root)
     try:

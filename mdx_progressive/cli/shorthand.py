@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mdx_progressive.cli.keys import check_keys
+from mdx_progressive.cli.own_code import named_modules, take_allowed
 from mdx_progressive.cli.values import CHECKED, check_choice, check_values, label
 from mdx_progressive.presets import (
     DEFAULT_QUALITY,
@@ -64,6 +65,7 @@ class CommandLine:
         method: What the method is called: a level of quality, a preset, or the name in a file.
         inputs: The files and folders that were given by themselves.
         log: The file of --log-json.
+        modules: Packages whose classes files of settings may name, beside ours.
     """
 
     command: str
@@ -72,6 +74,7 @@ class CommandLine:
     method: str = ""
     inputs: list[str] = field(default_factory=list)
     log: str | None = None
+    modules: list[str] = field(default_factory=list)
 
     def check_paths(self) -> None:
         """See that the files and folders are there, and that of the log, before anything is loaded.
@@ -114,6 +117,7 @@ def expand(command: str, args: Sequence[str]) -> CommandLine:
         ['--model.separator', '--model.method', '--targets', 'vocals', '--writer.complement', 'vocals',
          '--data.input', 'song.mp3']
     """
+    args, allowed = take_allowed(args)
     inputs, short, rest = _split(args)
     check_keys(command, rest)
     configs = [preset_path("config", value) for value in short.get("config", [])]
@@ -127,7 +131,9 @@ def expand(command: str, args: Sequence[str]) -> CommandLine:
     at_hand = separator or model["separator"]
     sources = None if local else separator_sources(at_hand, _value_of(rest, f"{_SEPARATOR}.name"))
     check_values(_checked(short, rest), sources, label(at_hand, name), bool(configs))
-    line = CommandLine(command, name, inputs=inputs, log=_value_of(rest, "--log-json"))
+    named = [*rest, *short.get("separator", []), *(_last(short, "methods") or "").split(",")]
+    line = CommandLine(command, name, inputs=inputs, modules=[*allowed, *named_modules(named, configs)])
+    line.log = _value_of(rest, "--log-json")
     for path in configs:
         line.args += ["-c", path]
     if separator is not None:
@@ -304,6 +310,8 @@ def _compared(value: str, separator: str | None) -> str:
     return json.dumps([preset_path("method", name, separator) for name in listed])
 
 
-def prepare_args(args: Sequence[str]) -> list[str]:
-    """The arguments of `prepare`, with paths for the names of presets."""
-    return list(_with_paths(args, None))
+def prepare_args(args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The arguments of `prepare`, with paths for the names of presets, and the packages that the user names."""
+    rest, allowed = take_allowed(args)
+    _, short, _ = _split(rest)
+    return list(_with_paths(rest, None)), [*allowed, *named_modules(rest, short.get("config", []))]

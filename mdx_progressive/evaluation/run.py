@@ -13,7 +13,7 @@ from mdx_progressive.evaluation.measurements import run_progress
 from mdx_progressive.evaluation.metrics.scale import Scale
 from mdx_progressive.evaluation.results import read_metric
 from mdx_progressive.evaluation.timings import read_timings
-from mdx_progressive.runtime import MdxError, rename_settings
+from mdx_progressive.runtime import MdxError, load_yaml, rename_settings
 
 RUN_HELP = "Folder of a run of `test`, logs/<name>/version_<N>, or its results.csv."
 METRIC_HELP = "Name of the metric: si_sdr (default), sdr, bsseval_sdr, and what else `test` has measured."
@@ -85,8 +85,8 @@ def read_run(location: Path, metric: str, command: str = "report") -> Run:
 def read_settings(folder: Path) -> dict[str, Any]:
     """The settings of a run from its config.yaml, under the names of today; empty if it can't be read."""
     try:
-        settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+        settings = load_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return {}
     return rename_settings(settings, {}) if isinstance(settings, dict) else {}
 

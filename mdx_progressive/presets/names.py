@@ -10,7 +10,7 @@ from typing import Any, Literal
 import yaml
 
 from mdx_progressive.presets.quality import QUALITIES, RECOMMENDED, Quality, quality_levels
-from mdx_progressive.runtime import MdxError, check_yaml_size
+from mdx_progressive.runtime import MdxError, load_yaml
 
 Kind = Literal["config", "separator", "method", "schedule", "dataset"]
 
@@ -159,8 +159,7 @@ def preset_settings(path: Path) -> dict[str, Any]:
     """The settings that a file of YAML holds; none if it is no file of settings, which its own reader reports."""
     try:
         text = path.read_text(encoding="utf-8")
-        check_yaml_size(text)
-        settings = yaml.safe_load(text)
+        settings = load_yaml(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return {}
     return settings if isinstance(settings, dict) else {}

@@ -3,6 +3,7 @@
 Nothing here knows of audio; it imports no other room.
 """
 
+from mdx_progressive.runtime.class_paths import foreign_class_text, importable, is_class_path, is_importable
 from mdx_progressive.runtime.distributed import all_gather, is_first_process, warn_once
 from mdx_progressive.runtime.errors import (
     RESUME_HINT,
@@ -27,7 +28,7 @@ from mdx_progressive.runtime.memory import (
 from mdx_progressive.runtime.names import safe_names
 from mdx_progressive.runtime.package_data import package_file
 from mdx_progressive.runtime.renamed_settings import former_names, rename_settings
-from mdx_progressive.runtime.safe_yaml import check_yaml_size
+from mdx_progressive.runtime.safe_yaml import check_yaml_size, load_yaml
 from mdx_progressive.runtime.threads import BackgroundThread, prefetch, thread_pool
 from mdx_progressive.runtime.timing import Stopwatch, device_name
 from mdx_progressive.runtime.torchaudio_import import import_torchaudio
@@ -35,8 +36,8 @@ from mdx_progressive.runtime.torchaudio_import import import_torchaudio
 __all__ = [
     "RESUME_HINT", "BackgroundThread", "ChangedError", "Entry", "Journal", "MdxError", "StoppedError", "Stopwatch",
     "all_gather", "atomic_write", "check_folder_of", "check_yaml_size", "checksum", "counted", "device_name",
-    "error_text", "escape_unprintable", "former_names", "import_torchaudio", "is_first_process", "is_out_of_memory",
-    "keep_freed_memory", "keep_layer_memory", "package_file", "peak_memory", "prefetch", "release_freed_memory",
-    "release_layer_memory", "rename_settings", "reset_peak_memory", "safe_names", "thread_pool", "warn_once",
-    "write_table",
+    "error_text", "escape_unprintable", "foreign_class_text", "former_names", "import_torchaudio", "importable",
+    "is_class_path", "is_first_process", "is_importable", "is_out_of_memory", "keep_freed_memory", "keep_layer_memory",
+    "load_yaml", "package_file", "peak_memory", "prefetch", "release_freed_memory", "release_layer_memory",
+    "rename_settings", "reset_peak_memory", "safe_names", "thread_pool", "warn_once", "write_table",
 ]  # fmt: skip

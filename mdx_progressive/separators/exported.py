@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from mdx_progressive.runtime import MdxError, error_text, is_out_of_memory
 from mdx_progressive.separators.segmented import SegmentedSeparator
+from mdx_progressive.separators.weights.archives import check_archive
 from mdx_progressive.separators.weights.descriptions import check_sources
 from mdx_progressive.separators.weights.state_dict import reading
 
@@ -169,6 +170,7 @@ class _Program(nn.Module, ABC):
 class _TorchScript(_Program):
     def __init__(self, path: Path, sources: int, channels: int) -> None:
         super().__init__(path, sources, channels)
+        check_archive(path, code=True)
         self.module = torch.jit.load(path, map_location="cpu").eval()
 
     def _run(self, inputs: Tensor) -> Any:
@@ -180,6 +182,7 @@ class _ExportedProgram(_Program):
 
     def __init__(self, path: Path, sources: int, channels: int) -> None:
         super().__init__(path, sources, channels)
+        check_archive(path)
         log = logging.getLogger("torch.export")
         log.disabled = True  # It would fill the screen before the error.
         try:

@@ -226,8 +226,8 @@ def _network(architecture: _Architecture, channels: int, state: dict[str, Tensor
     """A network with the given weights, as wide as they are."""
     try:
         widths = [len(state[f"down{level}_conv.1.bias"]) for level in range(1, 7)]
-    except KeyError as error:
-        raise MdxError(f"{path}: not the weights of a Spleeter network, it lacks {error}") from error
+    except (KeyError, TypeError) as error:  # TypeError of a single number in the place of a list.
+        raise MdxError(f"{path}: not the weights of a Spleeter network, whose layers have a bias ({error})") from error
     with torch.device("meta"):
         network = _UNet(channels, widths, architecture)
     fill_network(network, state, path, "a Spleeter network")

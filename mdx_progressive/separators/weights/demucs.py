@@ -19,6 +19,7 @@ from demucs.states import set_state
 from safetensors import safe_open
 
 from mdx_progressive.runtime import MdxError, checksum, error_text
+from mdx_progressive.separators.weights.archives import check_safetensors
 from mdx_progressive.separators.weights.descriptions import check_signal, check_sources, read_yaml
 from mdx_progressive.separators.weights.downloads import OFFLINE_HINT, check_server
 from mdx_progressive.separators.weights.quantised import check_quantised
@@ -150,8 +151,8 @@ def _load_network(path: Path) -> Network:
         if path.suffix not in _SUFFIXES:
             raise MdxError(f"{path}: Demucs weights end in .safetensors or .th")
         read = _read_safetensors if path.suffix == ".safetensors" else _read_pickle
+        klass, args, kwargs, state = read(path)
         with SizeLimit(path):
-            klass, args, kwargs, state = read(path)
             # As demucs does: networks have lost arguments over the years.
             parameters = inspect.signature(klass).parameters
             network: Network = klass(*args, **{name: value for name, value in kwargs.items() if name in parameters})
@@ -177,6 +178,7 @@ class _Package(NamedTuple):
 
 def _read_safetensors(path: Path) -> _Package:
     """As `demucs.hf.load_safetensors_model`, but imports nothing that the file names, except its quantiser."""
+    check_safetensors(path)
     with safe_open(str(path), framework="pt") as file:
         metadata = file.metadata() or {}
         if missing := {"klass", "args", "kwargs"} - set(metadata):

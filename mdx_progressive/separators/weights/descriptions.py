@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from mdx_progressive.runtime import MdxError, check_yaml_size, safe_names
+from mdx_progressive.runtime import MdxError, load_yaml, safe_names
 from mdx_progressive.separators.weights.state_dict import reading
 
 HIGHEST_RATE = 1_000_000
@@ -20,9 +21,8 @@ def read_yaml(path: Path, kind: str, loader: type[yaml.SafeLoader] = yaml.SafeLo
     with reading(path, kind):
         try:
             text = path.read_text(encoding="utf-8")
-            check_yaml_size(text)
-            return yaml.load(text, Loader=loader)  # noqa: S506 - a SafeLoader
-        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError from dates and numbers, too
+            return load_yaml(text, partial(yaml.load, Loader=loader))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             reason = " ".join(str(error).split())
             raise MdxError(f"{path}: not the {kind}, in plain YAML without tags of Python ({reason})") from error
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mdx_progressive.runtime import MdxError
+from mdx_progressive.separators.weights.archives import check_safetensors
 from mdx_progressive.separators.weights.descriptions import check_signal, check_sources, read_yaml
 from mdx_progressive.separators.weights.state_dict import load_state_dict, reading
 
@@ -108,6 +109,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     kind = "weights of a RoFormer"
     if path.suffix == ".safetensors":
         with reading(path, kind):
+            check_safetensors(path)
             state = load_file(path)
     else:
         # The metrics beside the weights are numbers of NumPy.

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mdx_progressive.runtime import MdxError, checksum, package_file
+from mdx_progressive.separators.weights.archives import check_safetensors
 from mdx_progressive.separators.weights.state_dict import reading
 from mdx_progressive.separators.weights.tensorflow_checkpoint import TensorFlowCheckpoint, find_checkpoint
 
@@ -75,6 +76,7 @@ def _load_wheel(name: str) -> Loaded:
 
 def _load_safetensors(path: Path, sources: Sequence[str]) -> Loaded:
     with reading(path, "weights of Spleeter"):
+        check_safetensors(path)
         tensors = load_file(path)
     states: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mdx_progressive.runtime import MdxError, counted, error_text
+from mdx_progressive.separators.weights.archives import check_pickled
 
 _NAMES = 3
 """How many wrong tensors a message names."""
@@ -22,6 +23,8 @@ _ALLOWED = 2**25
 """Elements that a network may have however small its file is."""
 _SMALLEST = 2**12
 """Elements that a tensor counts for however small it is: a billion of tiny ones are too many, too."""
+_FOREIGN = 1000
+"""Tensors that a network does not have, at most."""
 
 
 @contextmanager
@@ -74,6 +77,7 @@ def safe_unpickle(path: Path, allowed: Sequence[Any], named: str) -> Any:
     A file that asks for other classes is refused, with everything that it may contain `named`.
     """
     try:
+        check_pickled(path, allowed)
         with torch.serialization.safe_globals(list(allowed)):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -98,7 +102,8 @@ def refused_class(error: BaseException | None) -> str | None:
 class SizeLimit(TorchDispatchMode):
     """Within it no network can be made that is larger than its file could fill, with a bit for each weight.
 
-    A file also gives the sizes of its network; a wrong byte there would ask for terabytes.
+    A file also gives the sizes of its network; a wrong byte there would ask for terabytes, or for the same layer a
+    hundred thousand times.
     """
 
     def __init__(self, path: Path) -> None:
@@ -111,13 +116,18 @@ class SizeLimit(TorchDispatchMode):
     ) -> Any:
         # The functions that make tensors out of nothing, and only they, have the size as their first argument.
         if args and isinstance(args[0], Sequence) and all(isinstance(size, int) for size in args[0]):
-            self.left -= max(_SMALLEST, prod(args[0]))
-            if self.left < 0:
-                raise MdxError(
-                    f"{self.path}: refused, it asks for a network of more than {self.limit} weights, which such a small"
-                    " file can't hold: get the file again, or give another"
-                )
+            self._take(prod(args[0]))
+        elif func is torch.ops.aten.clone.default:  # A layer is copied.
+            self._take(args[0].numel())
         return func(*args, **(kwargs or {}))
+
+    def _take(self, elements: int) -> None:
+        self.left -= max(_SMALLEST, elements)
+        if self.left < 0:
+            raise MdxError(
+                f"{self.path}: refused, it asks for a network of more than {self.limit} weights, which such a small"
+                " file can't hold: get the file again, or give another"
+            )
 
 
 def fill_network(network: nn.Module, state: dict[str, Tensor], path: Path | None, kind: str) -> None:
@@ -128,6 +138,8 @@ def fill_network(network: nn.Module, state: dict[str, Tensor], path: Path | None
     own = network.state_dict()
     meta = any(value.is_meta for value in own.values())
     try:
+        if sum(name not in own for name in state) > _FOREIGN:  # PyTorch compares each with each module.
+            raise RuntimeError("it has too many others")
         network.load_state_dict(state, **({"assign": True} if meta else {}))  # Demucs's own doesn't know `assign`.
     except RuntimeError as error:
         differences = {

@@ -20,6 +20,10 @@ from mdx_progressive.separators.weights.state_dict import reading
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48
+_SHARDS = 1000
+_LONGEST_NAME = 1000
+_DIMENSIONS = 8
+"""More than any checkpoint of a separator has."""
 _DTYPES = {1: torch.float32, 2: torch.float64, 3: torch.int32, 9: torch.int64}
 """By the numbers of `DataType` in tensorflow/core/framework/types.proto."""
 
@@ -39,6 +43,8 @@ class TensorFlowCheckpoint:
             self._variables = {name.decode(): _variable(entry) for name, entry in entries.items()}
         if header[2] != 0:
             raise MdxError(f"{self.index}: the checkpoint of a big-endian machine, which can't be read")
+        if not 1 <= header[1] <= _SHARDS:
+            raise MdxError(f"{self.index}: refused, it tells of {header[1]} files with values, not 1 to {_SHARDS}")
         self._shards = header[1]
 
     def names(self) -> list[str]:
@@ -92,6 +98,8 @@ def _variable(entry: bytes) -> tuple[int, list[int], int, int, int]:
     """Type, shape, shard, offset and size of a variable."""
     numbers, messages = _message(entry)
     shape = [_message(dimension)[0][1] for dimensions in messages[2] for dimension in _message(dimensions)[1][2]]
+    if len(shape) > _DIMENSIONS:
+        raise ValueError(f"a variable of {len(shape)} dimensions")
     return numbers[1], shape, numbers[3], numbers[4], numbers[5]
 
 
@@ -120,8 +128,13 @@ def _table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     if struct.unpack("<Q", footer[-8:])[0] != _MAGIC:
         raise ValueError("no LevelDB table")
     _, _, position = _span(footer, 0)
+    left = len(content)
     for _, place in _block(content, *_span(footer, position)[:2]):
-        yield from _block(content, *_span(place, 0)[:2])
+        start, size, _ = _span(place, 0)
+        left -= size
+        if left < 0:
+            raise ValueError("its blocks are longer than the file")
+        yield from _block(content, start, size)
 
 
 def _block(content: bytes, start: int, size: int) -> Iterator[tuple[bytes, bytes]]:
@@ -134,6 +147,8 @@ def _block(content: bytes, start: int, size: int) -> Iterator[tuple[bytes, bytes
     while position < end:
         shared, position = _varint(block, position)
         added, length, position = _span(block, position)
+        if shared + added > _LONGEST_NAME:
+            raise ValueError("a name is too long")
         key = key[:shared] + block[position : position + added]
         position += added
         yield key, block[position : position + length]

@@ -1,13 +1,15 @@
 """TensorFlow checkpoints: genuine ones, several beside each other, and damaged ones."""
 
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
 import torch
 
 from mdx_progressive.runtime.errors import MdxError
-from mdx_progressive.separators.weights.tensorflow_checkpoint import TensorFlowCheckpoint, find_checkpoint
+from mdx_progressive.separators.spleeter import SpleeterSeparator
+from mdx_progressive.separators.weights.tensorflow_checkpoint import TensorFlowCheckpoint, _table, find_checkpoint
 from tests.support.spleeter_reference import DATA
 
 
@@ -16,6 +18,33 @@ def folder(tmp_path: Path) -> Path:
     """A checkpoint that TensorFlow has written."""
     shutil.copytree(DATA / "2stems", tmp_path / "2stems")
     return tmp_path / "2stems"
+
+
+def varint(number: int) -> bytes:
+    return bytes([number & 127 | 128]) + varint(number >> 7) if number > 127 else bytes([number])
+
+
+def field(number: int, value: int) -> bytes:
+    """A number in a protocol buffer."""
+    return varint(number << 3) + varint(value)
+
+
+def nested(number: int, content: bytes) -> bytes:
+    """A message in a protocol buffer."""
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def table(entries: dict[bytes, bytes], times: int = 1) -> bytes:
+    """A LevelDB table of one block, to which its index leads as many times."""
+
+    def block(pairs: list[tuple[bytes, bytes]]) -> bytes:
+        written = b"".join(b"\0" + varint(len(key)) + varint(len(value)) + key + value for key, value in pairs)
+        return written + bytes(4) + struct.pack("<I", 1)
+
+    values = block(sorted(entries.items()))
+    index = block([(b"~", varint(0) + varint(len(values)))] * times)
+    footer = varint(0) * 2 + varint(len(values) + 5) + varint(len(index))
+    return values + bytes(5) + index + bytes(5) + footer.ljust(40, b"\0") + struct.pack("<Q", 0xDB4775248B80FB57)
 
 
 class TestReading:
@@ -104,6 +133,37 @@ class TestDamage:
                 refused += 1
 
         assert refused > 0
+
+    @pytest.mark.parametrize("name", ["conv2d/bias", "conv2d/kernel", "batch_normalization/gamma"])
+    def test_a_variable_that_is_a_single_number_where_there_are_more(self, folder: Path, name: str) -> None:
+        index = folder / "model.index"
+        parts = dict(_table(index.read_bytes()))
+        # The same type, shard and offset, but no shape, and the four bytes of a number.
+        offset = TensorFlowCheckpoint(folder / "model")._variables[name][3]
+        index.write_bytes(table({**parts, name.encode(): field(1, 1) + field(4, offset) + field(5, 4)}))
+
+        with pytest.raises(MdxError, match=r"2stems.*not the weights of|model.index: no weights"):
+            SpleeterSeparator(weights=folder)
+
+    def test_an_index_that_tells_of_billions(self, folder: Path) -> None:
+        index = folder / "model.index"
+        parts = dict(_table(index.read_bytes()))
+
+        index.write_bytes(table({**parts, b"": field(1, 2**60)}))
+        with pytest.raises(MdxError, match=f"refused, it tells of {2**60} files"):
+            TensorFlowCheckpoint(folder / "model")
+
+        index.write_bytes(table({**parts, b"a": field(1, 1) + nested(2, nested(2, field(1, 2**60)) * 1000)}))
+        with pytest.raises(MdxError, match="a variable of 1000 dimensions"):
+            TensorFlowCheckpoint(folder / "model")
+
+        index.write_bytes(table({**parts, b"a" * 2000: b""}))
+        with pytest.raises(MdxError, match="a name is too long"):
+            TensorFlowCheckpoint(folder / "model")
+
+        index.write_bytes(table(parts, times=2))
+        with pytest.raises(MdxError, match="its blocks are longer than the file"):
+            TensorFlowCheckpoint(folder / "model")
 
     def test_missing_data(self, folder: Path) -> None:
         (folder / "model.data-00000-of-00001").unlink()
