@@ -114,9 +114,8 @@ class AudioStream:
         except DecoderError as error:
             if header is None:
                 raise self._unreadable(error) from error
-            raise MdxError(
-                f"{self.path}: can't be read beyond {position / header.sample_rate:.2f} s ({error})"
-            ) from error
+            seconds = position / header.sample_rate
+            raise MdxError(f"{self.path}: is truncated or damaged at {seconds:.2f} s ({error})") from error
         if not position:
             raise MdxError(f"{self.path}: holds no samples")
         self._check_end(known, position)

@@ -88,7 +88,7 @@ def test_a_crash_while_a_file_is_read_is_one_line_and_the_next_is_read(tmp_path:
     [decoder] = [pid for pid in decoder_processes() if not _idles(pid)]
     os.kill(decoder, signal.SIGSEGV)
 
-    with pytest.raises(MdxError, match=r"a.wav: is truncated or damaged at \d+\.\d\d s \(its decoder ended by SIGSEGV\)"):
+    with pytest.raises(MdxError, match=r"a.wav: is .* damaged at \d+\.\d\d s \(its decoder ended by SIGSEGV\)"):
         list(pieces)
     assert AudioStream(tmp_path / "b.wav").read()[0].shape[-1] == 60 * RATE
 
