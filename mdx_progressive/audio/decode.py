@@ -1,7 +1,7 @@
 """Decoding audio files, in a process of its own: by libsndfile what that knows, by FFmpeg the rest."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from mdx_progressive.audio.decoders import DecoderError, Message, ask, ask_once
-from mdx_progressive.audio.truncation import counts_frames, ends_within_ogg_page, missing_bytes
+from mdx_progressive.audio.structure import examine
+from mdx_progressive.audio.truncation import counts_frames, missing_bytes
 from mdx_progressive.runtime import MdxError
 
 log = logging.getLogger(__name__)
@@ -33,12 +34,17 @@ _MOST_SAMPLES_PER_BYTE = 1 << 13
 """Plausible samples of a channel in a byte: a frame of FLAC has 65535 of silence in 12 bytes."""
 _HEADER_TOLERANCE = 2 * _LONGEST_FRAME
 """By how many samples the header of an intact MP3 or MP4 may be off."""
-_TELL_THEIR_LENGTH = frozenset({"mov", "caf"})
+_EXACT = frozenset({"wv", "tta", "ape"})
+_TELL_THEIR_LENGTH = _EXACT | {"mov", "caf"}
+"""FFmpeg's names of the formats whose header has their length; that of others is a guess by bit rate or timestamps."""
 _SEEKABLE_FORMATS = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "FLAC"})
 _SEEKABLE_ENCODINGS = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"})
 """Encodings whose samples are found at once; lossy ones need what comes before."""
 _CERTAIN_LENGTH = frozenset(soundfile.available_subtypes()) - {"MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
 """Encodings of files whose number of samples is certain; that of an MP3 may be a guess by its size."""
+
+Part = tuple[int, int] | None
+"""First byte of a part of a file, and the byte behind its last; None for the whole file."""
 
 
 class Header(NamedTuple):
@@ -87,10 +93,15 @@ class AudioStream:
         return torch.cat(list(self.pieces()), dim=-1), self.header().sample_rate
 
     def length(self) -> int:
-        header = self.header()
-        if header.length is not None and header.encoding in _CERTAIN_LENGTH:
-            return header.length
+        self._check_file()
+        lengths = [self._certain_length(part) for part in self._parts()]
+        if all(length is not None for length in lengths):
+            return sum(length for length in lengths if length is not None)
         return sum(piece.shape[-1] for piece in self.pieces())
+
+    def _certain_length(self, part: Part) -> int | None:
+        header = self._header(self._probe(part))
+        return header.length if header.encoding in _CERTAIN_LENGTH else None
 
     def seekable(self) -> bool:
         known = self._probe()
@@ -100,8 +111,19 @@ class AudioStream:
     def pieces(self, start: int = 0) -> Iterator[Tensor]:
         self._check_file()
         position = start
-        answer = ask(self.path, "decode", self.stream, start)
-        header = None
+        parts = self._parts()
+        if len({self._header(self._probe(part))[:2] for part in parts}) > 1:
+            raise MdxError(f"{self.path}: is a chain of files of different sample rates or channels")
+        for part in parts:
+            for piece in self._pieces(part, start):
+                position += piece.shape[-1]
+                yield piece
+        if not position:
+            raise MdxError(f"{self.path}: holds no samples")
+
+    def _pieces(self, part: Part, start: int) -> Iterator[Tensor]:
+        position, header = start, None
+        answer = ask(self.path, "decode", self.stream, start, part)
         try:
             known = self._checked(next(answer).values)
             header = self._header(known)
@@ -116,14 +138,15 @@ class AudioStream:
                 raise self._unreadable(error) from error
             seconds = position / header.sample_rate
             raise MdxError(f"{self.path}: is truncated or damaged at {seconds:.2f} s ({error})") from error
-        if not position:
-            raise MdxError(f"{self.path}: holds no samples")
-        self._check_end(known, position)
+        self._check_end(known, position, part)
 
     def _waveforms(self, answer: Iterator[Message], header: Header) -> Iterator[Tensor]:
         """The samples of an answer (channel, time), with silence where its file has a gap."""
         position, most = 0, self.path.stat().st_size * _MOST_SAMPLES_PER_BYTE
         for values, data in answer:
+            if "changes" in values:
+                seconds = position / header.sample_rate
+                raise MdxError(f"{self.path}: its sample rate, channels or encoding change at {seconds:.2f} s")
             if gap := values.get("gap"):
                 begin, end = (time / header.sample_rate for time in (position, position + gap))
                 log.warning("%s: has nothing from %.3f to %.3f s, which is silence now", self.path, begin, end)
@@ -136,17 +159,20 @@ class AudioStream:
                 raise MdxError(f"{self.path}: goes on beyond what a file of its size can hold")
             yield piece
 
-    def _check_end(self, known: dict[str, Any], position: int) -> None:
+    def _check_end(self, known: dict[str, Any], position: int, part: Part) -> None:
         """Refuse a file that ends before its header says; only warn if the header may be a guess."""
         if known["length"] is None:
             return
         missing, rate = known["length"] - position, known["sample_rate"]
         end, length = position / rate, known["length"] / rate
+        certain = known["encoding"] in _CERTAIN_LENGTH
         if known["by"] == "FFmpeg":
-            cut = missing > _HEADER_TOLERANCE and _tells_its_length(known)
+            cut = missing > (0 if known["format"] in _EXACT else _HEADER_TOLERANCE) and _tells_its_length(known)
         else:
             certain = known["encoding"] in _CERTAIN_LENGTH
-            cut = missing > 0 and (certain or (missing > _HEADER_TOLERANCE and counts_frames(self.path)))
+            cut = missing > 0 and (
+                certain or (missing > _HEADER_TOLERANCE and counts_frames(self.path, part[0] if part else 0))
+            )
         if missing < 0 and known["encoding"] in _CERTAIN_LENGTH:
             raise MdxError(f"{self.path}: is damaged, it goes on beyond its {length:.2f} s")
         if cut:
@@ -154,11 +180,18 @@ class AudioStream:
         if missing >= _LONGEST_FRAME and known["by"] == "libsndfile":
             log.warning("%s: ends at %.2f s, where its header tells %.2f s", self.path, end, length)
 
-    def _probe(self) -> dict[str, Any]:
+    def _parts(self) -> Sequence[Part]:
+        """The files in a chain of them, else the whole file."""
+        structure = examine(self.path)
+        if structure.fault:
+            raise MdxError(f"{self.path}: {structure.fault}")
+        return structure.parts or (None,)
+
+    def _probe(self, part: Part = None) -> dict[str, Any]:
         """What a decoder tells of the file before it decodes it."""
         self._check_file()
         try:
-            return self._checked(ask_once(self.path, "header", self.stream))
+            return self._checked(ask_once(self.path, "header", self.stream, part))
         except DecoderError as error:
             raise self._unreadable(error) from error
 
@@ -173,8 +206,6 @@ class AudioStream:
                 raise MdxError(f"{self.path}: {'not a file' if self.path.exists() else 'no such file'}")
             if not self.path.stat().st_size:
                 raise MdxError(f"{self.path}: is empty")
-            if ends_within_ogg_page(self.path):
-                raise MdxError(f"{self.path}: is truncated within a page of Ogg")
         except OSError as error:
             raise MdxError(f"{self.path}: can't be read ({error.strerror})") from error
 

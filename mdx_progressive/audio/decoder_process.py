@@ -13,9 +13,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, islice
 from queue import SimpleQueue
 from typing import Any, BinaryIO
 
@@ -99,9 +99,9 @@ class File:
             return soundfile.SoundFile(Part(self.path, *self.part) if self.part else plain)
         return None
 
-    def with_ffmpeg(self, **options: str) -> Any:
+    def with_ffmpeg(self) -> Any:
         """A file opened by FFmpeg, as a local file whatever its name (`http:a.mp3`), with no playlist followed."""
-        options |= {"protocol_whitelist": "file", "format_whitelist": _DEMUXERS}
+        options = {"protocol_whitelist": "file", "format_whitelist": _DEMUXERS}
         source = Part(self.path, *self.part) if self.part else f"file:{self.path}"
         try:
             return av.open(source, options=options, metadata_errors="replace")
@@ -163,8 +163,10 @@ def decode(file: File, start: int, send: Callable[[Message, Samples], None]) -> 
     if sound is None or not sound.frames:
         with file.with_ffmpeg() as container:
             stream = file.audio_stream(container)
-            yield _stream_header(container, stream)
-            yield from _send_stream(container, stream, 0, send)
+            frames = container.decode(stream)
+            first = list(islice(frames, 1))
+            yield _stream_header(container, stream)  # Of the first frame, where others are of another kind.
+            yield from _send_stream(stream, chain(first, frames), 0, send)
         return
     with sound:
         yield _sound_header(sound)
@@ -180,10 +182,11 @@ def decode(file: File, start: int, send: Callable[[Message, Samples], None]) -> 
 
 def _continue(file: File, sound: soundfile.SoundFile, position: int, send: Callable[[Message, Samples], None]) -> bool:
     """Whether FFmpeg could send the rest of what libsndfile can't read on; it must find no fault, then."""
-    with suppress(av.FFmpegError, UnreadableError), file.with_ffmpeg(err_detect="crccheck+explode") as container:
+    with suppress(av.FFmpegError, UnreadableError), file.with_ffmpeg() as container:
         stream = file.audio_stream(container)
+        stream.codec_context.options = {"err_detect": "crccheck+explode"}
         same = (stream.rate, stream.channels) == (sound.samplerate, sound.channels)
-        return same and not any(True for gap in _send_stream(container, stream, position, send))
+        return same and not any(True for fault in _send_stream(stream, container.decode(stream), position, send))
     return False
 
 
@@ -194,10 +197,12 @@ def _read_sound(sound: soundfile.SoundFile) -> Iterator[Samples]:
         yield samples if order is None else samples[:, order]
 
 
-def _send_stream(container: Any, stream: Any, skip: int, send: Callable[[Message, Samples], None]) -> Iterator[Message]:
-    """Send what lies behind the first `skip` samples, and say where a gap is in the timestamps."""
+def _send_stream(
+    stream: Any, frames: Iterable[Any], skip: int, send: Callable[[Message, Samples], None]
+) -> Iterator[Message]:
+    """Send what lies behind the first `skip` samples; say where timestamps have a gap or the kind of frames changes."""
     # Planes would be read beyond the eighth, where PyAV finds no pointer.
-    packed = av.AudioResampler(format="flt", layout=stream.layout, rate=stream.rate)
+    packed, channels = av.AudioResampler(format="flt", layout=stream.layout, rate=stream.rate), stream.channels
     pending: list[Samples] = []
     expected: int | None = None
     position = -skip
@@ -208,7 +213,7 @@ def _send_stream(container: Any, stream: Any, skip: int, send: Callable[[Message
             pending.clear()
             send({"samples": len(samples)}, samples)
 
-    for frame in chain(container.decode(stream), [None]):
+    for frame in chain(frames, [None]):
         if frame is not None and frame.pts is not None and frame.time_base:
             begin = round(frame.pts * frame.time_base * stream.rate)
             if expected is not None and (gap := _gap(begin - expected, frame, stream.rate)):
@@ -222,13 +227,14 @@ def _send_stream(container: Any, stream: Any, skip: int, send: Callable[[Message
             parts = packed.resample(frame)
         except ValueError:  # PyAV has no error of its own for a frame of another kind.
             flush()
-            raise UnreadableError("its sample rate, channels or encoding change") from None
+            yield {"changes": True}
+            return
         for part in parts:
-            samples = part.to_ndarray().reshape(-1, stream.channels).astype(np.float32, copy=False)
+            samples = part.to_ndarray().reshape(-1, channels).astype(np.float32, copy=False)
             position += len(samples)
             if position > 0:
                 pending.append(samples[-position:])
-        if sum(len(samples) for samples in pending) * stream.channels >= _PIECE:
+        if sum(len(samples) for samples in pending) * channels >= _PIECE:
             flush()
     flush()
 
