@@ -110,7 +110,8 @@ def test_a_decoder_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(decoders, "_PATIENCE", 2.0)
     os.mkfifo(tmp_path / "a.mp3")
     soundfile.write(tmp_path / "b.wav", noise(1).T.numpy(), RATE)
-    monkeypatch.setattr(AudioStream, "_check_file", lambda stream: None)
+    monkeypatch.setattr(AudioStream, "_check_file", lambda stream: None)  # It would see that this is no file.
+    monkeypatch.setattr(AudioStream, "_parts", lambda stream: (None,))
 
     with pytest.raises(MdxError, match=r"a.mp3: no audio could be read from it \(nothing came for 2 s\)"):
         AudioStream(tmp_path / "a.mp3").read()
