@@ -1,22 +1,20 @@
-"""Decoding audio files: soundfile for what libsndfile knows, PyAV for the rest (m4a, mp4, native stems, video)."""
+"""Decoding audio files, in a process of its own: by libsndfile what that knows, by FFmpeg the rest."""
 
 import logging
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import av
 import numpy as np
 import soundfile
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from mdx_progressive.audio.truncation import counts_frames, ends_within_ogg_page, missing_bytes
+from mdx_progressive.audio.decoders import DecoderError, Message, ask, ask_once
+from mdx_progressive.audio.structure import examine
+from mdx_progressive.audio.truncation import counts_frames, missing_bytes
 from mdx_progressive.runtime import MdxError
 
 log = logging.getLogger(__name__)
@@ -30,24 +28,23 @@ AUDIO_SUFFIXES = frozenset({
 """What a folder is searched for; a file that is named itself may have any suffix."""
 
 _LONGEST_FRAME = 4096
-_PIECE = 1 << 18
-"""Samples that are decoded at a time, in all channels."""
 _SAMPLE_RATES = range(1_000, 1_000_001)
 """Plausible sample rates in Hz: a song at 1 Hz would become 44100 times as long."""
 _MOST_SAMPLES_PER_BYTE = 1 << 13
 """Plausible samples of a channel in a byte: a frame of FLAC has 65535 of silence in 12 bytes."""
 _HEADER_TOLERANCE = 2 * _LONGEST_FRAME
 """By how many samples the header of an intact MP3 or MP4 may be off."""
-_XIPH_ORDER = {
-    3: [0, 2, 1], 5: [0, 2, 1, 3, 4], 6: [0, 2, 1, 5, 3, 4], 7: [0, 2, 1, 6, 5, 3, 4], 8: [0, 2, 1, 7, 5, 6, 3, 4],
-}  # fmt: skip
-"""Where Vorbis and Opus store the first, second, ... channel of other formats (Vorbis I specification, 4.3.9);
-libsndfile keeps their order."""
+_EXACT = frozenset({"wv", "tta", "ape"})
+_TELL_THEIR_LENGTH = _EXACT | {"mov", "caf"}
+"""FFmpeg's names of the formats whose header has their length; that of others is a guess by bit rate or timestamps."""
 _SEEKABLE_FORMATS = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "FLAC"})
 _SEEKABLE_ENCODINGS = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"})
 """Encodings whose samples are found at once; lossy ones need what comes before."""
 _CERTAIN_LENGTH = frozenset(soundfile.available_subtypes()) - {"MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
 """Encodings of files whose number of samples is certain; that of an MP3 may be a guess by its size."""
+
+Part = tuple[int, int] | None
+"""First byte of a part of a file, and the byte behind its last; None for the whole file."""
 
 
 class Header(NamedTuple):
@@ -83,22 +80,12 @@ class AudioStream:
         return (self,)
 
     def header(self) -> Header:
-        self._check_file()
-        if sound := self._open_soundfile():
-            with sound:
-                return self._plausible(Header(sound.samplerate, sound.channels, sound.frames, sound.subtype))
-        try:
-            with open_with_ffmpeg(self.path) as container:
-                stream = self._audio_stream(container)
-                codec = stream.codec_context.name
-                return self._plausible(Header(stream.rate, stream.channels, _length(stream), codec))
-        except (av.FFmpegError, IndexError) as error:
-            raise self._unreadable(error) from error
+        return self._header(self._probe())
 
     def layout(self) -> tuple[str, ...] | None:
         """FFmpeg's names of the channels (FL, FR, FC, LFE, ...), in their order; None where the file does not tell."""
-        with suppress(av.FFmpegError, IndexError, MdxError), open_with_ffmpeg(self.path) as container:
-            names = tuple(channel.name for channel in self._audio_stream(container).layout.channels)
+        with suppress(DecoderError):
+            names = tuple(ask_once(self.path, "describe", self.stream)["layout"])
             return names if len(set(names)) == len(names) else None
         return None
 
@@ -106,67 +93,112 @@ class AudioStream:
         return torch.cat(list(self.pieces()), dim=-1), self.header().sample_rate
 
     def length(self) -> int:
-        header = self.header()
-        if header.length is not None and header.encoding in _CERTAIN_LENGTH:
-            return header.length
+        self._check_file()
+        lengths = [self._certain_length(part) for part in self._parts()]
+        if all(length is not None for length in lengths):
+            return sum(length for length in lengths if length is not None)
         return sum(piece.shape[-1] for piece in self.pieces())
 
+    def _certain_length(self, part: Part) -> int | None:
+        header = self._header(self._probe(part))
+        return header.length if header.encoding in _CERTAIN_LENGTH else None
+
     def seekable(self) -> bool:
-        self._check_file()
-        if (sound := self._open_soundfile()) is None:
-            return False
-        with sound:
-            return sound.seekable() and sound.format in _SEEKABLE_FORMATS and sound.subtype in _SEEKABLE_ENCODINGS
+        known = self._probe()
+        suitable = known["format"] in _SEEKABLE_FORMATS and known["encoding"] in _SEEKABLE_ENCODINGS
+        return bool(known["seekable"] and suitable and known["length"] is not None)
 
     def pieces(self, start: int = 0) -> Iterator[Tensor]:
         self._check_file()
-        sound = self._open_soundfile()
-        rate = sound.samplerate if sound else self.header().sample_rate
-        decoded = _decode_with_soundfile(sound) if sound else self._decode_with_ffmpeg()
-        position = 0
-        try:
-            if sound and start:
-                position = sound.seek(min(start, sound.frames))
-            for samples in decoded:
-                piece = torch.from_numpy(np.ascontiguousarray(samples))
-                if not torch.isfinite(piece).all():
-                    seconds = (position + int((~torch.isfinite(piece).all(dim=0)).nonzero()[0])) / rate
-                    raise MdxError(f"{self.path}: a sample is not a number or infinite, the first at {seconds:.3f} s")
+        position = start
+        parts = self._parts()
+        if len({self._header(self._probe(part))[:2] for part in parts}) > 1:
+            raise MdxError(f"{self.path}: is a chain of files of different sample rates or channels")
+        for part in parts:
+            for piece in self._pieces(part, start):
                 position += piece.shape[-1]
                 yield piece
-        except soundfile.LibsndfileError as error:
-            raise MdxError(f"{self.path}: is truncated at {position / rate:.2f} s ({error})") from error
-        except (av.FFmpegError, IndexError) as error:
-            raise self._unreadable(error) from error
-        finally:
-            if sound:
-                sound.close()
         if not position:
             raise MdxError(f"{self.path}: holds no samples")
-        if sound:
-            self._check_end(sound, position)
 
-    def _check_end(self, sound: soundfile.SoundFile, position: int) -> None:
-        """Refuse a file of libsndfile's that ends before its header says; only warn if the header may be a guess."""
-        missing, rate = sound.frames - position, sound.samplerate
-        certain = sound.subtype in _CERTAIN_LENGTH
-        if missing > 0 and (certain or (missing > _HEADER_TOLERANCE and counts_frames(self.path))):
-            raise MdxError(f"{self.path}: is truncated at {position / rate:.2f} s of {sound.frames / rate:.2f} s")
-        if missing >= _LONGEST_FRAME:
-            end, length = position / rate, sound.frames / rate
+    def _pieces(self, part: Part, start: int) -> Iterator[Tensor]:
+        position, header = start, None
+        answer = ask(self.path, "decode", self.stream, start, part)
+        try:
+            known = self._checked(next(answer).values)
+            header = self._header(known)
+            for samples in _without_padding(known, self._waveforms(answer, header)):
+                if not torch.isfinite(samples).all():
+                    seconds = (position + int((~torch.isfinite(samples).all(dim=0)).nonzero()[0])) / header.sample_rate
+                    raise MdxError(f"{self.path}: a sample is not a number or infinite, the first at {seconds:.3f} s")
+                position += samples.shape[-1]
+                yield samples
+        except DecoderError as error:
+            if header is None:
+                raise self._unreadable(error) from error
+            seconds = position / header.sample_rate
+            raise MdxError(f"{self.path}: is truncated or damaged at {seconds:.2f} s ({error})") from error
+        self._check_end(known, position, part)
+
+    def _waveforms(self, answer: Iterator[Message], header: Header) -> Iterator[Tensor]:
+        """The samples of an answer (channel, time), with silence where its file has a gap."""
+        position, most = 0, self.path.stat().st_size * _MOST_SAMPLES_PER_BYTE
+        for values, data in answer:
+            if "changes" in values:
+                seconds = position / header.sample_rate
+                raise MdxError(f"{self.path}: its sample rate, channels or encoding change at {seconds:.2f} s")
+            if gap := values.get("gap"):
+                begin, end = (time / header.sample_rate for time in (position, position + gap))
+                log.warning("%s: has nothing from %.3f to %.3f s, which is silence now", self.path, begin, end)
+                piece = torch.zeros(header.channels, gap)
+            else:
+                samples = np.frombuffer(data, np.float32).reshape(values["samples"], header.channels)
+                piece = torch.from_numpy(np.array(samples.T, order="C"))
+            position += piece.shape[-1]
+            if position > most:
+                raise MdxError(f"{self.path}: goes on beyond what a file of its size can hold")
+            yield piece
+
+    def _check_end(self, known: dict[str, Any], position: int, part: Part) -> None:
+        """Refuse a file that ends before its header says; only warn if the header may be a guess."""
+        if known["length"] is None:
+            return
+        missing, rate = known["length"] - position, known["sample_rate"]
+        end, length = position / rate, known["length"] / rate
+        certain = known["encoding"] in _CERTAIN_LENGTH
+        if known["by"] == "FFmpeg":
+            cut = missing > (0 if known["format"] in _EXACT else _HEADER_TOLERANCE) and _tells_its_length(known)
+        else:
+            certain = known["encoding"] in _CERTAIN_LENGTH
+            cut = missing > 0 and (
+                certain or (missing > _HEADER_TOLERANCE and counts_frames(self.path, part[0] if part else 0))
+            )
+        if missing < 0 and known["encoding"] in _CERTAIN_LENGTH:
+            raise MdxError(f"{self.path}: is damaged, it goes on beyond its {length:.2f} s")
+        if cut:
+            raise MdxError(f"{self.path}: is truncated at {end:.2f} s of {length:.2f} s")
+        if missing >= _LONGEST_FRAME and known["by"] == "libsndfile":
             log.warning("%s: ends at %.2f s, where its header tells %.2f s", self.path, end, length)
 
-    def _open_soundfile(self) -> soundfile.SoundFile | None:
-        if self.stream != 0:
-            return None
+    def _parts(self) -> Sequence[Part]:
+        """The files in a chain of them, else the whole file."""
+        structure = examine(self.path)
+        if structure.fault:
+            raise MdxError(f"{self.path}: {structure.fault}")
+        return structure.parts or (None,)
+
+    def _probe(self, part: Part = None) -> dict[str, Any]:
+        """What a decoder tells of the file before it decodes it."""
+        self._check_file()
         try:
-            sound = soundfile.SoundFile(soundfile_name(self.path))
-        except soundfile.LibsndfileError:
-            return None  # Not a format of libsndfile: FFmpeg may know it.
-        if missing := missing_bytes(sound.extra_info):
-            sound.close()
+            return self._checked(ask_once(self.path, "header", self.stream, part))
+        except DecoderError as error:
+            raise self._unreadable(error) from error
+
+    def _checked(self, known: dict[str, Any]) -> dict[str, Any]:
+        if missing := missing_bytes(known["log"]):
             raise MdxError(f"{self.path}: is truncated, its header tells of {missing} bytes more")
-        return sound
+        return known
 
     def _check_file(self) -> None:
         try:
@@ -174,12 +206,11 @@ class AudioStream:
                 raise MdxError(f"{self.path}: {'not a file' if self.path.exists() else 'no such file'}")
             if not self.path.stat().st_size:
                 raise MdxError(f"{self.path}: is empty")
-            if ends_within_ogg_page(self.path):
-                raise MdxError(f"{self.path}: is truncated within a page of Ogg")
         except OSError as error:
             raise MdxError(f"{self.path}: can't be read ({error.strerror})") from error
 
-    def _plausible(self, header: Header) -> Header:
+    def _header(self, known: dict[str, Any]) -> Header:
+        header = Header(*(known[name] for name in Header._fields))
         if header.sample_rate not in _SAMPLE_RATES:
             raise MdxError(f"{self.path}: its header tells of a sample rate of {header.sample_rate} Hz")
         if header.length == 0:
@@ -188,65 +219,29 @@ class AudioStream:
             raise MdxError(f"{self.path}: its header tells of {header.length} samples, more than the file can hold")
         return header
 
-    def _unreadable(self, error: av.FFmpegError | IndexError) -> MdxError:
-        reason = "it has no such audio stream" if isinstance(error, IndexError) else error.strerror
-        return MdxError(f"{self.path}: no audio could be read from it ({reason})")
-
-    def _audio_stream(self, container: av.container.InputContainer) -> av.AudioStream:
-        stream = container.streams.audio[self.stream]
-        if stream.codec_context is None:
-            raise MdxError(f"{self.path}: no audio could be read from it (its codec is not known)")
-        return stream
-
-    def _decode_with_ffmpeg(self) -> Iterator[NDArray[np.float32]]:
-        """Consecutive pieces (channel, time)."""
-        with open_with_ffmpeg(self.path) as container:
-            stream = self._audio_stream(container)
-            planar = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
-            length, position = _length(stream), 0
-            surplus: list[NDArray[np.float32]] = []
-            for frame in chain(container.decode(stream), [None]):
-                try:
-                    parts = planar.resample(frame)
-                except ValueError as error:  # PyAV has no error of its own for a frame of another kind.
-                    seconds = f"{position / stream.rate:.2f} s"
-                    raise MdxError(f"{self.path}: its sample rate, channels or encoding change at {seconds}") from error
-                for part in parts:
-                    samples = part.to_ndarray().astype(np.float32, copy=False)
-                    within = samples.shape[1] if length is None else max(0, length - position)
-                    position += samples.shape[1]
-                    if within:
-                        yield samples[:, :within]
-                    if within < samples.shape[1]:
-                        surplus.append(samples[:, within:])
-                # The padding of an encoder's last frame is not music; FFmpeg removes only that at the beginning.
-                if surplus and length is not None and position - length >= _LONGEST_FRAME:
-                    yield np.concatenate(surplus, axis=1)
-                    surplus.clear()
-            if length is not None and "mp4" in container.format.name and length - position > _HEADER_TOLERANCE:
-                end, total = position / stream.rate, length / stream.rate
-                raise MdxError(f"{self.path}: is truncated at {end:.2f} s of {total:.2f} s")
+    def _unreadable(self, error: DecoderError) -> MdxError:
+        return MdxError(f"{self.path}: no audio could be read from it ({error})")
 
 
-def open_with_ffmpeg(path: Path) -> av.container.InputContainer:
-    """A file opened by FFmpeg, as a local file whatever its name (`http:a.mp3`), and with no playlist followed."""
-    return av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+def _tells_its_length(known: dict[str, Any]) -> bool:
+    """Whether the length of what FFmpeg opens stands in its header, not in FFmpeg's guess by the bit rate."""
+    return not _TELL_THEIR_LENGTH.isdisjoint(known["format"].split(","))
 
 
-def soundfile_name(path: Path) -> str | bytes:
-    """A path as soundfile needs it: in a string it would expect UTF-8."""
-    return os.fsencode(path) if os.name == "posix" else str(path)
-
-
-def _decode_with_soundfile(sound: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
-    """Consecutive pieces (channel, time)."""
-    order = _XIPH_ORDER.get(sound.channels) if sound.subtype in ("VORBIS", "OPUS") else None
-    size = max(1, _PIECE // sound.channels)
-    while len(samples := sound.read(size, dtype="float32", always_2d=True)):
-        yield samples.T if order is None else samples.T[order]
-
-
-def _length(stream: av.AudioStream) -> int | None:
-    if stream.duration and stream.time_base and stream.rate:
-        return round(stream.duration * stream.time_base * stream.rate)
-    return None
+def _without_padding(known: dict[str, Any], pieces: Iterator[Tensor]) -> Iterator[Tensor]:
+    """Without the padding of an encoder's last frame, which is no music; FFmpeg removes only that at the beginning."""
+    if known["by"] != "FFmpeg" or known["length"] is None or not _tells_its_length(known):
+        yield from pieces
+        return
+    length, position = known["length"], 0
+    surplus: list[Tensor] = []
+    for piece in pieces:
+        within = min(max(0, length - position), piece.shape[-1])
+        position += piece.shape[-1]
+        if within:
+            yield piece[:, :within]
+        if within < piece.shape[-1]:
+            surplus.append(piece[:, within:])
+        if surplus and position - length >= _LONGEST_FRAME:  # So much is no padding.
+            yield torch.cat(surplus, dim=-1)
+            surplus.clear()

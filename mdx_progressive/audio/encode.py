@@ -1,5 +1,6 @@
 """Encoding: the kinds of files that estimates are written to, and what each of them can hold."""
 
+import os
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -8,7 +9,6 @@ import soundfile
 from torch import Tensor
 
 from mdx_progressive.audio.channel_masks import MASK_COMMENT, finish_wav
-from mdx_progressive.audio.decode import soundfile_name
 from mdx_progressive.audio.lossless import exact_integers
 from mdx_progressive.audio.tags import write_flac_comment, write_id3_tags
 from mdx_progressive.runtime import MdxError
@@ -20,6 +20,11 @@ _LARGEST_WAV = 2**32 - 2**16
 """Bytes of samples that a plain wav holds; RF64 is the wav for more."""
 _SAMPLES_PER_WRITE = 1 << 16
 """What an encoder gets at a time: Vorbis keeps it on the stack."""
+
+
+def _soundfile_name(path: Path) -> str | bytes:
+    """A path as soundfile needs it: in a string it would expect UTF-8."""
+    return os.fsencode(path) if os.name == "posix" else str(path)
 
 
 class FileFormat:
@@ -86,7 +91,7 @@ class FileFormat:
         subtype = _SUBTYPES[self.encoding] if self.encoding else self.codec
         kind = self._container(length * channels * self.bytes_per_sample, mask)
         options = {"format": kind, **self._codec_options(sample_rate)}
-        return soundfile.SoundFile(soundfile_name(path), "w", sample_rate, channels, subtype, **options)
+        return soundfile.SoundFile(_soundfile_name(path), "w", sample_rate, channels, subtype, **options)
 
     def _codec_options(self, sample_rate: int) -> Mapping[str, object]:
         """Libsndfile's options for the encoding."""

@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import av
 from mutagen import MutagenError, id3
 from mutagen.flac import FLAC
 
-from mdx_progressive.audio.decode import open_with_ffmpeg
+from mdx_progressive.audio.decoders import DecoderError, ask_once
 
 _FFMPEG_NAMES = {
     "title": "title", "artist": "artist", "album": "album", "tracknumber": "track", "date": "date", "genre": "genre",
@@ -24,10 +23,8 @@ _ID3_FRAMES: dict[str, Callable[..., id3.Frame]] = {
 def read_tags(path: Path) -> dict[str, str]:
     """The tags of a file, by libsndfile's names; FFmpeg reads those of all formats, even of a wav's INFO."""
     tags: dict[str, str] = {}
-    with suppress(av.FFmpegError), open_with_ffmpeg(path) as container:
-        # Ogg has them with the stream, the others with the file.
-        for metadata in [*(stream.metadata for stream in container.streams.audio[:1]), container.metadata]:
-            tags |= {name.lower(): value for name, value in metadata.items()}
+    with suppress(DecoderError):
+        tags = ask_once(path, "describe")["tags"]
     return {name: tags[other] for name, other in _FFMPEG_NAMES.items() if tags.get(other)}
 
 
