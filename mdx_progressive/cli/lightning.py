@@ -3,7 +3,6 @@
 import json
 import shutil
 import signal
-import threading
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,7 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import rank_zero_only
 
-from mdx_progressive.cli.errors import TRACEBACK
+from mdx_progressive.cli.errors import TRACEBACK, raise_thread_errors
 from mdx_progressive.cli.help_texts import SUMMARIES
 from mdx_progressive.cli.parser import HelpFormatter, OneLineErrors, separator_at_hand
 from mdx_progressive.cli.processes import watch_processes
@@ -215,15 +214,11 @@ def run(args: Sequence[str], separator: str | None) -> None:
     keep_freed_memory()
     # Lightning handles SIGTERM only between training steps, but Ctrl-C stops all of its processes.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    hook = threading.excepthook
-    # TensorBoard writes in its own thread; the main thread gets the error of a full disk too.
-    threading.excepthook = lambda args: None if isinstance(args.exc_value, OSError) else hook(args)
     try:
-        with separator_at_hand(separator):
+        with raise_thread_errors(), separator_at_hand(separator):
             _lightning(args)
     finally:
         signal.signal(signal.SIGTERM, before)
-        threading.excepthook = hook
 
 
 def _lightning(args: Sequence[str]) -> None:

@@ -11,11 +11,11 @@ from pkgutil import resolve_name
 from textwrap import shorten
 
 from mdx_progressive import __version__
-from mdx_progressive.cli.errors import TRACEBACK, print_error
+from mdx_progressive.cli.errors import TRACEBACK, is_stdout_gone, print_error, system_error_text
 from mdx_progressive.cli.help_texts import SUMMARIES, main_help
 from mdx_progressive.cli.library_notes import drop_library_notes
 from mdx_progressive.presets import nearest
-from mdx_progressive.runtime import RESUME_HINT, MdxError, error_text, is_out_of_memory
+from mdx_progressive.runtime import RESUME_HINT, MdxError, error_text, is_disk_full, is_out_of_memory
 
 _COMMANDS = {
     "predict": "mdx_progressive.cli.launch:predict",
@@ -47,7 +47,10 @@ def _main(given: Sequence[str]) -> int:
     _quieten()
     try:
         _run(given)
+        sys.stdout.flush()
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and is_stdout_gone():
+            return 141  # As a shell has it for a program that writes to a closed pipe.
         line = _message(error)
         if line is None or TRACEBACK in given:
             raise
@@ -96,7 +99,8 @@ def _message(error: Exception) -> str | None:
     if type(error).__name__ == "MisconfigurationException":  # Lightning's, which is not imported for its class alone.
         return f"{error_text(error)} Choose another device with -d (cpu, cuda, mps), or leave it out"
     if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        hint = f"; {RESUME_HINT}" if is_disk_full(error) else ""
+        return system_error_text(error) + hint
     return None
 
 

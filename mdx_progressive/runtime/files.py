@@ -1,17 +1,32 @@
-"""Files: written whole or not at all, tables as CSV, checksums."""
+"""Files: written whole or not at all, tables as CSV, checksums; what a full disk is, and what kills leave."""
 
 import csv
+import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import file_digest
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from uuid import uuid4
+
+_PART = ".part"
+_TOKEN = 8
+"""Letters by which the temporary files of several writers differ."""
+_LONGEST_NAME = 255
+"""Bytes of a name on usual file systems."""
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` to write to; renamed when it is on the disk, removed if writing fails.
+
+    Each writer has one of its own, so that several of one file don't mix: the last one to end counts. A link in the
+    place of the file is replaced; what it points to is left alone. What a killed process leaves, `remove_parts` finds.
+
+    Raises:
+        OSError: If the file can't be written; it names `path`.
 
     Example:
         >>> import tempfile
@@ -23,14 +38,62 @@ def atomic_write(path: Path) -> Iterator[Path]:
         >>> target.read_text(), [file.name for file in target.parent.iterdir()]
         ('all of it', ['a.txt'])
     """
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f"{_part_beginning(path)}.{uuid4().hex[:_TOKEN]}{_PART}")
     try:
-        yield temporary
-        with temporary.open("r+b") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with naming(path, temporary):
+            yield temporary
+            with temporary.open("r+b") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_parts(paths: Iterable[Path]) -> None:
+    """Remove the temporary files of killed processes, where nobody is writing now.
+
+    Args:
+        paths: Files that they were to become, and folders of such files; they need not exist.
+    """
+    beginnings: dict[Path, set[str]] = {}
+    for path in paths:
+        if path.is_dir():
+            _remove(path.rglob(f".*{_PART}"))
+        else:
+            beginnings.setdefault(path.parent, set()).add(_part_beginning(path))
+    for folder, own in beginnings.items():
+        _remove(part for part in folder.glob(f".*{_PART}") if part.name[: -_TOKEN - 1 - len(_PART)] in own)
+
+
+def _remove(parts: Iterable[Path]) -> None:
+    for part in list(parts):
+        part.unlink(missing_ok=True)
+
+
+def _part_beginning(path: Path) -> str:
+    """How the names of its temporary files begin, which must not be longer than names can be."""
+    room = _LONGEST_NAME - _TOKEN - 1 - len(_PART)
+    return os.fsencode(f".{path.name}")[:room].decode(errors="ignore")
+
+
+@contextmanager
+def naming(path: Path, *others: Path) -> Iterator[None]:
+    """Within it an `OSError` of the system that names no file, or one of `others`, names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, *map(str, others)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, is that a disk or one's share of it is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return True
+        error = error.__cause__
+    return False
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

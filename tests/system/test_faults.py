@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from torch import Tensor
 
+from mdx_progressive.audio.encode import Wav
 from mdx_progressive.data.batch import ChunkBatch
 from mdx_progressive.data.block_reader import BlockReader, SongBlock
 from mdx_progressive.data.chunk_plan import ChunkSpan
@@ -461,12 +462,35 @@ class TestProcesses:
             assert Path("out", *path.parts[1:]).read_bytes() == path.read_bytes()
         assert not list(Path("out").rglob(".*"))
 
+    @pytest.mark.parametrize("pattern", ["{song}/{source}", "{source}/{song}"])
+    def test_killed_while_it_writes_a_song_the_next_run_leaves_stems_and_nothing_else(
+        self, songs: Path, pattern: str
+    ) -> None:
+        command = [*COMMAND, *NARROW, "--writer.name", pattern]
+        assert run_command(command, prepare=kill_writers).exit_code == -signal.SIGKILL
+        assert len(list(Path("out").rglob("*.part"))) == len(BOTH)
+
+        assert run(*command) == 0
+
+        expected = {pattern.format(song="good", source=stem.removesuffix(".wav")) + ".wav" for stem in BOTH}
+        assert {path.relative_to("out").as_posix() for path in Path("out").rglob("*") if path.is_file()} == expected
+        assert all(any(path.iterdir()) for path in Path("out").rglob("*") if path.is_dir())
+
     def test_a_reading_process_that_is_killed_is_one_line(self, songs: Path) -> None:
         ended = run_command([*COMMAND, "--data.num_workers", "1"], prepare=kill_readers)
 
         assert ended.exit_code == 1
         assert "a data.num_workers process was killed" in ended.err.splitlines()[-1]
         assert predict() == 0
+
+
+def kill_writers() -> None:
+    """A process kills itself when a stem is encoded, before the file has its name."""
+
+    def killed(self: Wav, *arguments: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    pytest.MonkeyPatch().setattr(Wav, "close", killed)
 
 
 def refuse_batches(monkeypatch: pytest.MonkeyPatch, most: int) -> None:

@@ -18,7 +18,7 @@ from mdx_progressive.engine.callbacks.run_context import song_datamodule
 from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.engine.progress_rate import duration
 from mdx_progressive.output import Claims, Clip, PartialSongs, SongWriter, StemFiles, StemMix, StemPaths, check_pattern
-from mdx_progressive.runtime import BackgroundThread, MdxError, all_gather
+from mdx_progressive.runtime import BackgroundThread, MdxError, all_gather, remove_parts
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +123,7 @@ class EstimateWriter(Callback):
             crossfade=pl_module.separator.crossfade,
         )
         if trainer.is_global_zero:
+            remove_parts(chain.from_iterable(map(paths.files, own)))
             writer.partial_songs.clear(own, keep=not self.overwrite)
         self._unreadable = set()
         self._background = BackgroundThread(_MAX_WAITING)
@@ -240,6 +241,7 @@ class EstimateWriter(Callback):
         if trainer.is_global_zero:
             results = [self._write(writer, origin) for song, origin in songs.items() if song not in refused]
             _add_failures(datamodule, results)
+            writer.partial_songs.unlock(self._written)  # Where nothing is left to separate, no epoch ends.
 
     def _write(self, writer: SongWriter, origin: Origin, estimates: Tensor | None = None) -> Failure | None:
         """Store a block of a song, and write the files of the song if it was the last one; returns why that failed."""

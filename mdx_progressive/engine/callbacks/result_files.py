@@ -17,6 +17,7 @@ from mdx_progressive.engine.callbacks.run_context import run_folder, song_datamo
 from mdx_progressive.engine.module import ProgressiveDemixing, TestOutput
 from mdx_progressive.evaluation import (
     LINE_COLUMNS,
+    SOUND_FOLDER,
     Comparison,
     Measurements,
     SummaryLine,
@@ -29,13 +30,15 @@ from mdx_progressive.evaluation import (
     write_summary,
     write_timings,
 )
-from mdx_progressive.runtime import MdxError, atomic_write, device_name
+from mdx_progressive.runtime import MdxError, atomic_write, device_name, remove_parts
 
 log = logging.getLogger(__name__)
 
 _NEXT = """\
 What each method gains, song by song:  mdx-progressive compare {folder}
 The same with charts and players:      mdx-progressive report {folder}"""
+
+_FILES = _TIMINGS, _RESULTS, _SUMMARY, _CURVES = "timings.csv", "results.csv", "summary.json", "curves.png"
 
 HEADLINE = "si_sdr"
 """The metric of the chart and the terminal table; the files hold them all."""
@@ -67,6 +70,8 @@ class ResultFiles(Callback):
         total = len(datamodule.chunk_lengths()) if datamodule else None
         fingerprints = _fingerprints(resumed, pl_module) if resumed else {}
         measurements = self._measurements = Measurements(folder, trainer.global_rank, fingerprints, total)
+        if trainer.is_global_zero:
+            remove_parts([*(folder / name for name in _FILES), folder / SOUND_FOLDER])
         done, outdated = measurements.chunks()
         # No process may begin before all have read the same entries, or they would deal out the rest differently.
         trainer.strategy.barrier()
@@ -114,8 +119,8 @@ class ResultFiles(Callback):
                 f"{measurements.folder}: not all processes have written to it, or not of the same songs and weights:"
                 " put the logs and the songs on a disk that all machines share"
             )
-        write_timings(measurements.folder / "timings.csv", measurements.timings(chunks))
-        results = measurements.folder / "results.csv"
+        write_timings(measurements.folder / _TIMINGS, measurements.timings(chunks))
+        results = measurements.folder / _RESULTS
         write_rows(results, measurements.rows(chunks))
         pl_module.conclude(read_songs(results))
 
@@ -129,8 +134,8 @@ class ResultFiles(Callback):
         folder = self._measurements.folder
         datamodule = song_datamodule(trainer)
         facts = _facts(pl_module, comparison, datamodule.failures if datamodule else [])
-        write_summary(folder / "summary.json", comparison.means, facts)
-        with atomic_write(folder / "curves.png") as temporary:
+        write_summary(folder / _SUMMARY, comparison.means, facts)
+        with atomic_write(folder / _CURVES) as temporary:
             curves_figure(comparison, HEADLINE).savefig(temporary, dpi=110, format="png")
         lines = [(method, summary_lines(comparison, HEADLINE, method)) for method in comparison.listed]
         _print_table(lines, f"SI-SDR in dB: {comparison.caption}", comparison.oracle is not None)
