@@ -5,7 +5,7 @@ Nothing here knows of audio; it imports no other room.
 
 from mdx_progressive.runtime.distributed import all_gather, is_first_process, warn_once
 from mdx_progressive.runtime.errors import RESUME_HINT, ChangedError, MdxError, error_text, escape_unprintable
-from mdx_progressive.runtime.files import atomic_write, checksum, is_disk_full, naming, remove_parts, write_table
+from mdx_progressive.runtime.files import atomic_write, checksum, is_disk_full, remove_parts, write_table
 from mdx_progressive.runtime.journal import Entry, Journal
 from mdx_progressive.runtime.memory import (
     is_out_of_memory,
@@ -28,7 +28,7 @@ __all__ = [
     "RESUME_HINT", "BackgroundThread", "ChangedError", "Entry", "Journal", "MdxError", "Stopwatch", "all_gather",
     "atomic_write", "check_yaml_size", "checksum", "device_name", "error_text", "escape_unprintable",
     "former_names", "import_torchaudio", "is_disk_full", "is_first_process", "is_out_of_memory",
-    "keep_freed_memory", "keep_layer_memory", "naming", "package_file", "peak_memory", "prefetch",
-    "release_freed_memory", "release_layer_memory", "remove_parts", "rename_settings", "reset_peak_memory",
-    "safe_names", "thread_pool", "warn_once", "write_table",
+    "keep_freed_memory", "keep_layer_memory", "package_file", "peak_memory", "prefetch", "release_freed_memory",
+    "release_layer_memory", "remove_parts", "rename_settings", "reset_peak_memory", "safe_names", "thread_pool",
+    "warn_once", "write_table",
 ]  # fmt: skip

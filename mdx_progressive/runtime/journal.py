@@ -6,6 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from mdx_progressive.runtime.files import naming
+
 KeyT = TypeVar("KeyT", bound=Hashable)
 Content = dict[str, Any]
 """An entry: an object of JSON."""
@@ -60,7 +62,7 @@ class Journal(Generic[KeyT]):
 
     def append(self, fingerprint: str | None, content: Content) -> None:
         """Add an entry, and hand it to the operating system."""
-        with self.path.open("ab") as file:
+        with naming(self.path), self.path.open("ab") as file:
             # Before it there may be half a line, which this one must not become a part of.
             file.write(b"\n" + json.dumps({**content, _FINGERPRINT: fingerprint}).encode() + b"\n")
 

@@ -18,7 +18,7 @@ from mdx_progressive.engine.callbacks.run_context import song_datamodule
 from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.engine.progress_rate import duration
 from mdx_progressive.output import Claims, Clip, PartialSongs, SongWriter, StemFiles, StemMix, StemPaths, check_pattern
-from mdx_progressive.runtime import BackgroundThread, MdxError, all_gather, remove_parts
+from mdx_progressive.runtime import RESUME_HINT, BackgroundThread, MdxError, all_gather, is_disk_full, remove_parts
 
 log = logging.getLogger(__name__)
 
@@ -248,10 +248,13 @@ class EstimateWriter(Callback):
         try:
             files = writer.finish(origin) if estimates is None else writer.add(origin, estimates)
         except (MdxError, OSError) as error:
+            reason = str(error)
+            if isinstance(error, OSError):
+                reason = f"{self.out / origin.song}: could not be written to: {error.strerror or error}"
+            if is_disk_full(error):
+                raise MdxError(f"{reason}; {RESUME_HINT}") from error
             writer.paths.check_writable()
-            if isinstance(error, MdxError):
-                return Failure(origin.song, str(error))
-            return Failure(origin.song, f"{self.out / origin.song}: could not be written to: {error.strerror or error}")
+            return Failure(origin.song, reason)
         if files:
             self._written[origin.song] = _Written(files, origin.length / origin.sample_rate)
         for listener in self.listeners if files else []:

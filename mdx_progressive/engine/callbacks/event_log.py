@@ -174,6 +174,8 @@ class EventLog(Callback):
             else:
                 # Appended at once, lines stay whole even beside those of other processes.
                 with Path(to).open("ab", buffering=0) as file:
-                    file.write(text.encode())
+                    rest = text.encode()
+                    while rest:  # A disk that is full soon takes a part, and refuses the rest.
+                        rest = rest[file.write(rest) :]
         except OSError as error:
             raise MdxError(f"log_json: {to} could not be written to ({error.strerror}); {RESUME_HINT}") from error
