@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mdx_progressive.runtime import escape_unprintable
+from mdx_progressive.runtime import escape_lines
 
 TRACEBACK = "--traceback"
 """The option that shows where in the code an error was raised."""
@@ -15,8 +15,7 @@ TRACEBACK = "--traceback"
 
 def print_error(message: str) -> None:
     """Print an error message."""
-    lines = "\n".join(map(escape_unprintable, message.split("\n")))
-    print(f"mdx-progressive: error: {lines}", file=sys.stderr)
+    print(f"mdx-progressive: error: {escape_lines(message)}", file=sys.stderr)
 
 
 def system_error_text(error: OSError) -> str:

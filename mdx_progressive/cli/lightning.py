@@ -71,7 +71,7 @@ class ProgressiveCLI(LightningCLI):
         parser.add_lightning_class_args(FailureCollector, "failures")
         parser.add_lightning_class_args(ResultFiles, "results")
         parser.add_argument("--targets", type=str, help="Short for model.targets: vocals,drums.")
-        parser.add_argument("--out", type=Path, default=Path("separated"), help="Folder that `predict` writes to.")
+        parser.add_argument("--out", type=str, default="separated", help="Folder that `predict` writes to.")
         parser.link_arguments("out", "writer.out")
         parser.add_argument(
             "--log-json",

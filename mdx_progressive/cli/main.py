@@ -7,6 +7,8 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from copy import copy
+from pathlib import Path
 from pkgutil import resolve_name
 from textwrap import shorten
 
@@ -15,7 +17,15 @@ from mdx_progressive.cli.errors import TRACEBACK, is_stdout_gone, print_error, s
 from mdx_progressive.cli.help_texts import SUMMARIES, main_help
 from mdx_progressive.cli.library_notes import drop_library_notes
 from mdx_progressive.presets import nearest
-from mdx_progressive.runtime import RESUME_HINT, MdxError, error_text, is_disk_full, is_out_of_memory
+from mdx_progressive.runtime import (
+    RESUME_HINT,
+    MdxError,
+    error_text,
+    escape_lines,
+    escape_unprintable,
+    is_disk_full,
+    is_out_of_memory,
+)
 
 _COMMANDS = {
     "predict": "mdx_progressive.cli.launch:predict",
@@ -104,11 +114,23 @@ def _message(error: Exception) -> str | None:
     return None
 
 
+class _Printable(logging.Formatter):
+    """Messages as a terminal shows them: what is put into a line, names of files above all, stays within it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        shown = copy(record)
+        if isinstance(record.args, tuple):
+            shown.args = tuple(
+                escape_unprintable(str(arg)) if isinstance(arg, str | Path) else arg for arg in record.args
+            )
+        return escape_lines(super().format(shown))
+
+
 def _quieten() -> None:
     """Show our own messages, and of the libraries' messages only those that a user can act on."""
     log = logging.getLogger("mdx_progressive")
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Printable("%(message)s"))
     log.handlers[:] = [handler]  # stderr may be another stream when `main` is called again
     log.setLevel(logging.INFO)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
-from mdx_progressive.runtime import MdxError, write_table
+from mdx_progressive.runtime import MdxError, read_cell, write_table
 
 
 class Row(NamedTuple):
@@ -40,11 +41,18 @@ COLUMNS = Row._fields
 NO_VALUE = ("silent", "undefined", "infinite")
 """The reasons for which a chunk has no finite value (see `metrics`)."""
 _CURVE = ["metric", "method", "source", "step"]
+_TYPES = {
+    "song": str, "chunk": "int64", "method": str, "step": "int64", "passes": "int64", "weight": "float64",
+    "source": str, "metric": str, "value": "float64",
+}  # fmt: skip
 _READ_OPTIONS: dict[str, Any] = {
-    "dtype": {"song": str, "method": str, "source": str, "metric": str},
+    "usecols": COLUMNS,
+    "dtype": _TYPES,
     "keep_default_na": False,  # A song may be called NA.
     "na_values": {"weight": ["nan"], "value": ["nan"]},
 }
+_HIGHEST = 1_000_000
+"""Of a chunk, a step and passes: what is above has another meaning."""
 _ROWS_AT_ONCE = 100_000
 """Rows that are read at a time."""
 
@@ -57,8 +65,7 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 
 def read_rows(path: Path) -> pd.DataFrame:
     """The whole table of a run."""
-    table: pd.DataFrame = pd.read_csv(path, **_READ_OPTIONS)
-    return table
+    return _checked(pd.read_csv(path, **_READ_OPTIONS))
 
 
 def read_metric(path: Path, metric: str) -> pd.DataFrame:
@@ -72,13 +79,17 @@ def read_metric(path: Path, metric: str) -> pd.DataFrame:
     metrics: dict[str, None] = {}
     with pd.read_csv(path, chunksize=_ROWS_AT_ONCE, **_READ_OPTIONS) as reader:
         for rows in reader:
-            if missing := [column for column in COLUMNS if column not in rows.columns]:
-                raise ValueError(f"it has no column {', '.join(missing)}")
             metrics |= dict.fromkeys(rows["metric"].unique())
-            tables.append(rows[rows["metric"] == metric])
+            tables.append(_checked(rows[rows["metric"] == metric]))
     if metric not in metrics:
-        raise MdxError(f"{path}: there is no metric {metric} in the results, only {', '.join(metrics)}")
-    return pd.concat(tables)
+        known = ", ".join(metrics) or "no row at all"
+        raise MdxError(f"{path}: there is no metric {metric} in the results, only {known}")
+    table = pd.concat(tables)
+    place = table.duplicated(["song", "chunk", "method", "step", "source"])
+    if place.any():
+        song, chunk, method, step, *_ = table[place].iloc[0]
+        raise ValueError(f"it has step {step} of {method} on chunk {chunk} of {song} twice")
+    return table
 
 
 def read_songs(path: Path) -> Iterator[pd.DataFrame]:
@@ -86,10 +97,30 @@ def read_songs(path: Path) -> Iterator[pd.DataFrame]:
     incomplete: list[pd.DataFrame] = []
     with pd.read_csv(path, chunksize=_ROWS_AT_ONCE, **_READ_OPTIONS) as reader:
         for rows in reader:
-            songs = [song for _, song in pd.concat([*incomplete, rows]).groupby("song", sort=False)]
+            songs = [song for _, song in pd.concat([*incomplete, _checked(rows)]).groupby("song", sort=False)]
             yield from songs[:-1]
             incomplete = songs[-1:]
     yield from incomplete
+
+
+def _checked(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with their names as they were measured (see `write_table`).
+
+    Raises:
+        ValueError: If a number can't be one of `test`.
+    """
+    for column in ("chunk", "step", "passes"):
+        if not rows[column].between(0, _HIGHEST).all():
+            raise ValueError(f"it has a {column} that is not from 0 to {_HIGHEST}")
+    return read_texts(rows)
+
+
+def read_texts(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of CSV with its texts as they were before `write_table` has marked them."""
+    texts = {name: column for name, column in table.items() if not is_numeric_dtype(column)}
+    return table.assign(
+        **{name: column.map({cell: read_cell(cell) for cell in column.unique()}) for name, column in texts.items()}
+    )
 
 
 def to_table(rows: Sequence[Row]) -> pd.DataFrame:

@@ -7,8 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import file_digest
 from importlib.resources.abc import Traversable
+from itertools import chain
 from pathlib import Path
+from typing import TextIO
 from uuid import uuid4
+
+from mdx_progressive.runtime.escaping import escape_cell
 
 _PART = ".part"
 _TOKEN = 8
@@ -97,11 +101,24 @@ def is_disk_full(error: BaseException | None) -> bool:
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table as CSV; the file appears, or replaces an older one, when it is complete."""
+    """Write a table as CSV; the file appears, or replaces an older one, when it is complete.
+
+    Texts that a spreadsheet would compute are marked: `read_cell` gives them back.
+    """
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
+        writer = csv.writer(_Lines(file))
+        for row in chain([columns], rows):
+            writer.writerow([escape_cell(cell) if isinstance(cell, str) else cell for cell in row])
+
+
+class _Lines:
+    r"""Ends lines with \n in place of \r\n. Only with the latter Python before 3.13 quotes both letters in cells."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, line: str) -> int:
+        return self._file.write(line.removesuffix("\r\n") + "\n")
 
 
 def checksum(path: Traversable) -> str:

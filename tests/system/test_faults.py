@@ -28,6 +28,7 @@ from mdx_progressive.data.chunk_reader import ChunkReader
 from mdx_progressive.data.song_stream import SongStream
 from mdx_progressive.evaluation.results import read_rows
 from mdx_progressive.output import song_writer as song_files
+from mdx_progressive.runtime import text_name
 from tests.support.command import NARROW, run
 from tests.support.paths import STUDY, STUDY_HTDEMUCS
 from tests.support.privileges import drop_privileges
@@ -188,7 +189,8 @@ class TestFiles:
 
         assert predict() == 0
 
-        assert {os.fsencode(path.name) for path in Path("out").iterdir()} == {*names, b"good"}
+        expected = {text_name(os.fsdecode(name)) for name in names}
+        assert {path.name for path in Path("out").iterdir()} == {*expected, "good"}
         assert all(stems(path.name) == BOTH for path in Path("out").iterdir())
 
     def test_a_name_that_leads_out_of_the_folder_is_refused(

@@ -18,7 +18,7 @@ from mdx_progressive.data.prepared.journal import SongJournal
 from mdx_progressive.data.song import Song
 from mdx_progressive.data.song_reader import LoadedSong, load_song, sum_of_stems
 from mdx_progressive.dsp import silent_channels
-from mdx_progressive.runtime import MdxError, atomic_write, checksum, is_disk_full, safe_names
+from mdx_progressive.runtime import MdxError, atomic_write, checksum, escape_unprintable, is_disk_full, safe_names
 
 JOURNAL_NAME = "chunks.jsonl"
 
@@ -58,7 +58,7 @@ class SongTask(NamedTuple):
         except (MdxError, OSError, soundfile.SoundFileError) as error:
             if is_disk_full(error):
                 raise
-            return PreparedSong(self.song.name, [], error=str(error))
+            return PreparedSong(self.song.name, [], error=escape_unprintable(str(error)))
 
     def discard(self) -> None:
         """Remove the folders of the song's chunks, with what a kill may have left in them."""

@@ -15,7 +15,7 @@ from mdx_progressive.data import Failure, Prediction
 from mdx_progressive.engine.callbacks.run_context import song_datamodule
 from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.engine.progress_rate import ProgressRate
-from mdx_progressive.runtime import RESUME_HINT, MdxError, all_gather
+from mdx_progressive.runtime import RESUME_HINT, MdxError, all_gather, escape_lines, text_name
 
 STDOUT = "-"
 
@@ -112,7 +112,7 @@ class EventLog(Callback):
     def song_written(self, song: str, files: list[Path]) -> None:
         """Log that the files of a song are written; any thread may call it."""
         self._written.add(song)
-        self._log("song_written", song=song, files=[str(file) for file in files])
+        self._log("song_written", song=song, files=[text_name(file.as_posix()) for file in files])
 
     def song_failed(self, failure: Failure) -> None:
         """Log that a song was left out."""
@@ -134,7 +134,7 @@ class EventLog(Callback):
             code = stop.code if isinstance(stop.code, int) else 1
             raise
         except Exception as error:
-            reason = str(error)
+            reason = escape_lines(str(error))
             raise
         finally:
             if self._rank == 0:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from hashlib import sha256
 from importlib.metadata import version
+from shlex import quote
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ from mdx_progressive.evaluation import (
     write_summary,
     write_timings,
 )
-from mdx_progressive.runtime import MdxError, atomic_write, device_name, remove_parts
+from mdx_progressive.runtime import MdxError, atomic_write, device_name, escape_unprintable, remove_parts
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +140,9 @@ class ResultFiles(Callback):
             curves_figure(comparison, HEADLINE).savefig(temporary, dpi=110, format="png")
         lines = [(method, summary_lines(comparison, HEADLINE, method)) for method in comparison.listed]
         _print_table(lines, f"SI-SDR in dB: {comparison.caption}", comparison.oracle is not None)
-        Console(markup=False, soft_wrap=True).print(_NEXT.format(folder=folder), highlight=False)
+        Console(markup=False, soft_wrap=True).print(
+            _NEXT.format(folder=quote(escape_unprintable(str(folder)))), highlight=False
+        )
         if pl_module.separator.musdb_test:
             log.warning("these weights were trained on MUSDB18's test set: results on its songs prove nothing")
         _warn_of_missing_values(comparison)
@@ -176,7 +179,7 @@ def _facts(module: ProgressiveDemixing, comparison: Comparison, failures: Sequen
         "methods": [method.name for method in module.methods],
         "bounds": [method.name for method in module.methods if method.needs_references],
         "passes_per_chunk": module.passes,
-        "failed": {failure.song: failure.reason for failure in failures},
+        "failed": {failure.song: failure.line for failure in failures},
         "versions": {package: version(package) for package in ("mdx_progressive", "torch", "lightning")},
         "metrics": {name: scale._asdict() for name, scale in comparison.scales.items()},
     }
@@ -187,7 +190,7 @@ def _print_table(lines: Sequence[tuple[str, Sequence[SummaryLine]]], heading: st
     if oracle:
         notes.append(f"oracle: the true sources blended in, with the weights of {lines[0][0]}.")
     grid = Table(
-        title=heading,
+        title=escape_unprintable(heading),
         caption="\n".join(notes),
         caption_justify="left",
         box=box.SIMPLE_HEAD,
@@ -199,7 +202,7 @@ def _print_table(lines: Sequence[tuple[str, Sequence[SummaryLine]]], heading: st
         grid.add_column(column, justify="right", no_wrap=True)
     for method, sources in lines:
         for line in sources:
-            grid.add_row(line.source, method, *line.cells)
+            grid.add_row(escape_unprintable(line.source), escape_unprintable(method), *line.cells)
         grid.add_section()
     Console(markup=False).print(grid)  # Brackets in a name are its own.
 
