@@ -37,6 +37,7 @@ from mdx_progressive.engine import (
     run_folder,
     unfinished_version,
 )
+from mdx_progressive.evaluation import lock_run
 from mdx_progressive.runtime import RESUME_HINT, MdxError, escape_unprintable, keep_freed_memory
 
 
@@ -140,17 +141,23 @@ class ProgressiveCLI(LightningCLI):
             sounds = [self._options.sound.disk, self._options.tensorboard.disk]
             plan_test(self.trainer, self.model, self.datamodule, sounds).print(run_folder(self.trainer))
         else:
+            folder = getattr(self.trainer.logger, "log_dir", None)
             try:
+                if folder and self.trainer.is_global_zero:
+                    # Reading the songs takes long: until then nothing else would tell that the folder is in use.
+                    self._options.results.lock = lock_run(Path(folder))
                 self._run_to_the_end(partial(self.trainer.test, verbose=False, **kwargs))
             except MdxError:
-                _remove_empty_run(getattr(self.trainer.logger, "log_dir", None))
+                if lock := self._options.results.lock:
+                    lock.release()
+                _remove_empty_run(folder)
                 raise
             except OSError as error:
                 if error.filename is not None:
                     raise
                 # Errors of reading songs are reported as failures of the songs: this is the run's own folder.
-                folder = getattr(self.trainer.logger, "log_dir", None) or self.trainer.default_root_dir
-                raise MdxError(f"{folder}: could not be written to ({error.strerror}); {RESUME_HINT}") from error
+                place = folder or self.trainer.default_root_dir
+                raise MdxError(f"{place}: could not be written to ({error.strerror}); {RESUME_HINT}") from error
         self._report_failures()
 
     def _run_to_the_end(self, run: Callable[[], object]) -> None:
@@ -200,7 +207,7 @@ class ProgressiveCLI(LightningCLI):
 def _remove_empty_run(folder: str | None) -> None:
     """Remove the folder of a run that failed before anything was measured: Lightning creates it before the songs."""
     files = list(Path(folder).iterdir()) if folder and Path(folder).is_dir() else []
-    if files and all(file.name.startswith("events.out.tfevents.") for file in files):
+    if files and all(file.name.startswith((".lock", "events.out.tfevents.")) for file in files):
         shutil.rmtree(folder or "")
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
 from tabulate import tabulate
 
 from mdx_progressive.evaluation.gain_table import GainTable
@@ -66,10 +65,10 @@ def _csv_number(cell: object) -> object:
 
 
 def _tabulated(rows: pd.DataFrame, style: str, escape: Callable[[str], str]) -> str:
-    texts = [column for column in rows if not is_numeric_dtype(rows[column])]
-    # A song may be called as a number.
-    numparse = [place for place, column in enumerate(rows) if column in texts]
-    escaped = rows.assign(**{column: rows[column].astype(str).map(escape) for column in texts}).rename(columns=escape)
+    texts = {name: cells for name, cells in rows.items() if any(isinstance(cell, str) for cell in cells)}
+    numparse = [place for place, name in enumerate(rows) if name in texts]  # A song may be called as a number.
+    escaped = rows.assign(**{str(name): cells.map(escape, na_action="ignore") for name, cells in texts.items()})
+    escaped = escaped.rename(columns=escape)
     records = nan_to_none(escaped.to_dict(orient="records"))
     return tabulate(records, headers="keys", tablefmt=style, floatfmt=".3g", disable_numparse=numparse)
 

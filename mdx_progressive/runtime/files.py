@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from typing import TextIO
 from uuid import uuid4
 
 from mdx_progressive.runtime.escaping import escape_cell
+
+log = logging.getLogger(__name__)
 
 _PART = ".part"
 _TOKEN = 8
@@ -78,6 +81,13 @@ def _part_beginning(path: Path) -> str:
     """How the names of its temporary files begin, which must not be longer than names can be."""
     room = _LONGEST_NAME - _TOKEN - 1 - len(_PART)
     return os.fsencode(f".{path.name}")[:room].decode(errors="ignore")
+
+
+def set_aside(path: Path, reason: object) -> None:
+    """Keep a file that is of no use under another name, so that the run goes on without it, and say so."""
+    aside = path.with_name(f"{path.name}.damaged")
+    os.replace(path, aside)
+    log.warning("%s: %s: kept as %s, the run goes on without", path, reason, aside.name)
 
 
 @contextmanager

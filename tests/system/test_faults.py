@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from mdx_progressive.data.batch import ChunkBatch
 from mdx_progressive.data.block_reader import BlockReader, SongBlock
 from mdx_progressive.data.chunk_plan import ChunkSpan
 from mdx_progressive.data.chunk_reader import ChunkReader
+from mdx_progressive.data.datamodule import SongDataModule
 from mdx_progressive.data.song_stream import SongStream
 from mdx_progressive.evaluation.results import read_rows
 from mdx_progressive.output import song_writer as song_files
@@ -478,12 +480,39 @@ class TestProcesses:
         assert {path.relative_to("out").as_posix() for path in Path("out").rglob("*") if path.is_file()} == expected
         assert all(any(path.iterdir()) for path in Path("out").rglob("*") if path.is_dir())
 
+    @pytest.mark.parametrize("where", ["_chunk_spans", "test_dataloader"], ids=["songs are read", "before a chunk"])
+    def test_killed_before_anything_is_measured_the_next_run_takes_its_place(
+        self, own_folder: Path, where: str
+    ) -> None:
+        for stem in ("vocals", "accompaniment"):
+            write(Path("songs", "song", f"{stem}.wav"))
+        quick = ("--model.method.steps", "0", "--model.compare", "null", "--model.metrics", "[SiSdr]", *NARROW)
+        command = ["test", "-c", str(STUDY), *quick, "--data.root", "songs", "--data.trim", "null"]
+        killed = run_command([*command, "--sound.songs", "0"], prepare=partial(kill_at, where))
+        assert killed.exit_code == -signal.SIGKILL
+        assert Path("logs/demo/version_0").exists()
+
+        assert run(*command, "--sound.songs", "0") == 0
+
+        assert [path.name for path in Path("logs/demo").iterdir()] == ["version_0"]
+        assert Path("logs/demo/version_0/results.csv").exists()
+        assert not Path("logs/demo/version_0/.lock").exists()
+
     def test_a_reading_process_that_is_killed_is_one_line(self, songs: Path) -> None:
         ended = run_command([*COMMAND, "--data.num_workers", "1"], prepare=kill_readers)
 
         assert ended.exit_code == 1
         assert "a data.num_workers process was killed" in ended.err.splitlines()[-1]
         assert predict() == 0
+
+
+def kill_at(method: str) -> None:
+    """A process kills itself where a method of the data module is called."""
+
+    def killed(self: SongDataModule) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    pytest.MonkeyPatch().setattr(SongDataModule, method, killed)
 
 
 def kill_writers() -> None:

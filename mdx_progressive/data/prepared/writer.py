@@ -73,6 +73,8 @@ class PreparedWriter:
         folders = safe_names([*names, *(song.song for song in gone)])
         tasks = [SongTask(song, self.root, folders[song.name], self.cutting, song.fingerprint) for song in songs]
         remove_parts(self.root / folder for folder in folders.values())
+        for task in tasks:
+            task.journal.mend()
         kept = self._prune(gone, tasks)
         index = self._discard_changed(index, tasks)
         done = {name: song for name, song in index.songs().items() if song.is_complete(self.root)}

@@ -8,6 +8,7 @@ from shlex import quote
 from typing import Any
 
 import torch
+from filelock import FileLock
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich import box
 from rich.console import Console
@@ -55,6 +56,8 @@ class ResultFiles(Callback):
 
     def __init__(self, resume: bool = True) -> None:
         self.resume = resume
+        self.lock: FileLock | None = None
+        """The lock of the run's folder, if it is locked already."""
         self._measurements: Measurements | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -70,7 +73,7 @@ class ResultFiles(Callback):
         trainer.strategy.barrier()
         total = len(datamodule.chunk_lengths()) if datamodule else None
         fingerprints = _fingerprints(resumed, pl_module) if resumed else {}
-        measurements = self._measurements = Measurements(folder, trainer.global_rank, fingerprints, total)
+        measurements = self._measurements = Measurements(folder, trainer.global_rank, fingerprints, total, self.lock)
         if trainer.is_global_zero:
             remove_parts([*(folder / name for name in _FILES), folder / SOUND_FOLDER])
         done, outdated = measurements.chunks()
