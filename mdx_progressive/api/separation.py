@@ -99,8 +99,10 @@ def separate(
     if not isinstance(method, Method):
         method = load_method(method or "balanced", separator)
     model = ProgressiveDemixing(separator, method, targets=list(targets) if targets else None)
-    reading = (separator.sample_rate, "shipped", None, block, separator.receptive_field, separator.standardise)
-    reader = BlockReader(ReadingOptions(*reading))
+    options = ReadingOptions(
+        separator.sample_rate, "shipped", None, block, separator.receptive_field, separator.standardise
+    )
+    reader = BlockReader(options)
     (file,) = audio_files([Path(song)])
     file.check()
     plan = reader.plan(file)

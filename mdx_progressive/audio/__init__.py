@@ -9,10 +9,11 @@ from mdx_progressive.audio.encode import FORMATS, Encoding, Format, Mp3
 from mdx_progressive.audio.lossless import AudioFormat, exact_storage
 from mdx_progressive.audio.resampling import resample, resample_stream, resampled_length, sum_streams, zero_pad_together
 from mdx_progressive.audio.signals import Signal, StreamSum
+from mdx_progressive.audio.sound_output import SoundOutput
 from mdx_progressive.audio.tags import read_tags
 
 __all__ = [
     "AUDIO_SUFFIXES", "FORMATS", "AudioFormat", "AudioStream", "Encoding", "Format", "Header", "Mp3", "Signal",
-    "StreamSum", "channel_mask", "exact_storage", "read_tags", "resample", "resample_stream", "resampled_length",
-    "sum_streams", "zero_pad_together",
+    "SoundOutput", "StreamSum", "channel_mask", "exact_storage", "read_tags", "resample", "resample_stream",
+    "resampled_length", "sum_streams", "zero_pad_together",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mdx_progressive.audio.channel_masks import MASK_COMMENT, finish_wav
 from mdx_progressive.audio.lossless import exact_integers
+from mdx_progressive.audio.sound_output import SoundOutput
 from mdx_progressive.audio.tags import write_flac_comment, write_id3_tags
 from mdx_progressive.runtime import MdxError
 
@@ -90,8 +91,7 @@ class FileFormat:
         """A file to write `length` samples of each channel to; `mask` as for `close`."""
         subtype = _SUBTYPES[self.encoding] if self.encoding else self.codec
         kind = self._container(length * channels * self.bytes_per_sample, mask)
-        options = {"format": kind, **self._codec_options(sample_rate)}
-        return soundfile.SoundFile(_soundfile_name(path), "w", sample_rate, channels, subtype, **options)
+        return SoundOutput(path, sample_rate, channels, subtype, kind, **self._codec_options(sample_rate))
 
     def _codec_options(self, sample_rate: int) -> Mapping[str, object]:
         """Libsndfile's options for the encoding."""

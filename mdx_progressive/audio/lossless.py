@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 from scipy.io import wavfile
 from torch import Tensor
+
+from mdx_progressive.audio.sound_output import SoundOutput
 
 AudioFormat = Literal["flac", "wav"]
 
@@ -31,7 +32,8 @@ class Storage:
             wavfile.write(path, sample_rate, np.ascontiguousarray(waveform.numpy().T))
         else:
             kind, subtype = self.suffix[1:].upper(), self.encoding.replace("int", "PCM_")
-            soundfile.write(path, exact_integers(waveform), sample_rate, format=kind, subtype=subtype)
+            with SoundOutput(path, sample_rate, len(waveform), subtype, kind) as sound:
+                sound.write(exact_integers(waveform))
 
 
 def exact_storage(waveform: Tensor, audio_format: AudioFormat, at_least: int) -> Storage:

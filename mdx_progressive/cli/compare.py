@@ -23,7 +23,7 @@ from mdx_progressive.evaluation import (
     three_digits,
     write_gains,
 )
-from mdx_progressive.runtime import MdxError, check_folder_of
+from mdx_progressive.runtime import MdxError, check_folder_of, escape_lines, escape_unprintable
 
 _STYLE: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": 0, "title_justify": "left", "caption_justify": "left"}
 _DESCRIPTION = """\
@@ -87,17 +87,21 @@ def compare(args: Sequence[str]) -> None:
     if options.songs:
         console.print(_song_by_song(table.songs()))
     for warning in table.warnings:
-        console.print(f"{WARNING}{warning}", style="bold", highlight=False, soft_wrap=True)
+        console.print(escape_unprintable(f"{WARNING}{warning}"), style="bold", highlight=False, soft_wrap=True)
     if options.out is not None:
         write_gains(table, options.out, by_song=options.songs)
-        print(f"wrote {options.out}")
+        print(escape_unprintable(f"wrote {options.out}"))
 
 
 def _overall(table: GainTable) -> Table:
     notes = "95 %: interval of the mean, Student's t over songs. better, worst: of song-sources. p: Wilcoxon's test."
     counts = ["n"] if len({gain.songs for gain in table.gains}) > 1 else []
     times = ["time\n/ one\npass", "s per\ns of\nmusic"] if table.times else []  # Runs of older versions have none.
-    grid = Table(title=table.heading, caption="\n".join([notes, *table.one_pass_times]), **_STYLE)
+    grid = Table(
+        title=escape_unprintable(table.heading),
+        caption=escape_lines("\n".join([notes, *table.one_pass_times])),
+        **_STYLE,
+    )
     grid.add_column("method, step", overflow="fold")
     for column in (*counts, "passes", *times, "mean", "95 %", "median", "better", "worst", "p"):
         grid.add_column(column, justify="right", no_wrap=True)
@@ -106,8 +110,8 @@ def _overall(table: GainTable) -> Table:
         time = table.times.get((gain.method, gain.step))
         of_time = [f"x{three_digits(time.over_one_pass)}", three_digits(time.real_time_factor)] if time else ["", ""]
         grid.add_row(
-            f"{gain.method} {gain.step}", *([str(gain.songs)] if counts else []), f"{gain.passes:.3g}",
-            *(of_time if times else []),
+            escape_unprintable(f"{gain.method} {gain.step}"),
+            *([str(gain.songs)] if counts else []), f"{gain.passes:.3g}", *(of_time if times else []),
             f"{gain.mean:+.2f}", "" if one_song else f"{gain.low:+.2f} {gain.high:+.2f}",
             f"{gain.median:+.2f}", f"{gain.improved:.0%}", f"{gain.worst:+.2f}", "" if one_song else _p(gain.p),
         )  # fmt: skip
@@ -123,18 +127,24 @@ def _by_source(table: GainTable) -> Table:
     grid = Table(title="Mean by source", **_STYLE)
     grid.add_column("method, step", overflow="fold")
     for source in table.sources:
-        grid.add_column(source, justify="right", no_wrap=True)
+        grid.add_column(escape_unprintable(source), justify="right", no_wrap=True)
     grid.add_column("worst at", justify="right")
     for gain in table.gains:
         means = [f"{gain.by_source[source]:+.2f}" if source in gain.by_source else "" for source in table.sources]
-        grid.add_row(f"{gain.method} {gain.step}", *means, gain.worst_at)
+        grid.add_row(escape_unprintable(f"{gain.method} {gain.step}"), *means, escape_unprintable(gain.worst_at))
     return grid
 
 
 def _song_by_song(songs: pd.DataFrame) -> Table:
     grid = Table(title="Song by song", **_STYLE)
     for column in songs.columns:
-        grid.add_column(column, justify="left" if column in ("song", "source") else "right", overflow="fold")
+        grid.add_column(
+            escape_unprintable(column), justify="left" if column in ("song", "source") else "right", overflow="fold"
+        )
     for song, source, *gains in songs.itertuples(index=False):
-        grid.add_row(song, source, *("" if math.isnan(gain) else f"{gain:+.2f}" for gain in gains))
+        grid.add_row(
+            escape_unprintable(song),
+            escape_unprintable(source),
+            *("" if math.isnan(gain) else f"{gain:+.2f}" for gain in gains),
+        )
     return grid

@@ -1,6 +1,13 @@
-"""How the command line tells an error."""
+"""How the command line tells an error, also of a thread; a reader of stdout that is gone is none."""
 
+import os
+import select
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mdx_progressive.runtime import escape_lines
 
 TRACEBACK = "--traceback"
 """The option that shows where in the code an error was raised."""
@@ -8,4 +15,64 @@ TRACEBACK = "--traceback"
 
 def print_error(message: str) -> None:
     """Print an error message."""
-    print(f"mdx-progressive: error: {message}", file=sys.stderr)
+    print(f"mdx-progressive: error: {escape_lines(message)}", file=sys.stderr)
+
+
+def system_error_text(error: OSError) -> str:
+    """An error of the operating system in one line."""
+    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+
+
+@contextmanager
+def raise_thread_errors() -> Iterator[None]:
+    """Raise at the end what the operating system has refused to a thread, instead of a traceback in the midst.
+
+    TensorBoard, for one, writes in a thread of its own, and may not tell the main one. Where the main thread fails
+    with the same error, that is told once; beside another error it is printed.
+    """
+    refused: list[OSError] = []
+    hook = threading.excepthook
+
+    def keep(args: threading.ExceptHookArgs) -> None:
+        if isinstance(args.exc_value, OSError):
+            refused.append(args.exc_value)
+        else:
+            hook(args)
+
+    threading.excepthook = keep
+    try:
+        yield
+    except BaseException as error:
+        causes = set(map(id, _causes(error)))
+        for other in refused:
+            if id(other) not in causes:
+                print_error(system_error_text(other))
+        raise
+    finally:
+        threading.excepthook = hook
+    if refused:
+        raise refused[0]
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def is_stdout_gone() -> bool:
+    """Whether nobody reads what this process prints any more; from then on it prints to nowhere."""
+    if sys.platform == "win32":  # There it is no `BrokenPipeError`.
+        return False
+    try:
+        stdout = sys.stdout.fileno()
+    except (AttributeError, OSError, ValueError):  # There is none, as within tests.
+        return False
+    poller = select.poll()
+    poller.register(stdout, 0)
+    if not any(event & select.POLLERR for _, event in poller.poll(0)):
+        return False
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stdout)  # Python flushes once more at its end.
+    os.close(nowhere)
+    return True

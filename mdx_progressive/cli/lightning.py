@@ -3,7 +3,6 @@
 import json
 import shutil
 import signal
-import threading
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,7 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import rank_zero_only
 
-from mdx_progressive.cli.errors import TRACEBACK
+from mdx_progressive.cli.errors import TRACEBACK, raise_thread_errors
 from mdx_progressive.cli.help_texts import SUMMARIES
 from mdx_progressive.cli.parser import HelpFormatter, OneLineErrors, separator_at_hand
 from mdx_progressive.cli.processes import watch_processes
@@ -40,6 +39,7 @@ from mdx_progressive.engine import (
     unfinished_version,
     usable_precision,
 )
+from mdx_progressive.evaluation import lock_run
 from mdx_progressive.runtime import (
     RESUME_HINT,
     MdxError,
@@ -83,7 +83,7 @@ class ProgressiveCLI(LightningCLI):
         parser.add_lightning_class_args(FailureCollector, "failures")
         parser.add_lightning_class_args(ResultFiles, "results")
         parser.add_argument("--targets", type=str, help="Short for model.targets: vocals,drums.")
-        parser.add_argument("--out", type=Path, default=Path("separated"), help="Folder that `predict` writes to.")
+        parser.add_argument("--out", type=str, default="separated", help="Folder that `predict` writes to.")
         parser.link_arguments("out", "writer.out")
         parser.add_argument(
             "--log-json",
@@ -153,17 +153,23 @@ class ProgressiveCLI(LightningCLI):
             sounds = [self._options.sound.disk, self._options.tensorboard.disk]
             plan_test(self.trainer, self.model, self.datamodule, sounds).print(run_folder(self.trainer))
         else:
+            folder = getattr(self.trainer.logger, "log_dir", None)
             try:
+                if folder and self.trainer.is_global_zero:
+                    # Reading the songs takes long: until then nothing else would tell that the folder is in use.
+                    self._options.results.lock = lock_run(Path(folder))
                 self._run_to_the_end(partial(self.trainer.test, verbose=False, **kwargs))
             except MdxError:
-                _remove_empty_run(getattr(self.trainer.logger, "log_dir", None))
+                if lock := self._options.results.lock:
+                    lock.release()
+                _remove_empty_run(folder)
                 raise
             except OSError as error:
                 if error.filename is not None:
                     raise
                 # Errors of reading songs are reported as failures of the songs: this is the run's own folder.
-                folder = getattr(self.trainer.logger, "log_dir", None) or self.trainer.default_root_dir
-                raise MdxError(f"{folder}: could not be written to ({error.strerror}); {RESUME_HINT}") from error
+                place = folder or self.trainer.default_root_dir
+                raise MdxError(f"{place}: could not be written to ({error.strerror}); {RESUME_HINT}") from error
         self._report_failures()
 
     def _run_to_the_end(self, run: Callable[[], object]) -> None:
@@ -215,7 +221,7 @@ class ProgressiveCLI(LightningCLI):
 def _remove_empty_run(folder: str | None) -> None:
     """Remove the folder of a run that failed before anything was measured: Lightning creates it before the songs."""
     files = list(Path(folder).iterdir()) if folder and Path(folder).is_dir() else []
-    if files and all(file.name.startswith("events.out.tfevents.") for file in files):
+    if files and all(file.name.startswith((".lock", "events.out.tfevents.")) for file in files):
         shutil.rmtree(folder or "")
 
 
@@ -230,15 +236,11 @@ def run(args: Sequence[str], separator: str | None, modules: Sequence[str] = ())
     keep_freed_memory()
     # Lightning handles SIGTERM only between training steps, but Ctrl-C stops all of its processes.
     before = signal.signal(signal.SIGTERM, _interrupt)
-    hook = threading.excepthook
-    # TensorBoard writes in its own thread; the main thread gets the error of a full disk too.
-    threading.excepthook = lambda args: None if isinstance(args.exc_value, OSError) else hook(args)
     try:
-        with separator_at_hand(separator), importable(modules):
+        with raise_thread_errors(), separator_at_hand(separator), importable(modules):
             _lightning(args)
     finally:
         signal.signal(signal.SIGTERM, before)
-        threading.excepthook = hook
 
 
 def _interrupt(signum: int, frame: object) -> None:

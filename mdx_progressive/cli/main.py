@@ -7,15 +7,25 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from copy import copy
+from pathlib import Path
 from pkgutil import resolve_name
 from textwrap import shorten
 
 from mdx_progressive import __version__
-from mdx_progressive.cli.errors import TRACEBACK, print_error
+from mdx_progressive.cli.errors import TRACEBACK, is_stdout_gone, print_error, system_error_text
 from mdx_progressive.cli.help_texts import SUMMARIES, main_help
 from mdx_progressive.cli.library_notes import drop_library_notes
 from mdx_progressive.presets import nearest
-from mdx_progressive.runtime import RESUME_HINT, MdxError, error_text, is_out_of_memory
+from mdx_progressive.runtime import (
+    RESUME_HINT,
+    MdxError,
+    error_text,
+    escape_lines,
+    escape_unprintable,
+    is_disk_full,
+    is_out_of_memory,
+)
 
 _COMMANDS = {
     "predict": "mdx_progressive.cli.launch:predict",
@@ -47,7 +57,10 @@ def _main(given: Sequence[str]) -> int:
     _quieten()
     try:
         _run(given)
+        sys.stdout.flush()
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and is_stdout_gone():
+            return 141  # As a shell has it for a program that writes to a closed pipe.
         line = _message(error)
         if line is None or TRACEBACK in given:
             raise
@@ -96,15 +109,28 @@ def _message(error: Exception) -> str | None:
     if type(error).__name__ == "MisconfigurationException":  # Lightning's, which is not imported for its class alone.
         return f"{error_text(error)} Choose another device with -d (cpu, cuda, mps), or leave it out"
     if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        hint = f"; {RESUME_HINT}" if is_disk_full(error) else ""
+        return system_error_text(error) + hint
     return None
+
+
+class _Printable(logging.Formatter):
+    """Messages as a terminal shows them: what is put into a line, names of files above all, stays within it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        shown = copy(record)
+        if isinstance(record.args, tuple):
+            shown.args = tuple(
+                escape_unprintable(str(arg)) if isinstance(arg, str | Path) else arg for arg in record.args
+            )
+        return escape_lines(super().format(shown))
 
 
 def _quieten() -> None:
     """Show our own messages, and of the libraries' messages only those that a user can act on."""
     log = logging.getLogger("mdx_progressive")
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Printable("%(message)s"))
     log.handlers[:] = [handler]  # stderr may be another stream when `main` is called again
     log.setLevel(logging.INFO)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)

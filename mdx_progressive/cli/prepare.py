@@ -24,8 +24,8 @@ def parser() -> ArgumentParser:
     options = OneLineErrors(prog="mdx-progressive prepare", description=_DESCRIPTION, formatter_class=HelpFormatter)
     options.add_argument("-c", "--config", action="config", help="YAML with these options.")
     options.add_subclass_arguments(SongDataset, "data.dataset", required=False, help="Where the songs come from.")
-    options.add_argument("--data.root", type=Path | None, help="A folder of songs, short for SongFolders of it.")
-    options.add_argument("--to", type=Path, required=True, help="Folder that the chunks are written to.")
+    options.add_argument("--data.root", type=str | None, help="A folder of songs, short for SongFolders of it.")
+    options.add_argument("--to", type=str, required=True, help="Folder that the chunks are written to.")
     options.add_argument(
         "--format", type=Literal["flac", "wav"], default="flac", help="What samples of 16 and 24 bits are stored as."
     )
@@ -67,11 +67,13 @@ def prepare(args: Sequence[str]) -> None:
     cutting = CutSettings(options.chunk, options.trim, options.all_chunks, options.format)
     songs = choose_dataset(options.data.get("dataset"), options.data.root)
     try:
-        index = PreparedWriter(songs, options.to, cutting, options.workers, options.overwrite, options.prune).run()
+        index = PreparedWriter(
+            songs, Path(options.to), cutting, options.workers, options.overwrite, options.prune
+        ).run()
     except KeyboardInterrupt as error:
         log.warning("stopped; the same command resumes")
         raise SystemExit(130) from error  # As a shell has it for Ctrl-C.
-    _report(index, options.to)
+    _report(index, Path(options.to))
 
 
 def _report(index: PreparedIndex, to: Path) -> None:

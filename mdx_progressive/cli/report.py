@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mdx_progressive.evaluation import METRIC_HELP, RUN_HELP, read_run, report_page
-from mdx_progressive.runtime import atomic_write, check_folder_of
+from mdx_progressive.runtime import atomic_write, check_folder_of, escape_unprintable
 
 _DESCRIPTION = """\
 A run of `test` as one self-contained HTML file: the answer in one sentence and
@@ -42,5 +42,5 @@ def report(args: Sequence[str]) -> None:
     check_folder_of(out, "--out")
     page = report_page(run)
     with atomic_write(out) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    print(f"wrote {out} ({out.stat().st_size / 1e6:.2g} MB)")
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
+    print(escape_unprintable(f"wrote {out}") + f" ({out.stat().st_size / 1e6:.2g} MB)")

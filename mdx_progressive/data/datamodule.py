@@ -20,7 +20,7 @@ from mdx_progressive.data.datasets.base import SongDataset
 from mdx_progressive.data.datasets.folders import choose_dataset
 from mdx_progressive.data.loading import PrefetchLoader, RankSampler, SpanDataset, batch_equal_lengths, without_done
 from mdx_progressive.data.normalisation import Normalisation
-from mdx_progressive.data.song import Song, audio_files
+from mdx_progressive.data.song import Song, audio_files, distinct_songs
 from mdx_progressive.data.song_reader import MixtureChoice, ReadingOptions, load_song
 from mdx_progressive.data.stem_grouping import group_stems
 from mdx_progressive.dsp import ReceptiveField
@@ -136,11 +136,11 @@ class SongDataModule(LightningDataModule):
             if self.inputs:
                 self.songs = audio_files(self.inputs)
             else:  # The chunks of a prepared song are written to folders of their own.
-                self.songs = [song.with_chunk_in_name() for song in self.dataset.songs()]
+                self.songs = distinct_songs(song.with_chunk_in_name() for song in self.dataset.songs())
             if all(song.error for song in self.songs):
                 raise MdxError("\n".join(song.error for song in self.songs if song.error))
             return
-        self.songs = self.dataset.songs()
+        self.songs = distinct_songs(self.dataset.songs())
         self._test = batch_equal_lengths(self._chunk_spans(), self.batch_size)
         if not self._test:
             reasons = [failure.reason for failure in self.failures]

@@ -65,8 +65,8 @@ class Rms(Normalisation):
         super().__init__(level)
 
     def measure(self, mixture: Iterable[Tensor], sample_rate: int) -> float:
-        energies = [(piece.double().square().sum(), piece.numel()) for piece in mixture]
-        return float(10 * (sum(energy for energy, _ in energies) / sum(count for _, count in energies)).log10())
+        energies, counts = zip(*((piece.double().square().sum(), piece.numel()) for piece in mixture), strict=True)
+        return float(10 * (torch.stack(energies).sum() / sum(counts)).log10())
 
 
 class Loudness(Normalisation):

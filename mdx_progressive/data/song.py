@@ -11,12 +11,12 @@ from pathlib import Path
 
 from mdx_progressive.audio import AUDIO_SUFFIXES, AudioStream, Signal
 from mdx_progressive.data.prepared.index import StoredChunk
-from mdx_progressive.runtime import ChangedError, MdxError, package_file
+from mdx_progressive.runtime import ChangedError, MdxError, package_file, text_name
 
 
 @dataclass(frozen=True)
 class Song:
-    """A song on disk; one whose name leads out of the output folder can't be used.
+    """A song on disk; one whose name leads out of the output folder can't be used. Its name is text in any case.
 
     Args:
         name: Name in tables and of its output folder; may hold slashes where it lies in a sub-folder.
@@ -35,6 +35,7 @@ class Song:
     hint: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "name", text_name(self.name))
         folder = Path(self.name)
         if self.error is None and (folder.anchor or not folder.parts or ".." in folder.parts or "\0" in self.name):
             reason = f"{self.path}: its name, {self.name!r}, leads out of the output folder; rename it"
@@ -110,9 +111,14 @@ def audio_files(inputs: Iterable[Path]) -> list[Song]:
     name none is used: whose estimates an output folder holds could not be told.
     """
     songs = [song for path in inputs for song in (_folder_songs(path) if os.path.isdir(path) else [_file_song(path)])]
-    namesakes: dict[str, list[Song]] = {}
+    return distinct_songs(songs)
+
+
+def distinct_songs(songs: Iterable[Song]) -> list[Song]:
+    """The songs, those of one name with an error in their place; the chunks of a prepared song are several."""
+    namesakes: dict[tuple[str, int | None], list[Song]] = {}
     for song in songs:
-        namesakes.setdefault(song.name, []).append(song)
+        namesakes.setdefault((song.name, song.prepared.chunk if song.prepared else None), []).append(song)
     return [_only(same_name) for same_name in namesakes.values()]
 
 
@@ -124,7 +130,7 @@ def _file_song(path: Path, folder: Path | None = None) -> Song:
 
 def _only(namesakes: list[Song]) -> Song:
     song, paths = namesakes[0], sorted({str(song.path) for song in namesakes})
-    if len({os.path.realpath(path) for path in paths}) == 1:
+    if len(namesakes) == 1 or len({os.path.realpath(path) for path in paths}) == 1:
         return song
     return replace(song, error=f"{' and '.join(paths)}: would be written to one folder, {song.name}; rename one")
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mdx_progressive.evaluation import read_settings, was_interrupted
+from mdx_progressive.evaluation import read_settings, was_begun, was_interrupted
+from mdx_progressive.runtime import set_aside
 
 _SAME = ("seed_everything", "model", "data")
 _SAME_TRAINER = ("precision", "limit_test_batches")
@@ -15,6 +16,8 @@ _VERSION = "version_"
 
 def unfinished_version(settings: Mapping[str, Any]) -> int | None:
     """Number of the last interrupted run with the same separator, methods, data and precision.
+
+    The folder of one that was killed before it had saved its settings is taken too: there is nothing in it.
 
     Args:
         settings: The settings of the new run, as they are saved in its config.yaml.
@@ -32,7 +35,13 @@ def unfinished_version(settings: Mapping[str, Any]) -> int | None:
     numbers = [path.name.removeprefix(_VERSION) for path in runs.glob(f"{_VERSION}*")]
     for number in sorted((int(number) for number in numbers if number.isdecimal()), reverse=True):
         folder = runs / f"{_VERSION}{number}"
-        if was_interrupted(folder) and _decisive_settings(read_settings(folder)) == _decisive_settings(settings):
+        interrupted, begun = was_interrupted(folder), was_begun(folder)
+        if not interrupted and not begun:
+            continue
+        of_run = read_settings(folder)
+        if not of_run and (folder / "config.yaml").exists():
+            set_aside(folder / "config.yaml", "it holds no settings of a run")
+        if _decisive_settings(of_run) == _decisive_settings(settings) or (begun and not of_run):
             return number
     return None
 

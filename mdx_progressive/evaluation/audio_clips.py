@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mdx_progressive.runtime import MdxError, atomic_write
+from mdx_progressive.runtime import MdxError, atomic_write, check_fields, check_type, read_json
 
 SOUND_FOLDER = "sound"
 """The folder of a run that holds its audio files."""
@@ -92,7 +92,7 @@ def read_index(folder: Path) -> list[Excerpt]:
     if not path.is_file():
         return []
     try:
-        excerpts = [_excerpt(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+        excerpts = [_excerpt(**entry) for entry in check_type(read_json(path), list)]
     except (AttributeError, TypeError, ValueError) as error:
         raise MdxError(f"{path} is no list of sound files: delete it, or run `mdx-progressive test` again") from error
     for excerpt in excerpts:
@@ -105,4 +105,11 @@ def read_index(folder: Path) -> list[Excerpt]:
 
 def _excerpt(takes: dict[str, list[dict[str, Any]]], **fields: Any) -> Excerpt:
     """An excerpt from its entry in the index, where the clips are called takes."""
-    return Excerpt(clips={source: [AudioClip(**clip) for clip in clips] for source, clips in takes.items()}, **fields)
+    excerpt = Excerpt(clips={key: [AudioClip(**clip) for clip in clips] for key, clips in takes.items()}, **fields)
+    check_fields(excerpt)
+    for clips in excerpt.clips.values():
+        for clip in clips:
+            check_fields(clip)
+    if not any(excerpt.files):
+        raise ValueError("an excerpt without clips")
+    return excerpt

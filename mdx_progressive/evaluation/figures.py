@@ -21,11 +21,14 @@ from mdx_progressive.evaluation.results import select_curve
 from mdx_progressive.evaluation.spectrograms import RANGE_DB, band_levels, log_bands
 from mdx_progressive.evaluation.statistics import last_steps
 from mdx_progressive.evaluation.summary import Comparison
+from mdx_progressive.runtime import escape_unprintable
 
 _BOUND_COLOUR = "0.35"
 _PANEL_HEIGHT = 3.4
 """Inches."""
-_SMALL_MARKERS: dict[Any, Any] = {"lines.markersize": 3}
+_PLAIN: dict[Any, Any] = {"text.parse_math": False}
+"""Dollars in a name are its own."""
+_SMALL_MARKERS: dict[Any, Any] = {"lines.markersize": 3, **_PLAIN}
 
 
 def draw_curve(axis: Axes, curve: "pd.Series[float]", number: int, **look: Any) -> Line2D:
@@ -54,7 +57,7 @@ def draw_bounds(axis: Axes, comparison: Comparison, metric: str, source: str) ->
         look = {"color": _BOUND_COLOUR, "linestyle": "--", "label": f"{oracle} ({sides[1]} bound)"}
         lines[oracle] = draw_curve(axis, means[oracle], 0, **look)
     for number, method in enumerate(comparison.methods):
-        lines[method] = draw_curve(axis, means[method], number, label=method)
+        lines[method] = draw_curve(axis, means[method], number, label=escape_unprintable(method))
     label_steps(axis)
     return lines
 
@@ -75,7 +78,7 @@ def curves_figure(comparison: Comparison, metric: str) -> Figure:
         lines = draw_bounds(axis, comparison, metric, source)
         for method in comparison.methods if bands else []:
             _draw_band(axis, select_curve(comparison.means, metric, method, source), lines[method])
-        axis.set_title(source)
+        axis.set_title(escape_unprintable(source))
     axes[0].set_ylabel(_wrapped(comparison.scales[metric].axis, _PANEL_HEIGHT - 0.8))
     note = "; band from the lowest to the highest song" if bands else ""
     _add_title(figure, comparison.caption + note)
@@ -83,6 +86,7 @@ def curves_figure(comparison: Comparison, metric: str) -> Figure:
     return figure
 
 
+@mpl.rc_context(_PLAIN)
 def songs_figure(comparison: Comparison, metric: str) -> Figure:
     """The songs behind the means, at each method's last step: a column for each source, the gain over one pass above
     the value. A box spans the middle half of the songs, with a line at the median; each song is a dot. Bounds have a
@@ -99,7 +103,7 @@ def songs_figure(comparison: Comparison, metric: str) -> Figure:
     for source, (upper, lower) in zip(sources, axes.T, strict=False):
         _draw_boxes(upper, gains[gains["source"] == source], "gain", methods)
         upper.axvline(0, color=_BOUND_COLOUR, linestyle=":")
-        upper.set(title=source, xlabel=f"gain over {baseline}")
+        upper.set(title=escape_unprintable(source), xlabel=f"gain over {baseline}")
         _draw_boxes(lower, songs[songs["source"] == source], "value", with_bounds)
         lower.set_xlabel("value")
     _add_title(figure, f"{comparison.scales[metric].axis} of the last step; a dot is a song")
@@ -128,14 +132,17 @@ def weights_figure(comparison: Comparison) -> Figure:
             if method in curves.index:
                 curve = pd.DataFrame(curves.loc[method]).sort_index()
                 look = {"color": _BOUND_COLOUR, "linestyle": "--"} if method == comparison.oracle else {}
-                _draw_band(axis, curve, draw_curve(axis, curve["mean"], number, label=method, **look))
-        axis.set(title=", ".join(sources), ylim=(-0.03, 1.03))
+                _draw_band(
+                    axis, curve, draw_curve(axis, curve["mean"], number, label=escape_unprintable(method), **look)
+                )
+        axis.set(title=escape_unprintable(", ".join(sources)), ylim=(-0.03, 1.03))
         label_steps(axis)
     axes[0].set_ylabel("blend weight b")
     _add_legend(figure, axes)
     return figure
 
 
+@mpl.rc_context(_PLAIN)
 def spectrogram_figure(
     reference: Tensor, one_pass: Tensor, best: Tensor, sample_rate: int, title: str, best_name: str
 ) -> Figure:
@@ -201,7 +208,7 @@ def _wrapped(text: str, inches: float) -> str:
 
 def _add_title(figure: Figure, text: str) -> None:
     """Add a title in as many lines as it needs."""
-    figure.suptitle(_wrapped(text, figure.get_figwidth()), fontsize="medium")
+    figure.suptitle(_wrapped(escape_unprintable(text), figure.get_figwidth()), fontsize="medium")
 
 
 def _add_legend(figure: Figure, axes: Sequence[Axes]) -> None:
@@ -229,6 +236,6 @@ def _draw_boxes(axis: Axes, songs: pd.DataFrame, column: str, methods: Sequence[
             axis.barh(place, high - low, left=low, height=0.5, facecolor="none", edgecolor="k")
             axis.vlines(median, place - 0.25, place + 0.25, color="C1")
         axis.plot(values, [place] * len(values), "o", color="C0", alpha=0.6, markersize=4)
-    axis.set_yticks(range(len(methods)), methods)
+    axis.set_yticks(range(len(methods)), [escape_unprintable(method) for method in methods])
     axis.set_ylim(len(methods) - 0.4, -0.6)
     axis.grid(alpha=0.25, axis="x")

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from mdx_progressive.evaluation.results import Row
 from mdx_progressive.evaluation.timings import Timing
-from mdx_progressive.runtime import Entry, Journal, MdxError
+from mdx_progressive.runtime import Entry, Journal, MdxError, check_type
 
 _FILES = "measured.*.jsonl"
 _LOCK = ".lock"
@@ -28,13 +28,19 @@ class Measurements:
         rank: Number of this process; the first one locks the folder.
         fingerprints: By the name of a song, what changes with its files and the separator's.
         total: Chunks of the whole run, if that is known; messages about an interrupted run name it.
+        lock: What `lock_run` has returned for the folder, if it was called before.
 
     Raises:
         MdxError: If another run is writing to the folder.
     """
 
     def __init__(
-        self, folder: Path, rank: int = 0, fingerprints: Mapping[str, str] | None = None, total: int | None = None
+        self,
+        folder: Path,
+        rank: int = 0,
+        fingerprints: Mapping[str, str] | None = None,
+        total: int | None = None,
+        lock: FileLock | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -42,13 +48,10 @@ class Measurements:
         self.total = total
         self.appended = 0
         """Chunks that this process has added."""
-        self._lock = FileLock(folder / _LOCK)
-        try:
-            if rank == 0:
-                self._lock.acquire(timeout=2)
-        except Timeout as error:
-            raise MdxError(f"{folder}: another run is writing to it") from error
+        self._lock = (lock or lock_run(folder)) if rank == 0 else None
         self._journal = _journal(folder, rank)
+        if rank == 0:
+            self._journal.mend()
 
     def append(self, song: str, chunk: int, rows: Sequence[Row], timings: Sequence[Timing]) -> None:
         """Add what was measured of a chunk."""
@@ -73,13 +76,29 @@ class Measurements:
 
     def close(self) -> None:
         """Unlock the folder; the files stay."""
-        self._lock.release()
+        if self._lock:
+            self._lock.release()
 
     def remove(self) -> None:
         """Close and remove the files of all processes: the run is complete."""
         self.close()
         discard_measurements(self.folder)
         (self.folder / _LOCK).unlink(missing_ok=True)
+
+
+def lock_run(folder: Path) -> FileLock:
+    """Lock the folder of a run, which is created; the lock vanishes with the process, its file stays until the end.
+
+    Raises:
+        MdxError: If another run is writing to it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=2)
+    except Timeout as error:
+        raise MdxError(f"{folder}: another run is writing to it") from error
+    return lock
 
 
 def discard_measurements(folder: Path) -> None:
@@ -90,8 +109,16 @@ def discard_measurements(folder: Path) -> None:
 
 def was_interrupted(folder: Path) -> bool:
     """Whether a run has left measurements in the folder without coming to its end, and none is writing to it now."""
-    if not any(folder.glob(_FILES)):
-        return False
+    return any(folder.glob(_FILES)) and _is_left(folder)
+
+
+def was_begun(folder: Path) -> bool:
+    """Whether a run was stopped before it had measured anything, and none is writing to the folder now."""
+    begun = (folder / _LOCK).exists() and not any(folder.glob(_FILES)) and not (folder / "results.csv").exists()
+    return begun and _is_left(folder)
+
+
+def _is_left(folder: Path) -> bool:
     lock = FileLock(folder / _LOCK)
     try:
         lock.acquire(blocking=False)
@@ -130,15 +157,19 @@ def _journal(folder: Path, rank: int = 0) -> Journal[Chunk]:
 
 def _chunk(entry: dict[str, Any]) -> Chunk:
     """The chunk of an entry; raises where its rows or timings are not those of this version."""
-    chunk = entry["song"], entry["chunk"]
+    chunk = check_type(entry["song"], str), check_type(entry["chunk"], int)
     _rows(chunk, entry)
     _timings(chunk, entry)
     return chunk
 
 
 def _rows(chunk: Chunk, entry: dict[str, Any]) -> list[Row]:
-    return [Row(*chunk, *values) for values in entry["rows"]]
+    return [Row(*_typed(Row, [*chunk, *values])) for values in entry["rows"]]
 
 
 def _timings(chunk: Chunk, entry: dict[str, Any]) -> list[Timing]:
-    return [Timing(*chunk, *values) for values in entry["timings"]]
+    return [Timing(*_typed(Timing, [*chunk, *values])) for values in entry["timings"]]
+
+
+def _typed(kind: type[Row] | type[Timing], values: Sequence[object]) -> list[Any]:
+    return [check_type(value, each) for value, each in zip(values, kind.__annotations__.values(), strict=True)]

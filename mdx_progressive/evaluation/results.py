@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from mdx_progressive.evaluation.metrics.scale import Scale
 from mdx_progressive.presets import nearest
-from mdx_progressive.runtime import MdxError, write_table
+from mdx_progressive.runtime import MdxError, read_cell, write_table
 
 
 class Row(NamedTuple):
@@ -44,11 +45,18 @@ NO_VALUE = ("silent", "undefined", "infinite")
 COUNTS = (*NO_VALUE, "lost")
 """What is counted beside every mean: chunks without a value, and those that count as lost."""
 _CURVE = ["metric", "method", "source", "step"]
+_TYPES = {
+    "song": str, "chunk": "int64", "method": str, "step": "int64", "passes": "int64", "weight": "float64",
+    "source": str, "metric": str, "value": "float64",
+}  # fmt: skip
 _READ_OPTIONS: dict[str, Any] = {
-    "dtype": {"song": str, "method": str, "source": str, "metric": str},
+    "usecols": COLUMNS,
+    "dtype": _TYPES,
     "keep_default_na": False,  # A song may be called NA.
     "na_values": {"weight": ["nan"], "value": ["nan"]},
 }
+_HIGHEST = 1_000_000
+"""Of a chunk, a step and passes: what is above has another meaning."""
 _ROWS_AT_ONCE = 100_000
 """Rows that are read at a time."""
 
@@ -61,8 +69,7 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 
 def read_rows(path: Path) -> pd.DataFrame:
     """The whole table of a run."""
-    table: pd.DataFrame = pd.read_csv(path, **_READ_OPTIONS)
-    return table
+    return _checked(pd.read_csv(path, **_READ_OPTIONS))
 
 
 def read_metric(path: Path, metric: str) -> pd.DataFrame:
@@ -76,13 +83,16 @@ def read_metric(path: Path, metric: str) -> pd.DataFrame:
     metrics: dict[str, None] = {}
     with pd.read_csv(path, chunksize=_ROWS_AT_ONCE, **_READ_OPTIONS) as reader:
         for rows in reader:
-            if missing := [column for column in COLUMNS if column not in rows.columns]:
-                raise ValueError(f"it has no column {', '.join(missing)}")
             metrics |= dict.fromkeys(rows["metric"].unique())
-            tables.append(rows[rows["metric"] == metric])
+            tables.append(_checked(rows[rows["metric"] == metric]))
     if metric not in metrics:
         raise MdxError(f"{path}: {unknown('metric', metric, list(metrics))}")
-    return pd.concat(tables)
+    table = pd.concat(tables)
+    place = table.duplicated(["song", "chunk", "method", "step", "source"])
+    if place.any():
+        song, chunk, method, step, *_ = table[place].iloc[0]
+        raise ValueError(f"it has step {step} of {method} on chunk {chunk} of {song} twice")
+    return table
 
 
 def unknown(kind: str, name: str, names: Sequence[str]) -> str:
@@ -101,10 +111,30 @@ def read_songs(path: Path) -> Iterator[pd.DataFrame]:
     incomplete: list[pd.DataFrame] = []
     with pd.read_csv(path, chunksize=_ROWS_AT_ONCE, **_READ_OPTIONS) as reader:
         for rows in reader:
-            songs = [song for _, song in pd.concat([*incomplete, rows]).groupby("song", sort=False)]
+            songs = [song for _, song in pd.concat([*incomplete, _checked(rows)]).groupby("song", sort=False)]
             yield from songs[:-1]
             incomplete = songs[-1:]
     yield from incomplete
+
+
+def _checked(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with their names as they were measured (see `write_table`).
+
+    Raises:
+        ValueError: If a number can't be one of `test`.
+    """
+    for column in ("chunk", "step", "passes"):
+        if not rows[column].between(0, _HIGHEST).all():
+            raise ValueError(f"it has a {column} that is not from 0 to {_HIGHEST}")
+    return read_texts(rows)
+
+
+def read_texts(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of CSV with its texts as they were before `write_table` has marked them."""
+    texts = {str(name): column for name, column in table.items() if not is_numeric_dtype(column)}
+    return table.assign(
+        **{name: column.map({cell: read_cell(cell) for cell in column.unique()}) for name, column in texts.items()}
+    )
 
 
 def to_table(rows: Sequence[Row]) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """A finished run of `test` on disk: its tables, its summary and its settings."""
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from shlex import quote
@@ -13,11 +12,24 @@ from mdx_progressive.evaluation.measurements import run_progress
 from mdx_progressive.evaluation.metrics.scale import Scale
 from mdx_progressive.evaluation.results import read_metric
 from mdx_progressive.evaluation.timings import read_timings
-from mdx_progressive.runtime import MdxError, load_yaml, rename_settings
+from mdx_progressive.runtime import MdxError, check_type, load_yaml, read_json, rename_settings
 
 RUN_HELP = "Folder of a run of `test`, logs/<name>/version_<N>, or its results.csv."
 METRIC_HELP = "Name of the metric: si_sdr (default), sdr, bsseval_sdr, and what else `test` has measured."
 _TABLE = "results.csv"
+_FACTS: dict[str, Any] = {
+    "methods": list[str] | None,
+    "metrics": dict[str, dict[str, Any]] | None,
+    "separator": str | None,
+    "weights": dict[str, str] | None,
+    "licence_of_weights": str | None,
+    "trained_on_musdb18_test": bool | None,
+    "targets": list[str] | None,
+    "failed": dict[str, str] | None,
+    "versions": dict[str, str] | None,
+}
+"""What summary.json says for others to read; older runs don't have all of it."""
+_SCALE = tuple(Scale.__annotations__.values())
 _MOST = 5
 """Runs that a message lists of a folder that holds several."""
 
@@ -70,25 +82,56 @@ def read_run(location: Path, metric: str, command: str = "report") -> Run:
         raise MdxError(_missing_table(location, command))
     try:
         rows = read_metric(path, metric)
-        facts = json.loads(path.with_name("summary.json").read_text(encoding="utf-8"))
-        reference_methods = list(facts["bounds"])
+        facts = _facts(path.with_name("summary.json"), metric)
     except FileNotFoundError as error:
         reason = _unfinished(path.parent) or f"{path}: there is no summary.json beside it; did the run finish?"
         raise MdxError(reason) from error
     except MdxError:
         raise
+    except (OverflowError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise MdxError(f"{path} is no table of results of `mdx-progressive test`: {reason}; measure again") from error
+    return Run(path, metric, rows, read_timings(path.with_name("timings.csv")), facts, facts["bounds"])
+
+
+def _facts(path: Path, metric: str) -> dict[str, Any]:
+    """The facts of a run, of which those that are read later are of their types.
+
+    Raises:
+        MdxError: If the file is no summary.
+    """
+    try:
+        facts: dict[str, Any] = check_type(read_json(path), dict[str, Any])
+        for key, kind in _FACTS.items():
+            check_type(facts.get(key), kind)
+        check_type(facts["bounds"], list[str])
+        for value, kind in zip(Scale(**(facts.get("metrics") or {}).get(metric, {"label": ""})), _SCALE, strict=True):
+            check_type(value, kind)
     except (KeyError, TypeError, ValueError) as error:
-        raise MdxError(f"{path} is no table of results of `mdx-progressive test`: {error}") from error
-    return Run(path, metric, rows, read_timings(path.with_name("timings.csv")), facts, reference_methods)
+        reason = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise MdxError(f"{path} is no summary of `mdx-progressive test`: {reason}; measure again") from error
+    return facts
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """The settings of a run from its config.yaml, under the names of today; empty if it can't be read."""
+    """The settings of a run from its config.yaml, under the names of today; empty if it holds none."""
     try:
-        settings = load_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        settings: Any = load_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
+        _check_sections(settings)
+        renamed: dict[str, Any] = rename_settings(settings, {})
+        return renamed
+    except (AttributeError, OSError, RecursionError, TypeError, ValueError, yaml.YAMLError):
         return {}
-    return rename_settings(settings, {}) if isinstance(settings, dict) else {}
+
+
+def _check_sections(settings: Any) -> None:
+    """Raise TypeError if the settings have no sections, or a separator that is no class with arguments."""
+    section = dict[str, Any] | None
+    for key in ("model", "data", "trainer"):
+        check_type(check_type(settings, dict[str, Any]).get(key), section)
+    separator = check_type((settings.get("model") or {}).get("separator"), section) or {}
+    check_type(separator.get("class_path"), str | None)
+    check_type(separator.get("init_args"), section)
 
 
 def lies_in_run(path: Path, below: Collection[Path]) -> bool:

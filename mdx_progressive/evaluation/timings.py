@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
+from mdx_progressive.evaluation.results import read_texts
 from mdx_progressive.runtime import MdxError, write_table
 
 ONE_PASS = "one-pass"  # noqa: S105 - a pass through a network
@@ -63,10 +65,13 @@ def read_timings(path: Path) -> pd.DataFrame:
         return pd.DataFrame(columns=list(Timing._fields))
     try:
         types = Timing.__annotations__
-        return pd.read_csv(path, usecols=list(types), dtype=types, keep_default_na=False)
-    except ValueError as error:
+        timings = read_texts(pd.read_csv(path, usecols=list(types), dtype=types, keep_default_na=False))
+        if not (np.isfinite(timings["seconds"]) & (timings["seconds"] >= 0) & (timings["audio_seconds"] > 0)).all():
+            raise ValueError("it has a time that is none")
+    except (OverflowError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise MdxError(f"{path} is no table of times of `mdx-progressive test`: {reason}; remove it") from error
+    return timings
 
 
 def compute_times(timings: pd.DataFrame) -> dict[str, ComputeTime]:

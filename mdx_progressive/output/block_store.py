@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.lib.format import header_data_from_array_1_0, write_array_header_1_0
 from torch import Tensor
 
 from mdx_progressive.dsp import join_blocks
@@ -23,8 +24,11 @@ class BlockStore:
     def put(self, number: int, estimates: Tensor) -> None:
         """Store the estimates (..., time) of a block, without its context, in float32."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        samples = estimates.float().contiguous().cpu().numpy()
         with atomic_write(self._file(number)) as temporary, temporary.open("wb") as file:
-            np.save(file, estimates.float().contiguous().cpu().numpy(), allow_pickle=False)
+            # Not `np.save`: of a full disk it tells only how many samples were written.
+            write_array_header_1_0(file, header_data_from_array_1_0(samples))
+            file.write(samples.data)
 
     def has(self, number: int) -> bool:
         """Whether a block is there."""

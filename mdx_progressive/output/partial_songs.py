@@ -47,7 +47,7 @@ class PartialSongs:
         return FileLock(folder.with_name(_LOCK)) if self.shared and folder.exists() else nullcontext()
 
     def clear(self, songs: Iterable[str], keep: bool) -> None:
-        """Remove the blocks of other settings, or all, and temporary files of a process that was killed.
+        """Remove the blocks of other settings, or all, and the folders that are empty then.
 
         Args:
             songs: The songs, with those that are finished, without those of another run.
@@ -57,8 +57,6 @@ class PartialSongs:
             for folder in (self.out / song).glob(f"{_BLOCKS}*"):
                 if not keep or not self.resumable or folder != self.blocks(song).folder:
                     BlockStore(folder).remove()
-            for temporary in (self.out / song).glob(".*.part"):
-                temporary.unlink(missing_ok=True)
             self._tidy(song)
 
     def remove(self, songs: Iterable[str]) -> None:
@@ -66,9 +64,13 @@ class PartialSongs:
         for song in self._folders.keys() & set(songs):
             self.blocks(song).remove()
 
-    def unlock(self) -> None:
-        """Remove the locks, and the folders that are empty then."""
-        for song in self._folders:
+    def unlock(self, songs: Iterable[str] | None = None) -> None:
+        """Remove the locks, and the folders that are empty then.
+
+        Args:
+            songs: The songs that no process is at any more; by default all.
+        """
+        for song in self._folders if songs is None else songs:
             self._tidy(song)
 
     def _tidy(self, song: str) -> None:

@@ -105,7 +105,8 @@ class StemFiles:
                 for number, file in files.items():
                     self.format.close(file, temporary[number], mask, tags)
         except (OSError, soundfile.SoundFileError) as error:
-            raise MdxError(f"{', '.join(map(str, paths.values()))}: could not be written ({error})") from error
+            reason = getattr(error, "strerror", None) or error
+            raise MdxError(f"{', '.join(map(str, paths.values()))}: could not be written ({reason})") from error
         if peak > 1:
             log.warning("%s: peak %.3f, kept above full scale", origin.song, peak)
 

@@ -31,16 +31,6 @@ class ChangedError(MdxError):
     """A file has changed while it was in use: what was computed from it is of no use."""
 
 
-def escape_unprintable(text: str) -> str:
-    r"""The text in one line of printable characters, whatever there is in the names of files.
-
-    Example:
-        >>> print(escape_unprintable("a\n\x1b[31m\udcff.wav: no such file"))
-        a\n\x1b[31m\udcff.wav: no such file
-    """
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
-
-
 def counted(number: int, noun: str, plural: str = "") -> str:
     """A number with its noun, in the singular where it is one.
 

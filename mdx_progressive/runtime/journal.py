@@ -1,15 +1,21 @@
 """Append-only journal: what a run has finished, for the same command to resume after an interruption."""
 
 import json
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from contextlib import suppress
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
+
+from mdx_progressive.runtime.files import atomic_write, naming, set_aside
+from mdx_progressive.runtime.json_values import check_type, parse_json
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 Content = dict[str, Any]
 """An entry: an object of JSON."""
 
+_WRONG = (AttributeError, KeyError, TypeError, ValueError)
+"""What is raised for an entry that is none."""
 _FINGERPRINT = "stamp"
 """Key of the fingerprint in a file; its former name, so that interrupted runs of version 0.1 are resumed."""
 
@@ -60,9 +66,22 @@ class Journal(Generic[KeyT]):
 
     def append(self, fingerprint: str | None, content: Content) -> None:
         """Add an entry, and hand it to the operating system."""
-        with self.path.open("ab") as file:
+        with naming(self.path), self.path.open("ab") as file:
             # Before it there may be half a line, which this one must not become a part of.
             file.write(b"\n" + json.dumps({**content, _FINGERPRINT: fingerprint}).encode() + b"\n")
+
+    def mend(self) -> None:
+        """Set the files aside that hold what is no entry, and keep their entries; nobody may write to them now.
+
+        A line that was cut off when its process was killed is nothing to speak of.
+        """
+        for path in sorted(self.path.parent.glob(self.files)):
+            lines = path.read_bytes().splitlines(keepends=True)
+            foreign = [line for line in lines if self._is_foreign(line)]
+            if foreign:
+                set_aside(path, f"{len(foreign)} of its lines are no entries of this version")
+                with atomic_write(path) as temporary:
+                    temporary.write_bytes(b"".join(line for line in lines if line not in foreign))
 
     def latest(self, is_current: Callable[[Any, KeyT], bool]) -> tuple[dict[KeyT, Entry], set[KeyT]]:
         """The last current entry of each key, and the keys of which all entries are outdated.
@@ -72,21 +91,33 @@ class Journal(Generic[KeyT]):
         """
         current: dict[KeyT, Entry] = {}
         outdated: set[KeyT] = set()
-        for entry, content in self._entries():
-            with suppress(AttributeError, KeyError, TypeError, ValueError):
-                key = self.key(content)
-                if is_current(content.get(_FINGERPRINT), key):
-                    current[key] = entry
-                else:
-                    outdated.add(key)
-        return current, outdated - current.keys()
-
-    def _entries(self) -> Iterator[tuple[Entry, Content]]:
         for path in sorted(self.path.parent.glob(self.files)):
             start = 0
             with path.open("rb") as file:
                 for line in file:
-                    with suppress(ValueError):
-                        if isinstance(content := json.loads(line), dict):
-                            yield Entry(path, start), content
+                    with suppress(*_WRONG):
+                        key, content = self._entry(line)
+                        if is_current(content.get(_FINGERPRINT), key):
+                            current[key] = Entry(path, start)
+                        else:
+                            outdated.add(key)
                     start += len(line)
+        return current, outdated - current.keys()
+
+    def _entry(self, line: bytes) -> tuple[KeyT, Content]:
+        content = check_type(parse_json(line), dict)
+        key = self.key(content)
+        hash(key)
+        return key, content
+
+    def _is_foreign(self, line: bytes) -> bool:
+        """Whether a line is no entry, though it is whole."""
+        if not line.endswith(b"\n") or not line.strip():
+            return False
+        try:
+            self._entry(line)
+        except JSONDecodeError:
+            return False  # The next process has ended the line, but not what it says.
+        except _WRONG:
+            return True
+        return False

@@ -1,17 +1,43 @@
-"""Safe file names: names of songs and stems as names of folders and files, on every system."""
+"""Names: those of songs and stems as text, and as names of folders and files on every system."""
 
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from hashlib import sha256
 
 from pathvalidate import sanitize_filename
 
+_NO_TEXT = re.compile("[\ud800-\udfff]")
+"""How Python has the bytes of a name that are no UTF-8, and halves of characters in names of Windows."""
+_LONGEST = 200
+"""Bytes of an escaped name, which has room for an ending then."""
+_LONGEST_SAFE = 80
+"""Letters of a safe name: a path of two of them stays below the 260 that Windows takes."""
+_CONSOLE = {"conin$", "conout$"}
+"""Names that Windows reserves beside those that `pathvalidate` knows."""
+
+
+def text_name(name: str) -> str:
+    r"""A name from a file system as text, which every encoder takes: bytes that are no UTF-8 become %FF.
+
+    What is text stays as it is. A name that would be too long then is cut, and gets its checksum as an ending.
+
+    Args:
+        name: A name, or a path with slashes.
+
+    Example:
+        >>> text_name("caf\udce9"), text_name("café")
+        ('caf%E9', 'café')
+    """
+    return "/".join(map(_escape_bytes, name.split("/"))) if _NO_TEXT.search(name) else name
+
 
 def safe_names(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
     """A name for a file or folder for each name, no two of them alike.
 
     What is no safe name (slashes, `..`, reserved or long names), or is one that differs from another in upper and
-    lower case alone, gets the beginning of its checksum as an ending.
+    lower case or in how its accents are written alone, gets the beginning of its checksum as an ending.
 
     Args:
         names: Any names.
@@ -21,11 +47,37 @@ def safe_names(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str
         >>> safe_names(["Falcon 69", "../AC/DC", "a", "A"])
         {'Falcon 69': 'Falcon 69', '../AC/DC': '_AC_DC-f81f7a96', 'a': 'a-ca978112', 'A': 'A-559aead0'}
     """
-    sanitised = {name: sanitize_filename(name.lstrip(". "), "_", platform="universal", max_len=120) for name in names}
-    users = Counter(safe.casefold() for safe in [*sanitised.values(), *taken])
+    sanitised = {name: _sanitised(name) for name in names}
+    users = Counter(_on_disk(safe) for safe in [*sanitised.values(), *taken])
     return {
-        name: safe
-        if name and safe == name and users[safe.casefold()] == 1
-        else f"{safe}-{sha256(name.encode()).hexdigest()[:8]}"
+        name: safe if name and safe == name and users[_on_disk(safe)] == 1 else f"{safe}-{_checksum(name)}"
         for name, safe in sanitised.items()
     }
+
+
+def _escape_bytes(part: str) -> str:
+    escaped = _NO_TEXT.sub(_escape_byte, part)
+    if escaped == part or len(escaped.encode()) <= _LONGEST:
+        return escaped
+    return f"{escaped.encode()[:_LONGEST].decode(errors='ignore')}-{_checksum(part)}"
+
+
+def _escape_byte(letter: re.Match[str]) -> str:
+    code = ord(letter[0])
+    return f"%{code & 0xFF:02X}" if 0xDC80 <= code <= 0xDCFF else f"%u{code:04X}"
+
+
+def _sanitised(name: str) -> str:
+    safe = sanitize_filename(text_name(name).lstrip(". "), "_", platform="universal", max_len=_LONGEST_SAFE).rstrip(
+        ". "
+    )
+    return f"{safe}_" if safe.casefold() in _CONSOLE else safe
+
+
+def _on_disk(name: str) -> str:
+    """Equal for names that some file system takes for one."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _checksum(name: str) -> str:
+    return sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]

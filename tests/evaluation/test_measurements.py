@@ -87,8 +87,10 @@ def test_a_song_whose_files_have_changed_is_measured_again_and_then_counts(tmp_p
 
 @pytest.mark.parametrize(
     "change",
-    [{"rows": [[1, 2]]}, {"rows": None}, {"timings": [["one-pass"]]}, {"song": None}, {"song": ["a"]}, {"chunk": {}}],
-)
+    [{"rows": [[1, 2]]}, {"rows": None}, {"timings": [["one-pass"]]}, {"song": None}, {"song": ["a"]}, {"chunk": {}},
+     {"song": 5}, {"chunk": True}, {"rows": [["one-pass", "x", 1, 0.0, "vocals", "si_sdr", 1.0]]}, {"rows": {"a": 1}},
+     {"rows": [["one-pass", 0, 1, 0.0, "vocals", "si_sdr", "=1"]]}, {"timings": [["one-pass", "x", 1.0, "cpu"]]}],
+)  # fmt: skip
 def test_entries_of_another_version_do_not_count(tmp_path: Path, change: dict[str, object]) -> None:
     filled(tmp_path, ("a", 0), ("b", 0)).close()
     path = tmp_path / "measured.0.jsonl"

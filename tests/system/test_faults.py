@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from torch import Tensor
 
+from mdx_progressive.audio.encode import Wav
 from mdx_progressive.data.batch import ChunkBatch
 from mdx_progressive.data.block_reader import BlockReader, SongBlock
 from mdx_progressive.data.chunk_plan import ChunkSpan
 from mdx_progressive.data.chunk_reader import ChunkReader
+from mdx_progressive.data.datamodule import SongDataModule
 from mdx_progressive.data.song_stream import SongStream
 from mdx_progressive.evaluation.results import read_rows
 from mdx_progressive.output import song_writer as song_files
+from mdx_progressive.runtime import text_name
 from tests.support.command import NARROW, run
 from tests.support.paths import STUDY, STUDY_HTDEMUCS
 from tests.support.privileges import drop_privileges
@@ -187,7 +191,8 @@ class TestFiles:
 
         assert predict() == 0
 
-        assert {os.fsencode(path.name) for path in Path("out").iterdir()} == {*names, b"good"}
+        expected = {text_name(os.fsdecode(name)) for name in names}
+        assert {path.name for path in Path("out").iterdir()} == {*expected, "good"}
         assert all(stems(path.name) == BOTH for path in Path("out").iterdir())
 
     def test_a_name_that_leads_out_of_the_folder_is_refused(
@@ -366,7 +371,7 @@ class TestDisks:
 
         said = capfd.readouterr().err
         folder = full_disk / "demo" / "version_0"
-        assert f"error: {folder}: could not be written to (No space left on device)" in said
+        assert re.search(rf"error: {folder}.*No space left on device.*; what is done is kept", said)
         assert "Traceback" not in said
         assert not (folder / "results.csv").exists()
         assert not list(folder.rglob(".*.part"))
@@ -461,12 +466,62 @@ class TestProcesses:
             assert Path("out", *path.parts[1:]).read_bytes() == path.read_bytes()
         assert not list(Path("out").rglob(".*"))
 
+    @pytest.mark.parametrize("pattern", ["{song}/{source}", "{source}/{song}"])
+    def test_killed_while_it_writes_a_song_the_next_run_leaves_stems_and_nothing_else(
+        self, songs: Path, pattern: str
+    ) -> None:
+        command = [*COMMAND, *NARROW, "--writer.name", pattern]
+        assert run_command(command, prepare=kill_writers).exit_code == -signal.SIGKILL
+        assert len(list(Path("out").rglob("*.part"))) == len(BOTH)
+
+        assert run(*command) == 0
+
+        expected = {pattern.format(song="good", source=stem.removesuffix(".wav")) + ".wav" for stem in BOTH}
+        assert {path.relative_to("out").as_posix() for path in Path("out").rglob("*") if path.is_file()} == expected
+        assert all(any(path.iterdir()) for path in Path("out").rglob("*") if path.is_dir())
+
+    @pytest.mark.parametrize("where", ["_chunk_spans", "test_dataloader"], ids=["songs are read", "before a chunk"])
+    def test_killed_before_anything_is_measured_the_next_run_takes_its_place(
+        self, own_folder: Path, where: str
+    ) -> None:
+        for stem in ("vocals", "accompaniment"):
+            write(Path("songs", "song", f"{stem}.wav"))
+        quick = ("--model.method.steps", "0", "--model.compare", "null", "--model.metrics", "[SiSdr]", *NARROW)
+        command = ["test", "-c", str(STUDY), *quick, "--data.root", "songs", "--data.trim", "null"]
+        killed = run_command([*command, "--sound.songs", "0"], prepare=partial(kill_at, where))
+        assert killed.exit_code == -signal.SIGKILL
+        assert Path("logs/demo/version_0").exists()
+
+        assert run(*command, "--sound.songs", "0") == 0
+
+        assert [path.name for path in Path("logs/demo").iterdir()] == ["version_0"]
+        assert Path("logs/demo/version_0/results.csv").exists()
+        assert not Path("logs/demo/version_0/.lock").exists()
+
     def test_a_reading_process_that_is_killed_is_one_line(self, songs: Path) -> None:
         ended = run_command([*COMMAND, "--data.num_workers", "1"], prepare=kill_readers)
 
         assert ended.exit_code == 1
         assert "a data.num_workers process was killed" in ended.err.splitlines()[-1]
         assert predict() == 0
+
+
+def kill_at(method: str) -> None:
+    """A process kills itself where a method of the data module is called."""
+
+    def killed(self: SongDataModule) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    pytest.MonkeyPatch().setattr(SongDataModule, method, killed)
+
+
+def kill_writers() -> None:
+    """A process kills itself when a stem is encoded, before the file has its name."""
+
+    def killed(self: Wav, *arguments: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    pytest.MonkeyPatch().setattr(Wav, "close", killed)
 
 
 def refuse_batches(monkeypatch: pytest.MonkeyPatch, most: int) -> None:

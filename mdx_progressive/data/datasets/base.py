@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 from mdx_progressive.data.song import Song, builtin_clip
+from mdx_progressive.runtime import text_name
 
 
 class SongDataset(ABC):
@@ -28,7 +29,10 @@ class SongDataset(ABC):
             {'class': 'BuiltinClip'}
         """
         public = {name: value for name, value in vars(self).items() if not name.startswith("_")}
-        plain = {name: str(value.absolute()) if isinstance(value, Path) else value for name, value in public.items()}
+        plain = {
+            name: text_name(str(value.absolute())) if isinstance(value, Path) else value
+            for name, value in public.items()
+        }
         return {"class": type(self).__name__, **plain}
 
 

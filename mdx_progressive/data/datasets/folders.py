@@ -8,7 +8,7 @@ from pathlib import Path
 from mdx_progressive.audio import AudioStream, Signal, StreamSum
 from mdx_progressive.data.datasets.base import BuiltinClip, SongDataset
 from mdx_progressive.data.song import Song, is_audio
-from mdx_progressive.runtime import MdxError, warn_once
+from mdx_progressive.runtime import MdxError, text_name, warn_once
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def _by_name(files: list[Path]) -> dict[str, list[Path]]:
     """The files of each stem; several of one differ in their suffix, or in upper and lower case."""
     paths: dict[str, list[Path]] = {}
     for path in files:
-        name = path.stem.lower()
+        name = text_name(path.stem.lower())
         paths.setdefault(MIXTURE if name in MIXTURE_NAMES else name, []).append(path)
     return paths
 

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from mdx_progressive.runtime import MdxError, atomic_write
+from mdx_progressive.runtime import MdxError, atomic_write, check_fields, read_json
 
 INDEX_NAME = "index.json"
 VERSION = 1
@@ -28,8 +28,9 @@ class StoredFile:
     sha256: str
 
     def __post_init__(self) -> None:
+        check_fields(self)
         path = PurePosixPath(self.file)
-        if path.is_absolute() or ".." in path.parts:
+        if path.is_absolute() or ".." in path.parts or "\\" in self.file or PureWindowsPath(self.file).drive:
             raise ValueError(f"{self.file} lies outside of the set")
 
 
@@ -78,10 +79,14 @@ class StoredChunk:
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "StoredChunk":
-        """The chunk of a row of JSON."""
+        """The chunk of a row of JSON; raises what wrong JSON raises (KeyError, TypeError, ValueError)."""
         stems = {name: StoredFile(**stored) for name, stored in row["stems"].items()}
         mixture = StoredFile(**row["mixture"]) if row["mixture"] else None
-        return cls(**{**row, "mixture": mixture, "uniform": StoredFile(**row["uniform"]), "stems": stems})
+        chunk = cls(**{**row, "mixture": mixture, "uniform": StoredFile(**row["uniform"]), "stems": stems})
+        check_fields(chunk)
+        if min(chunk.chunk, chunk.start, chunk.length - 1, chunk.sample_rate - 1, chunk.channels - 1) < 0:
+            raise ValueError(f"chunk {chunk.chunk} of {chunk.song}: its place or its size is none")
+        return chunk
 
 
 @dataclass(frozen=True)
@@ -165,11 +170,13 @@ class PreparedIndex:
         """
         path = root / INDEX_NAME
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             version = content.pop("version")
             if version == VERSION:
                 rows = content.pop("chunks")
-                return cls(**content, chunks=[StoredChunk.from_json(row) for row in rows])
+                index = cls(**content, chunks=[StoredChunk.from_json(row) for row in rows])
+                check_fields(index)
+                return index
         except FileNotFoundError as error:
             raise MdxError(
                 f"{root}: holds no {INDEX_NAME}; `mdx-progressive prepare --to {root}` makes a prepared set"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mdx_progressive.data.prepared.index import PreparedSong, StoredChunk
-from mdx_progressive.runtime import Entry, Journal
+from mdx_progressive.runtime import Entry, Journal, check_type
 
 _BEGIN, _END = -2, -1
 """Keys of the entries that are no chunks."""
@@ -25,6 +25,10 @@ class SongJournal:
         self.song = song
         self.fingerprint = fingerprint
         self._journal = Journal(path, _key)
+
+    def mend(self) -> None:
+        """Set it aside if it holds what no version has written, and keep what is of use."""
+        self._journal.mend()
 
     @property
     def outdated(self) -> bool:
@@ -65,4 +69,7 @@ class SongJournal:
 def _key(entry: dict[str, Any]) -> int:
     if "stored" in entry:
         return StoredChunk.from_json(entry["stored"]).chunk
-    return _END if "differences" in entry else _BEGIN
+    if "differences" in entry:
+        check_type(entry["differences"], list[str])
+        return _END
+    return _BEGIN

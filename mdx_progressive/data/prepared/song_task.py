@@ -18,7 +18,7 @@ from mdx_progressive.data.prepared.journal import SongJournal
 from mdx_progressive.data.song import Song
 from mdx_progressive.data.song_reader import LoadedSong, load_song, sum_of_stems
 from mdx_progressive.dsp import silent_channels
-from mdx_progressive.runtime import MdxError, atomic_write, checksum, safe_names
+from mdx_progressive.runtime import MdxError, atomic_write, checksum, escape_unprintable, is_disk_full, safe_names
 
 JOURNAL_NAME = "chunks.jsonl"
 
@@ -51,12 +51,14 @@ class SongTask(NamedTuple):
         return SongJournal(self.root / self.folder / JOURNAL_NAME, self.song.name, self.fingerprint)
 
     def __call__(self) -> PreparedSong:
-        """The prepared song; an error is in the result, not raised."""
+        """The prepared song; an error is in the result, and not raised unless the disk is full."""
         try:
             finished = self.journal.ended()
             return finished if finished is not None and finished.is_complete(self.root) else self._prepare()
         except (MdxError, OSError, soundfile.SoundFileError) as error:
-            return PreparedSong(self.song.name, [], error=str(error))
+            if is_disk_full(error):
+                raise
+            return PreparedSong(self.song.name, [], error=escape_unprintable(str(error)))
 
     def discard(self) -> None:
         """Remove the folders of the song's chunks, with what a kill may have left in them."""

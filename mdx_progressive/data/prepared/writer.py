@@ -22,7 +22,7 @@ from mdx_progressive.data.prepared.index import INDEX_NAME, PreparedIndex, Prepa
 from mdx_progressive.data.prepared.journal import SongJournal
 from mdx_progressive.data.prepared.song_task import JOURNAL_NAME, CutSettings, SongTask
 from mdx_progressive.data.song import Song
-from mdx_progressive.runtime import MdxError, safe_names
+from mdx_progressive.runtime import MdxError, remove_parts, safe_names
 
 log = logging.getLogger(__name__)
 
@@ -66,11 +66,15 @@ class PreparedWriter:
             MdxError: If the folder holds something else, or was prepared with other settings.
         """
         songs = self._songs()
+        remove_parts([self.root / INDEX_NAME])
         index = self._open_index()
         names = {song.name for song in songs}
         gone = [song for name, song in index.songs().items() if name not in names]
         folders = safe_names([*names, *(song.song for song in gone)])
         tasks = [SongTask(song, self.root, folders[song.name], self.cutting, song.fingerprint) for song in songs]
+        remove_parts(self.root / folder for folder in folders.values())
+        for task in tasks:
+            task.journal.mend()
         kept = self._prune(gone, tasks)
         index = self._discard_changed(index, tasks)
         done = {name: song for name, song in index.songs().items() if song.is_complete(self.root)}

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +31,15 @@ from mdx_progressive.output import (
     check_pattern,
     settings_digest,
 )  # fmt: skip
-from mdx_progressive.runtime import BackgroundThread, MdxError, all_gather, counted
+from mdx_progressive.runtime import (
+    RESUME_HINT,
+    BackgroundThread,
+    MdxError,
+    all_gather,
+    counted,
+    is_disk_full,
+    remove_parts,
+)
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +149,7 @@ class EstimateWriter(Callback):
             crossfade=pl_module.separator.crossfade,
         )
         if trainer.is_global_zero:
+            remove_parts(chain.from_iterable(map(paths.files, own)))
             writer.partial_songs.clear(own, keep=not self.overwrite)
         self._unreadable = set()
         self._background = BackgroundThread(_MAX_WAITING)
@@ -230,7 +240,7 @@ class EstimateWriter(Callback):
         Raises:
             MdxError: If there are stems that this run would not make, which nobody has asked to replace.
         """
-        songs, choice = [song for song in datamodule.songs if song.error is None], None
+        songs, choice = [song for song in datamodule.songs if song.error is None], SongChoice(0)
         if trainer.is_global_zero:  # For all, since another run may finish a song between two looks.
             choice = SongChoice.of(songs, paths, maker, self._claims)
         choice = trainer.strategy.broadcast(choice)
@@ -269,16 +279,20 @@ class EstimateWriter(Callback):
         if trainer.is_global_zero:
             results = [self._write(writer, origin) for song, origin in songs.items() if song not in refused]
             _add_failures(datamodule, results)
+            writer.partial_songs.unlock(self._written)  # Where nothing is left to separate, no epoch ends.
 
     def _write(self, writer: SongWriter, origin: Origin, estimates: Tensor | None = None) -> Failure | None:
         """Store a block of a song, and write the files of the song if it was the last one; returns why that failed."""
         try:
             files = writer.finish(origin) if estimates is None else writer.add(origin, estimates)
         except (MdxError, OSError) as error:
+            reason = str(error)
+            if isinstance(error, OSError):
+                reason = f"{self.out / origin.song}: could not be written to: {error.strerror or error}"
+            if is_disk_full(error):
+                raise MdxError(f"{reason}; {RESUME_HINT}") from error
             writer.paths.check_writable()
-            if isinstance(error, MdxError):
-                return Failure(origin.song, str(error))
-            return Failure(origin.song, f"{self.out / origin.song}: could not be written to: {error.strerror or error}")
+            return Failure(origin.song, reason)
         if files:
             self._written[origin.song] = _Written(files, origin.length / origin.sample_rate)
         for listener in self.listeners if files else []:

@@ -15,7 +15,7 @@ from mdx_progressive.data import Failure, Prediction
 from mdx_progressive.engine.callbacks.run_context import song_datamodule
 from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.engine.progress_rate import ProgressRate
-from mdx_progressive.runtime import RESUME_HINT, MdxError, all_gather
+from mdx_progressive.runtime import RESUME_HINT, MdxError, all_gather, escape_lines, text_name
 
 STDOUT = "-"
 
@@ -112,7 +112,7 @@ class EventLog(Callback):
     def song_written(self, song: str, files: list[Path]) -> None:
         """Log that the files of a song are written; any thread may call it."""
         self._written.add(song)
-        self._log("song_written", song=song, files=[str(file) for file in files])
+        self._log("song_written", song=song, files=[text_name(file.as_posix()) for file in files])
 
     def song_failed(self, failure: Failure) -> None:
         """Log that a song was left out."""
@@ -134,7 +134,7 @@ class EventLog(Callback):
             code = stop.code if isinstance(stop.code, int) else 1
             raise
         except Exception as error:
-            code, reason = getattr(error, "exit_code", 1), str(error)
+            code, reason = getattr(error, "exit_code", 1), escape_lines(str(error))
             raise
         finally:
             if self._rank == 0:
@@ -174,6 +174,8 @@ class EventLog(Callback):
             else:
                 # Appended at once, lines stay whole even beside those of other processes.
                 with Path(to).open("ab", buffering=0) as file:
-                    file.write(text.encode())
+                    rest = text.encode()
+                    while rest:  # A disk that is full soon takes a part, and refuses the rest.
+                        rest = rest[file.write(rest) :]
         except OSError as error:
             raise MdxError(f"log_json: {to} could not be written to ({error.strerror}); {RESUME_HINT}") from error

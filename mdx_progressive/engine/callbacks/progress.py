@@ -14,6 +14,7 @@ from mdx_progressive.data import ChunkBatch, Origin
 from mdx_progressive.engine.callbacks.run_context import song_datamodule
 from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.engine.progress_rate import ProgressRate, duration
+from mdx_progressive.runtime import escape_unprintable
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class StepProgressBar(ProgressBar):
         return module
 
     def _start_batch(self, origins: Sequence[Origin], passes: int) -> None:
-        self._songs = ", ".join(dict.fromkeys(_name(origin) for origin in origins))
+        self._songs = escape_unprintable(", ".join(dict.fromkeys(_name(origin) for origin in origins)))
         self._passes, self._passes_done = passes, 0
         self._show("")
 

@@ -4,9 +4,11 @@ import logging
 from collections.abc import Sequence
 from hashlib import sha256
 from importlib.metadata import version
+from shlex import quote
 from typing import Any
 
 import torch
+from filelock import FileLock
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich import box
 from rich.console import Console
@@ -17,6 +19,7 @@ from mdx_progressive.engine.callbacks.run_context import run_folder, song_datamo
 from mdx_progressive.engine.module import ProgressiveDemixing, TestOutput
 from mdx_progressive.evaluation import (
     LINE_COLUMNS,
+    SOUND_FOLDER,
     Comparison,
     Measurements,
     SummaryLine,
@@ -29,13 +32,15 @@ from mdx_progressive.evaluation import (
     write_summary,
     write_timings,
 )
-from mdx_progressive.runtime import MdxError, atomic_write, counted, device_name
+from mdx_progressive.runtime import MdxError, atomic_write, counted, device_name, escape_unprintable, remove_parts
 
 log = logging.getLogger(__name__)
 
 _NEXT = """\
 What each method gains, song by song:  mdx-progressive compare {folder}
 The same with charts and players:      mdx-progressive report {folder}"""
+
+_FILES = _TIMINGS, _RESULTS, _SUMMARY, _CURVES = "timings.csv", "results.csv", "summary.json", "curves.png"
 
 HEADLINE = "si_sdr"
 """The metric of the chart and the terminal table; the files hold them all."""
@@ -51,6 +56,8 @@ class ResultFiles(Callback):
 
     def __init__(self, resume: bool = True) -> None:
         self.resume = resume
+        self.lock: FileLock | None = None
+        """The lock of the run's folder, if it is locked already."""
         self._measurements: Measurements | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -66,7 +73,9 @@ class ResultFiles(Callback):
         trainer.strategy.barrier()
         total = len(datamodule.chunk_lengths()) if datamodule else None
         fingerprints = _fingerprints(resumed, pl_module) if resumed else {}
-        measurements = self._measurements = Measurements(folder, trainer.global_rank, fingerprints, total)
+        measurements = self._measurements = Measurements(folder, trainer.global_rank, fingerprints, total, self.lock)
+        if trainer.is_global_zero:
+            remove_parts([*(folder / name for name in _FILES), folder / SOUND_FOLDER])
         done, outdated = measurements.chunks()
         # No process may begin before all have read the same entries, or they would deal out the rest differently.
         trainer.strategy.barrier()
@@ -114,8 +123,8 @@ class ResultFiles(Callback):
                 f"{measurements.folder}: not all processes have written to it, or not of the same songs and weights:"
                 " put the logs and the songs on a disk that all machines share"
             )
-        write_timings(measurements.folder / "timings.csv", measurements.timings(chunks))
-        results = measurements.folder / "results.csv"
+        write_timings(measurements.folder / _TIMINGS, measurements.timings(chunks))
+        results = measurements.folder / _RESULTS
         write_rows(results, measurements.rows(chunks))
         pl_module.conclude(read_songs(results))
 
@@ -129,12 +138,14 @@ class ResultFiles(Callback):
         folder = self._measurements.folder
         datamodule = song_datamodule(trainer)
         facts = _facts(pl_module, comparison, datamodule.failures if datamodule else [])
-        write_summary(folder / "summary.json", comparison.means, facts)
-        with atomic_write(folder / "curves.png") as temporary:
+        write_summary(folder / _SUMMARY, comparison.means, facts)
+        with atomic_write(folder / _CURVES) as temporary:
             curves_figure(comparison, HEADLINE).savefig(temporary, dpi=110, format="png")
         lines = [(method, summary_lines(comparison, HEADLINE, method)) for method in comparison.listed]
         _print_table(lines, f"SI-SDR in dB: {comparison.caption}", comparison.oracle is not None)
-        Console(markup=False, soft_wrap=True).print(_NEXT.format(folder=folder), highlight=False)
+        Console(markup=False, soft_wrap=True).print(
+            _NEXT.format(folder=quote(escape_unprintable(str(folder)))), highlight=False
+        )
         if pl_module.separator.musdb_test:
             log.warning("these weights were trained on MUSDB18's test set: results on its songs prove nothing")
         _warn_of_missing_values(comparison)
@@ -173,7 +184,7 @@ def _facts(module: ProgressiveDemixing, comparison: Comparison, failures: Sequen
         "methods": [method.name for method in module.methods],
         "bounds": [method.name for method in module.methods if method.needs_references],
         "passes_per_chunk": module.passes,
-        "failed": {failure.song: failure.reason for failure in failures},
+        "failed": {failure.song: failure.line for failure in failures},
         "versions": {package: version(package) for package in ("mdx_progressive", "torch", "lightning")},
         "metrics": {name: scale._asdict() for name, scale in comparison.scales.items()},
     }
@@ -184,7 +195,7 @@ def _print_table(lines: Sequence[tuple[str, Sequence[SummaryLine]]], heading: st
     if oracle:
         notes.append(f"oracle: the true sources blended in, with the weights of {lines[0][0]}.")
     grid = Table(
-        title=heading,
+        title=escape_unprintable(heading),
         caption="\n".join(notes),
         caption_justify="left",
         box=box.SIMPLE_HEAD,
@@ -196,7 +207,7 @@ def _print_table(lines: Sequence[tuple[str, Sequence[SummaryLine]]], heading: st
         grid.add_column(column, justify="right", no_wrap=True)
     for method, sources in lines:
         for line in sources:
-            grid.add_row(line.source, method, *line.cells)
+            grid.add_row(escape_unprintable(line.source), escape_unprintable(method), *line.cells)
         grid.add_section()
     Console(markup=False).print(grid)  # Brackets in a name are its own.
 

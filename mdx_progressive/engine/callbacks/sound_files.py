@@ -9,14 +9,14 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from mdx_progressive.audio import Mp3, resample
+from mdx_progressive.audio import Mp3, SoundOutput, resample
 from mdx_progressive.data import Origin
 from mdx_progressive.engine.callbacks.first_songs import FirstSongs
 from mdx_progressive.engine.callbacks.run_context import run_folder, song_datamodule
 from mdx_progressive.engine.module import ProgressiveDemixing, Sound
 from mdx_progressive.evaluation import SOUND_FOLDER, AudioClip, Excerpt, read_index, remove_index, write_index
 from mdx_progressive.progressive import Method
-from mdx_progressive.runtime import MdxError, atomic_write, safe_names
+from mdx_progressive.runtime import RESUME_HINT, MdxError, atomic_write, is_disk_full, safe_names
 
 _OTHER_RATE = 44100
 _PEAK = 0.9
@@ -131,9 +131,11 @@ def _write_mp3(path: Path, waveform: Tensor, rate: int) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as temporary:
-            soundfile.write(
-                temporary, waveform.T.numpy(), rate, format="MP3", subtype="MPEG_LAYER_III",
-                bitrate_mode="VARIABLE", compression_level=_COMPRESSION,
-            )  # fmt: skip
+            options = {"bitrate_mode": "VARIABLE", "compression_level": _COMPRESSION}
+            with SoundOutput(temporary, rate, len(waveform), Mp3.codec, "MP3", **options) as sound:
+                sound.write(waveform.T.numpy())
     except (OSError, soundfile.SoundFileError) as error:
-        raise MdxError(f"{path}: could not be written ({error}); --sound.songs 0 leaves the sound out") from error
+        reason, hint = getattr(error, "strerror", None) or error, "--sound.songs 0 leaves the sound out"
+        if is_disk_full(error):
+            hint = f"{RESUME_HINT}, and {hint}"
+        raise MdxError(f"{path}: could not be written ({reason}); {hint}") from error

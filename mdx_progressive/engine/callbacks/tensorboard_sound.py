@@ -13,6 +13,7 @@ from mdx_progressive.engine.callbacks.tensorboard_figures import add_wide_figure
 from mdx_progressive.engine.module import ProgressiveDemixing, Sound
 from mdx_progressive.evaluation import spectrogram_figure
 from mdx_progressive.progressive import Method
+from mdx_progressive.runtime import escape_unprintable
 
 _SPECTROGRAM = 750_000
 """Approximate bytes of the picture of a song and source."""
@@ -45,7 +46,7 @@ class TensorBoardSound(FirstSongs):
         writer = tensorboard_writer(trainer)
         if writer is None:
             return
-        rate = module.separator.sample_rate
+        rate, song = module.separator.sample_rate, escape_unprintable(origin.song)
         beginning = slice(int(self.seconds * rate))
         clips = {"mixture": sound.mixture[:, beginning]}
         for number, target in enumerate(module.targets):
@@ -58,12 +59,12 @@ class TensorBoardSound(FirstSongs):
                 f"{target}/{last_name}": last[module.method.name][number], f"{target}/reference": reference,
             }  # fmt: skip
             draw = partial(
-                spectrogram_figure, reference, one_pass, best, rate, f"{origin.song}: {target}",
+                spectrogram_figure, reference, one_pass, best, rate, f"{song}: {target}",
                 f"{module.method.name}, {best_name}",
             )  # fmt: skip
-            add_wide_figure(writer, f"spectrograms/{origin.song}/{target}", draw)
+            add_wide_figure(writer, f"spectrograms/{song}/{target}", draw)
         for tag, waveform in clips.items():
-            writer.add_audio(f"{origin.song}/{tag}", _playable(waveform), sample_rate=rate)
+            writer.add_audio(f"{song}/{tag}", _playable(waveform), sample_rate=rate)
 
 
 def _playable(waveform: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from mdx_progressive.evaluation import (
     summary_lines,
 )
 from mdx_progressive.progressive import Method, Progressive
-from mdx_progressive.runtime import counted
+from mdx_progressive.runtime import counted, escape_markdown, escape_unprintable
 
 Setting = str | int | float | bool
 
@@ -76,7 +76,8 @@ def method_settings(
             "with.combine": type(method.combine).__name__,
             "with.corrections": ", ".join(type(correction).__name__ for correction in method.corrections) or "none",
         }
-    return settings
+    # They are text there, and the path of a data set may be none.
+    return {key: escape_unprintable(value) if isinstance(value, str) else value for key, value in settings.items()}
 
 
 def facts_table(trainer: Trainer, module: ProgressiveDemixing, comparison: Comparison) -> str:
@@ -102,7 +103,8 @@ def facts_table(trainer: Trainer, module: ProgressiveDemixing, comparison: Compa
         "device": str(trainer.strategy.root_device),
         "versions": f"mdx_progressive {version('mdx_progressive')}, torch {torch.__version__}",
     }
-    return tabulate(list(facts.items()), headers=["fact", ""], tablefmt="github")
+    rows = [(fact, escape_markdown(str(value))) for fact, value in facts.items()]
+    return tabulate(rows, headers=["fact", ""], tablefmt="github", disable_numparse=True)
 
 
 def results_text(comparison: Comparison, metric: str) -> str:
@@ -111,8 +113,8 @@ def results_text(comparison: Comparison, metric: str) -> str:
     counts = means[means["metric"] == metric][list(NO_VALUE)].max().to_dict()
     left_out = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count)
     parts = [
-        f"{scale.axis}, {comparison.caption}. TensorBoard smooths the curves in TIME SERIES and SCALARS, unless"
-        " Smoothing is 0: the results stand here, not at the ends of those curves.",
+        f"{scale.axis}, {escape_markdown(comparison.caption)}. TensorBoard smooths the curves in TIME SERIES and"
+        " SCALARS, unless Smoothing is 0: the results stand here, not at the ends of those curves.",
         f"**Gain over {comparison.baseline} at the last step**",
         _gains_table(comparison, metric),
         "**Values**",
@@ -132,7 +134,7 @@ def _gains_table(comparison: Comparison, metric: str) -> str:
     sources = list(dict.fromkeys(source for gain in gains for source in gain.by_source))
     rows = [
         (
-            gain.method if gain.method in comparison.methods else f"{gain.method} (given the references)",
+            escape_markdown(gain.method) + ("" if gain.method in comparison.methods else " (given the references)"),
             _signed(gain.mean),
             "" if math.isnan(gain.low) else f"{_signed(gain.low)} to {_signed(gain.high)}",
             f"{100 * gain.improved:.0f} %",
@@ -141,7 +143,7 @@ def _gains_table(comparison: Comparison, metric: str) -> str:
         )
         for gain in gains
     ]
-    headers = ["method", "all sources", "95 % interval", "improved", "passes", *sources]
+    headers = ["method", "all sources", "95 % interval", "improved", "passes", *map(escape_markdown, sources)]
     return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True) if rows else ""
 
 
@@ -151,7 +153,7 @@ def _signed(value: float) -> str:
 
 def _values_table(comparison: Comparison, metric: str) -> str:
     rows = [
-        (line.source, method, *line.cells)
+        (escape_markdown(line.source), escape_markdown(method), *line.cells)
         for method in comparison.listed
         for line in summary_lines(comparison, metric, method)
     ]

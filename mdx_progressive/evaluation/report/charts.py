@@ -18,6 +18,7 @@ from mdx_progressive.evaluation.figures import draw_bounds, draw_curve, label_st
 from mdx_progressive.evaluation.metrics.scale import Scale
 from mdx_progressive.evaluation.report.data import ReportData, decimal, interval
 from mdx_progressive.evaluation.statistics import Gain
+from mdx_progressive.runtime import escape_unprintable
 
 COLOURS = 8
 """Number of colours that the page has for methods; further methods repeat them with other line styles."""
@@ -68,7 +69,7 @@ class _Chart:
 
     def __init__(self, name: str, description: str, height: float) -> None:
         self._name = name
-        self._description = description
+        self._description = escape_unprintable(description)
         self._labels: dict[str, tuple[str, str, Sequence[str]]] = {}
         self._figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         self.axis = self._figure.subplots()
@@ -107,7 +108,7 @@ class _Chart:
 
 def _set_title(element: ElementTree.Element, text: str) -> None:
     title = ElementTree.Element(f"{{{_SVG}}}title")
-    title.text = text
+    title.text = escape_unprintable(text)
     element.insert(0, title)
 
 
@@ -206,6 +207,7 @@ def _shortened(name: str) -> str:
         >>> _shortened("linear"), _shortened("ensemble of schedules, 12 passes")
         ('linear', 'ensemble o… 12 passes')
     """
+    name = escape_unprintable(name)
     return name if len(name) <= _LONGEST else f"{name[:10]}…{name[-10:]}"  # Names often differ at their end.
 
 

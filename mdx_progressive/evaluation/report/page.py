@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from importlib.resources import files
+from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -13,6 +14,7 @@ from mdx_progressive.evaluation.report.headline import report_headline
 from mdx_progressive.evaluation.report.players import report_players
 from mdx_progressive.evaluation.run import Run
 from mdx_progressive.evaluation.timings import three_digits
+from mdx_progressive.runtime import escape_lines
 
 
 def report_page(run: Run) -> str:
@@ -34,6 +36,7 @@ def report_page(run: Run) -> str:
         loader=PackageLoader("mdx_progressive.evaluation.report", "template"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_printable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -54,6 +57,11 @@ def report_page(run: Run) -> str:
         # The page's policy lets this script run, and no other that might get into it.
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
     )
+
+
+def _printable(value: object) -> object:
+    """What the page shows of a value; markup is our own."""
+    return escape_lines(str(value)) if isinstance(value, Path) or type(value) is str else value
 
 
 def _template_file(name: str) -> str:

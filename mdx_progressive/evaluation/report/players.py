@@ -138,7 +138,8 @@ def _words(data: ReportData, excerpt: Excerpt, clip: AudioClip) -> tuple[str, st
 def _levels(path: Path) -> Array:
     """The levels in dB of a file's mel bands, (band, frame)."""
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with path.open("rb") as file:  # soundfile itself takes no path that is not UTF-8
+            samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
         raise MdxError(f"{path} can't be read ({error}); run `mdx-progressive test` again") from error
     edges = mel_bands(min(_HIGHEST, rate / 2), _BANDS)

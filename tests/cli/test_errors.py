@@ -1,0 +1,101 @@
+"""Errors of threads are told, a reader of stdout that is gone is none, names in messages don't drive the terminal."""
+
+import errno
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from mdx_progressive.cli import lightning
+from mdx_progressive.cli.errors import raise_thread_errors
+from mdx_progressive.cli.main import main
+
+
+def in_a_thread(error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+
+
+def fail_beside(in_thread: Exception, raised: Exception) -> None:
+    with raise_thread_errors():
+        in_a_thread(in_thread)
+        raise raised
+
+
+class TestThreads:
+    def test_an_error_of_the_system_in_a_thread_is_that_of_the_command(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        error = OSError(errno.EIO, "Input/output error", "events")
+        monkeypatch.setattr(lightning, "_lightning", lambda args: in_a_thread(error))
+
+        assert main(["test"]) == 1
+
+        said = capsys.readouterr().err
+        assert said.endswith("error: events: Input/output error\n")
+        assert "Traceback" not in said
+
+    @pytest.mark.parametrize("wrap", [lambda error: error, lambda error: ValueError("told in other words")])
+    def test_one_that_the_main_thread_raises_too_is_told_once(
+        self, wrap: Callable[[OSError], Exception], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        error = OSError(errno.ENOSPC, "No space left on device")
+        raised = wrap(error)
+        raised.__cause__ = None if raised is error else error
+
+        with pytest.raises(type(raised)):
+            fail_beside(error, raised)
+
+        assert capsys.readouterr().err == ""
+
+    def test_one_beside_another_error_is_told_before_it(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(ValueError, match="other"):
+            fail_beside(PermissionError(errno.EACCES, "Permission denied", "events"), ValueError("other"))
+
+        assert "error: events: Permission denied" in capsys.readouterr().err
+
+
+PIPED = """
+import sys
+from mdx_progressive.cli.main import main
+sys.argv = ["mdx-progressive"]
+sys.exit(main({arguments}))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes end otherwise here")
+class TestPipes:
+    def test_a_reader_of_stdout_that_is_gone_ends_the_command_silently(self) -> None:
+        reading, writing = os.pipe()
+        os.close(reading)
+        command = [sys.executable, "-c", PIPED.format(arguments=["--help"])]
+        with os.fdopen(writing, "wb") as gone:
+            ended = subprocess.run(command, stdout=gone, stderr=subprocess.PIPE, check=False)
+
+        assert (ended.returncode, ended.stderr) == (141, b"")
+
+    def test_another_pipe_that_is_broken_is_an_error(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def broken(args: object) -> None:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+        monkeypatch.setattr(lightning, "_lightning", broken)
+
+        assert main(["test"]) == 1
+        assert "Broken pipe" in capsys.readouterr().err
+
+
+def test_what_a_message_names_does_not_drive_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "\x1b[31mred\udcff"]) == 1
+
+    said = capsys.readouterr().err
+    assert "\x1b" not in said
+    assert r"\x1b[31mred\udcff" in said
