@@ -25,8 +25,9 @@ class ExportedSeparator(SegmentedSeparator):
     the precision of the run. A mixture is cut into overlapping segments, whose estimates are added up under triangular
     windows.
 
-    An ONNX file holds operations on tensors and no more. TorchScript and `torch.export` files can make this computer do
-    other things as well: load only those of people whom you trust.
+    An ONNX file holds operations on tensors and no more, though they may take any memory and time. TorchScript and
+    `torch.export` files can make this computer do other things as well, already when they are loaded: load only those
+    of people whom you trust.
 
     Args:
         program: A TorchScript file (`.pt`, `.pth`, `.ts`, `.jit` or `.torchscript`), a program of `torch.export`

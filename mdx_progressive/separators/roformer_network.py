@@ -44,6 +44,14 @@ _NO_EFFECT = frozenset({
 _FIXED = {"mlp_expansion_factor": 4, "linear_transformer_depth": 0, "skip_connection": False, "use_pope": False}
 """Keys of msst that the packages lack, with the only values that they compute."""
 
+_HARMLESS = 2**12
+"""A size that costs nothing; whether the weights fit it is told when they are loaded."""
+_LONGEST_WINDOW = 2**18
+"""Samples of a window, at most: 5.9 s at 44.1 kHz."""
+_SMALL = 256
+_FILTERS = 2**26
+"""Elements of the filters of Mel bands, at most; people's have 0.1 million."""
+
 
 def load_network(description: Description, weights: Path) -> nn.Module:
     """The network of a YAML with the weights of a checkpoint, one mask estimator for each source.
@@ -60,6 +68,7 @@ def load_network(description: Description, weights: Path) -> nn.Module:
     settings = _settings(description.path, architecture, model)
     network_class = _import(architecture)
     state = read_checkpoint(weights)
+    _check_sizes(description, state)
     # The packages try an STFT, on random numbers and without a window, to see how many bins it has.
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), SizeLimit(weights):
         warnings.filterwarnings("ignore", "A window was not provided", UserWarning)
@@ -90,6 +99,26 @@ def _settings(path: Path, architecture: _Architecture, model: dict[str, Any]) ->
         if model.get(key, value) != value:
             raise MdxError(f"{path}: {key} {model[key]} is refused, {architecture.package} computes only {value}")
     return {key: tuple(model[key]) if isinstance(model[key], list) else model[key] for key in model if key in known}
+
+
+def _check_sizes(description: Description, state: dict[str, Tensor]) -> None:
+    """Check the sizes of the YAML by the checkpoint: the packages make tables of some of them before their weights."""
+    # What is small in any case is left to the comparison of names and shapes, whose message says more.
+    elements = max(_SMALL, *(value.numel() for value in state.values()))
+    layers = max(_SMALL, len(state))
+    limits = {
+        **dict.fromkeys(("dim", "dim_head", "heads"), elements),
+        **dict.fromkeys(("depth", "num_bands", "num_stems", "mask_estimator_depth"), layers),
+        **dict.fromkeys(("time_transformer_depth", "freq_transformer_depth"), layers),
+        "stft_n_fft": _LONGEST_WINDOW,
+    }
+    for key, limit in limits.items():
+        value = description.model.get(key)
+        if isinstance(value, int) and value > max(limit, _HARMLESS):
+            raise MdxError(f"{description.path}: refused, {key} {value} is more than the checkpoint has weights for")
+    bands = description.model.get("num_bands")
+    if isinstance(bands, int) and bands * description.window > _FILTERS:
+        raise MdxError(f"{description.path}: refused, {bands} bands of windows of {description.window} samples")
 
 
 def _import(architecture: _Architecture) -> Callable[..., nn.Module]:

@@ -40,6 +40,15 @@ def in_pieces(network: Callable[[Tensor], Tensor], mixture: Tensor) -> Tensor:
     return torch.cat(pieces, dim=-1)
 
 
+def changed(model: onnx.ModelProto, location: str) -> onnx.ModelProto:
+    """The program with its first weights in a file."""
+    weights = model.graph.initializer[0]
+    weights.ClearField("raw_data")
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value=location)
+    return model
+
+
 class TestExported:
     def test_weights_beside_an_onnx_program_are_among_its_files(self, tmp_path: Path) -> None:
         inside = onnx_file(tmp_path / "inside.onnx", Waves())
@@ -50,6 +59,32 @@ class TestExported:
 
         assert set(found.checksums) == {"beside.onnx", "beside.onnx.data"}
         torch.testing.assert_close(found(noise(0.25)[None]), separator(inside)(noise(0.25)[None]))
+
+    @pytest.mark.parametrize("where", ["../other/secret.bin", "{folder}/other/secret.bin", "link.bin"])
+    def test_weights_of_an_onnx_program_outside_its_folder_are_refused(self, tmp_path: Path, where: str) -> None:
+        """It could show the bytes of any file as sound."""
+        path = onnx_file(tmp_path / "net.onnx", Waves())
+        (tmp_path / "other").mkdir()
+        (tmp_path / "own").mkdir()
+        (tmp_path / "other" / "secret.bin").write_bytes(bytes(4 * 8 * 2 * 9))
+        (tmp_path / "own" / "link.bin").symlink_to("../other/secret.bin")
+        onnx.save(changed(onnx.load(path), where.format(folder=tmp_path)), tmp_path / "own" / "net.onnx")
+
+        with pytest.raises(MdxError, match=r"own/net\.onnx: no program could be loaded from it"):
+            separator(tmp_path / "own" / "net.onnx")
+
+    @pytest.mark.parametrize("dims", [[8, 2, 2**28], [8, 2, 10]])
+    def test_weights_of_an_onnx_program_that_are_more_than_their_file_are_refused(
+        self, tmp_path: Path, dims: list[int]
+    ) -> None:
+        model = onnx.load(onnx_file(tmp_path / "net.onnx", Waves()))
+        (tmp_path / "net.bin").write_bytes(bytes(4 * 8 * 2 * 9))
+        beside = changed(model, "net.bin")
+        beside.graph.initializer[0].dims[:] = dims
+        onnx.save(beside, tmp_path / "net.onnx")
+
+        with pytest.raises(MdxError, match=r"net\.onnx: no program could be loaded from it"):
+            separator(tmp_path / "net.onnx")
 
     @each_format
     @pytest.mark.parametrize("samples", [300, SEGMENT, 3 * SEGMENT, 3 * SEGMENT + 777])

@@ -531,23 +531,42 @@ class TestHostileFiles:
 
         assert "aliases" in refusal(CASES[name], path)
 
+    def test_windows_of_a_roformer_that_would_take_gigabytes_are_refused(self, tmp_path: Path) -> None:
+        path = roformer(tmp_path, "config.yaml")
+        described = yaml.unsafe_load(path.read_text())
+        described["model"].update(stft_n_fft=2**25, stft_win_length=128)
+        described["audio"]["chunk_size"] = 2**26
+        path.write_text(yaml.dump(described))
+
+        assert "refused, stft_n_fft 33554432 is more than" in refusal(CASES["roformer yaml"], path)
+
     @pytest.mark.parametrize(
         ("section", "key", "value", "named"),
         [
-            ("model", "dim", 10**6, "refused, it asks for a network of more than"),
+            ("model", "dim", 10**6, "refused, dim 1000000 is more than the checkpoint has"),
+            ("model", "dim", 10**9, "refused, dim 1000000000 is more than the checkpoint has"),
+            ("model", "dim_head", 10**9, "refused, dim_head 1000000000 is more than"),
+            ("model", "heads", 10**9, "refused, heads 1000000000 is more than"),
+            ("model", "num_bands", 10**6, "refused, num_bands 1000000 is more than"),
+            ("model", "mask_estimator_depth", 10**6, "refused, mask_estimator_depth 1000000 is more than"),
+            ("model", "time_transformer_depth", 10**9, "refused, time_transformer_depth 1000000000 is more than"),
             ("model", "stft_n_fft", 2**40, "stft_n_fft must be"),
-            ("model", "depth", 10**9, "refused, it asks for a network of more than"),
+            ("model", "depth", 10**9, "refused, depth 1000000000 is more than the checkpoint has"),
+            ("model", "freqs_per_bands", [2] * 10**4, "no BSRoformer can be made of it"),
             ("audio", "sample_rate", 10**12, "sample_rate must be"),
             ("audio", "chunk_size", -5, "chunk_size must be"),
             ("training", "instruments", ["../../vocals"], r"'../../vocals' can't be the name of a file"),
         ],
     )
+    @pytest.mark.usefixtures("few_megabytes")
     def test_the_yaml_of_a_roformer_that_lies_is_refused(
         self, tmp_path: Path, section: str, key: str, value: object, named: str
     ) -> None:
         path = roformer(tmp_path, "config.yaml")
         described = yaml.unsafe_load(path.read_text())
         described[section][key] = value
+        if key == "num_bands":
+            del described["model"]["freqs_per_bands"]
         path.write_text(yaml.dump(described))
 
         assert named in refusal(CASES["roformer yaml"], path)
