@@ -6,7 +6,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
@@ -388,6 +388,28 @@ class TestPage:
         ticks = [float(text.replace("−", "-")) for text in texts if re.fullmatch(r"−?\d+(\.\d+)?", text)]
         ends = [end for gain in data.gains if gain.method in data.methods for end in (gain.low, gain.high)]
         assert max(map(abs, ticks)) <= 1.5 * max(map(abs, ends))
+
+    @pytest.mark.parametrize("width", [1280, 390])
+    def test_the_line_of_no_gain_crosses_no_name(
+        self, width: int, write_run: Callable[..., Path], show: Callable[..., Page]
+    ) -> None:
+        names = ("subtract-others", "an ensemble of schedules", "linear", "heun")
+        methods = {name: [5.0, 4.0 + number] for number, name in enumerate(names)}
+        folder = write_run(rows({song: {"one-pass": [5.0], **methods} for song in ("one", "two", "three")}))
+        assert main(["report", str(folder)]) == 0
+
+        page = show(folder / "report.html", viewport={"width": width, "height": 900})
+
+        chart = page.locator("figure", has_text="all sources").first
+        lines = [each.bounding_box() for each in chart.locator(".zero path").all()]
+        labels = [each.bounding_box() for each in chart.locator(".label text").all()]
+        assert lines
+        assert len(labels) == 2 * len(names)
+        for line, text in product(lines, labels):
+            assert line
+            assert text
+            apart = line["y"] > text["y"] + 0.8 * text["height"] or text["y"] > line["y"] + line["height"]
+            assert apart or not text["x"] < line["x"] < text["x"] + text["width"]
 
     @pytest.mark.parametrize("width", [1280, 390])
     def test_the_best_method_can_be_heard(

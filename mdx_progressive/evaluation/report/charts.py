@@ -171,7 +171,9 @@ def gains_chart(data: ReportData, gains: Sequence[Gain], name: str, source: str 
     what = f"{source or 'all sources'}: mean gain of each method over one pass, with its interval over songs"
     chart = _Chart(name, what, 0.8 + 0.44 * len(gains))
     axis = chart.axis
-    axis.axvline(0, color=_INK, linewidth=1)
+    # At each row below its name, which it would cross.
+    begin, end = ([row + edge for row in range(len(gains))] for edge in (-0.12, 0.37))
+    chart.label(axis.vlines([0] * len(gains), begin, end, color=_INK, linewidth=1), "zero", "no gain")
     for row, gain in enumerate(gains):
         css, colour = _css(data, gain.method), f"C{data.methods.index(gain.method) % COLOURS}"
         tooltip, value = f"{gain.method}: {decimal(gain.mean)}{data.unit}", decimal(gain.mean)
