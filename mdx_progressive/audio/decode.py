@@ -127,6 +127,7 @@ class AudioStream:
         try:
             known = self._checked(next(answer).values)
             header = self._header(known)
+            position = min(start, header.length or 0)  # A stem may end before.
             for samples in _without_padding(known, self._waveforms(answer, header)):
                 if not torch.isfinite(samples).all():
                     seconds = (position + int((~torch.isfinite(samples).all(dim=0)).nonzero()[0])) / header.sample_rate
