@@ -5,6 +5,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -12,7 +13,7 @@ from mdx_progressive.evaluation.measurements import run_progress
 from mdx_progressive.evaluation.metrics.scale import Scale
 from mdx_progressive.evaluation.results import read_metric
 from mdx_progressive.evaluation.timings import read_timings
-from mdx_progressive.runtime import MdxError, check_type, load_yaml, read_json, rename_settings
+from mdx_progressive.runtime import MdxError, check_type, escape_unprintable, load_yaml, read_json, rename_settings
 
 RUN_HELP = "Folder of a run of `test`, logs/<name>/version_<N>, or its results.csv."
 METRIC_HELP = "Name of the metric: si_sdr (default), sdr, bsseval_sdr, and what else `test` has measured."
@@ -62,7 +63,8 @@ class Run(NamedTuple):
     def scale(self) -> Scale:
         """How the values of the metric are read; in dB, higher is better, for runs that don't record it."""
         fields = self.facts.get("metrics", {}).get(self.metric)
-        return Scale(**fields) if fields else Scale(self.metric)
+        scale = Scale(**fields) if fields else Scale(self.metric)
+        return scale._replace(label=escape_unprintable(scale.label), unit=escape_unprintable(scale.unit))
 
 
 def read_run(location: Path, metric: str, command: str = "report") -> Run:
@@ -81,14 +83,15 @@ def read_run(location: Path, metric: str, command: str = "report") -> Run:
     if not path.is_file():
         raise MdxError(_missing_table(location, command))
     try:
-        rows = read_metric(path, metric)
+        with np.errstate(invalid="ignore"):  # What can't be a whole number is told below.
+            rows = read_metric(path, metric)
         facts = _facts(path.with_name("summary.json"), metric)
     except FileNotFoundError as error:
         reason = _unfinished(path.parent) or f"{path}: there is no summary.json beside it; did the run finish?"
         raise MdxError(reason) from error
     except MdxError:
         raise
-    except (OverflowError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise MdxError(f"{path} is no table of results of `mdx-progressive test`: {reason}; measure again") from error
     return Run(path, metric, rows, read_timings(path.with_name("timings.csv")), facts, facts["bounds"])

@@ -68,7 +68,7 @@ def read_timings(path: Path) -> pd.DataFrame:
         timings = read_texts(pd.read_csv(path, usecols=list(types), dtype=types, keep_default_na=False))
         if not (np.isfinite(timings["seconds"]) & (timings["seconds"] >= 0) & (timings["audio_seconds"] > 0)).all():
             raise ValueError("it has a time that is none")
-    except (OverflowError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise MdxError(f"{path} is no table of times of `mdx-progressive test`: {reason}; remove it") from error
     return timings

@@ -50,7 +50,9 @@ def check_type(value: Any, kind: Any) -> Any:
     if origin is list:
         return [check_type(item, options[0]) for item in check_type(value, list)]
     if origin is dict:
-        return {check_type(key, options[0]): check_type(item, options[1]) for key, item in value.items()}
+        return {
+            check_type(key, options[0]): check_type(item, options[1]) for key, item in check_type(value, dict).items()
+        }
     if origin in (Union, UnionType):
         kinds = [option for option in options if _is_of(value, option)]
         return check_type(value, kinds[0] if kinds else options[0])
