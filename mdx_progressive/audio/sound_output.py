@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import soundfile
 from numpy.typing import NDArray
 
 
-class SoundOutput(soundfile.SoundFile):
+class SoundOutput(soundfile.SoundFile):  # type: ignore[misc] # soundfile has no types.
     """A new sound file. What the disk refuses is raised as it was said; libsndfile alone says "System error".
 
     Args:
@@ -39,7 +40,7 @@ class SoundOutput(soundfile.SoundFile):
             self._disk.check()
             raise
 
-    def write(self, data: NDArray[object]) -> None:
+    def write(self, data: NDArray[Any]) -> None:
         """Add samples (time, channel)."""
         try:
             super().write(data)

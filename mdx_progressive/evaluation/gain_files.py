@@ -38,7 +38,7 @@ def write_gains(table: GainTable, path: Path, by_song: bool = False) -> None:
     if path.suffix == ".csv":
         facts = {"metric": table.metric, "unit": table.scale.unit, "against": table.against}
         rows = pd.DataFrame({**facts, **rows, "careful": rows["method"].map(table.warning_of)})
-        write_table(path, list(rows.columns), (map(_csv_number, row) for row in rows.itertuples(index=False)))
+        write_table(path, list(rows.columns), ([*map(_csv_number, row)] for row in rows.itertuples(index=False)))
         return
     write = _markdown if path.suffix == ".md" else _latex
     with atomic_write(path) as temporary:

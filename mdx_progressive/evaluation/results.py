@@ -117,7 +117,7 @@ def _checked(rows: pd.DataFrame) -> pd.DataFrame:
 
 def read_texts(table: pd.DataFrame) -> pd.DataFrame:
     """A table of CSV with its texts as they were before `write_table` has marked them."""
-    texts = {name: column for name, column in table.items() if not is_numeric_dtype(column)}
+    texts = {str(name): column for name, column in table.items() if not is_numeric_dtype(column)}
     return table.assign(
         **{name: column.map({cell: read_cell(cell) for cell in column.unique()}) for name, column in texts.items()}
     )

@@ -102,7 +102,7 @@ def _facts(path: Path, metric: str) -> dict[str, Any]:
         MdxError: If the file is no summary.
     """
     try:
-        facts = check_type(read_json(path), dict[str, Any])
+        facts: dict[str, Any] = check_type(read_json(path), dict[str, Any])
         for key, kind in _FACTS.items():
             check_type(facts.get(key), kind)
         check_type(facts["bounds"], list[str])
@@ -119,7 +119,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     try:
         settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
         _check_sections(settings)
-        return rename_settings(settings, {})
+        return dict(rename_settings(settings, {}))
     except (AttributeError, OSError, RecursionError, TypeError, ValueError, yaml.YAMLError):
         return {}
 

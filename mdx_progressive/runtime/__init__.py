@@ -24,7 +24,7 @@ from mdx_progressive.runtime.memory import (
     release_layer_memory,
     reset_peak_memory,
 )
-from mdx_progressive.runtime.names import safe_names, text_name
+from mdx_progressive.runtime.names import disk_name, safe_names, text_name
 from mdx_progressive.runtime.package_data import package_file
 from mdx_progressive.runtime.read_json import check_fields, check_type, read_json
 from mdx_progressive.runtime.renamed_settings import former_names, rename_settings
@@ -35,10 +35,10 @@ from mdx_progressive.runtime.torchaudio_import import import_torchaudio
 
 __all__ = [
     "RESUME_HINT", "BackgroundThread", "ChangedError", "Entry", "Journal", "MdxError", "Stopwatch", "all_gather",
-    "atomic_write", "check_fields", "check_type", "check_yaml_size", "checksum", "device_name", "error_text",
-    "escape_cell", "escape_latex", "escape_lines", "escape_markdown", "escape_unprintable", "former_names",
-    "import_torchaudio", "is_disk_full", "is_first_process", "is_out_of_memory", "keep_freed_memory",
-    "keep_layer_memory", "package_file", "peak_memory", "prefetch", "read_cell", "read_json",
+    "atomic_write", "check_fields", "check_type", "check_yaml_size", "checksum", "device_name", "disk_name",
+    "error_text", "escape_cell", "escape_latex", "escape_lines", "escape_markdown", "escape_unprintable",
+    "former_names", "import_torchaudio", "is_disk_full", "is_first_process", "is_out_of_memory",
+    "keep_freed_memory", "keep_layer_memory", "package_file", "peak_memory", "prefetch", "read_cell", "read_json",
     "release_freed_memory", "release_layer_memory", "remove_parts", "rename_settings", "reset_peak_memory",
     "safe_names", "set_aside", "text_name", "thread_pool", "warn_once", "write_table",
 ]  # fmt: skip
