@@ -15,6 +15,7 @@ from mdx_progressive.runtime.escaping import (
 )
 from mdx_progressive.runtime.files import atomic_write, checksum, is_disk_full, remove_parts, set_aside, write_table
 from mdx_progressive.runtime.journal import Entry, Journal
+from mdx_progressive.runtime.json_input import check_fields, check_type, read_json
 from mdx_progressive.runtime.memory import (
     is_out_of_memory,
     keep_freed_memory,
@@ -26,7 +27,6 @@ from mdx_progressive.runtime.memory import (
 )
 from mdx_progressive.runtime.names import disk_name, safe_names, text_name
 from mdx_progressive.runtime.package_data import package_file
-from mdx_progressive.runtime.read_json import check_fields, check_type, read_json
 from mdx_progressive.runtime.renamed_settings import former_names, rename_settings
 from mdx_progressive.runtime.safe_yaml import check_yaml_size
 from mdx_progressive.runtime.threads import BackgroundThread, prefetch, thread_pool
