@@ -121,8 +121,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     try:
         settings: Any = load_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
         _check_sections(settings)
-        renamed: dict[str, Any] = rename_settings(settings, {})
-        return renamed
+        return dict(rename_settings(settings, {}))
     except (AttributeError, OSError, RecursionError, TypeError, ValueError, yaml.YAMLError):
         return {}
 

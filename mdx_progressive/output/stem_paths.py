@@ -4,11 +4,11 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from string import Formatter
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import NamedTuple
 
 from mdx_progressive.data import Song
-from mdx_progressive.runtime import RESUME_HINT, MdxError, safe_names
+from mdx_progressive.runtime import RESUME_HINT, MdxError, disk_name, safe_names
 
 _KEYS = ("song", "source", "separator", "method")
 _RESERVE = 1 << 20
@@ -82,6 +82,25 @@ class StemPaths(NamedTuple):
                 if path in users:
                     raise MdxError(f"writer.name: {path} would be two estimates, of {users[path]} and of {song}")
                 users[path] = song
+
+    def check_distinct_on_disk(self, songs: Iterable[str]) -> None:
+        """Raise MdxError if the disk takes the files of two songs for one; the folder is there."""
+        users: dict[str, Path] = {}
+        for song in songs:
+            for path in self.files(song):
+                other = users.setdefault(disk_name(str(path)), path)
+                if other != path and self._are_one(other, path):
+                    raise MdxError(
+                        f"{self.out}: its disk takes {other.relative_to(self.out)} and {path.relative_to(self.out)} for"
+                        " one file: rename one of the songs, or set --out to another disk"
+                    )
+
+    def _are_one(self, *paths: Path) -> bool:
+        with TemporaryDirectory(dir=self.out, prefix=".names-") as folder:
+            first, second = (Path(folder) / path.relative_to(self.out) for path in paths)
+            first.parent.mkdir(parents=True)
+            first.touch()
+            return os.path.exists(second)
 
     def check_writable(self) -> None:
         """Create the folder; raises MdxError if it takes no more files."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from mdx_progressive.runtime.files import atomic_write, naming, set_aside
-from mdx_progressive.runtime.json_values import check_type, parse_json
+from mdx_progressive.runtime.json_input import check_type, parse_json
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 Content = dict[str, Any]

@@ -48,11 +48,16 @@ def safe_names(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str
         {'Falcon 69': 'Falcon 69', '../AC/DC': '_AC_DC-f81f7a96', 'a': 'a-ca978112', 'A': 'A-559aead0'}
     """
     sanitised = {name: _sanitised(name) for name in names}
-    users = Counter(_on_disk(safe) for safe in [*sanitised.values(), *taken])
+    users = Counter(disk_name(safe) for safe in [*sanitised.values(), *taken])
     return {
-        name: safe if name and safe == name and users[_on_disk(safe)] == 1 else f"{safe}-{_checksum(name)}"
+        name: safe if name and safe == name and users[disk_name(safe)] == 1 else f"{safe}-{_checksum(name)}"
         for name, safe in sanitised.items()
     }
+
+
+def disk_name(name: str) -> str:
+    """Equal for names that some file system takes for one, as those of Windows and macOS do with `a` and `A`."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _escape_bytes(part: str) -> str:
@@ -72,11 +77,6 @@ def _sanitised(name: str) -> str:
         ". "
     )
     return f"{safe}_" if safe.casefold() in _CONSOLE else safe
-
-
-def _on_disk(name: str) -> str:
-    """Equal for names that some file system takes for one."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _checksum(name: str) -> str:

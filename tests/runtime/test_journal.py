@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mdx_progressive.runtime.journal import Journal
-from mdx_progressive.runtime.json_values import check_type, read_json
+from mdx_progressive.runtime.json_input import check_type, read_json
 
 FOREIGN = {
     "number": "5",

@@ -131,6 +131,8 @@ class EstimateWriter(Callback):
         names = [song.name for song in datamodule.songs if song.error is None]
         paths.check_distinct(names)
         paths.check_writable()
+        if trainer.is_global_zero:
+            paths.check_distinct_on_disk(names)
         maker = self._maker(pl_module)
         own = self._leave_out_songs(trainer, datamodule, paths, maker)
         songs = {song.name: song for song in datamodule.songs if song.error is None}
