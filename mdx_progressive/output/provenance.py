@@ -10,14 +10,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple, Self
 
-import soundfile
-
 from mdx_progressive.data import Song
 
 SOFTWARE = "software"
 """The tag that holds it, by libsndfile's name."""
 
-_TEXT = re.compile(r"mdx-progressive: (.*) \[song ([0-9a-f]{16}, settings [0-9a-f]{16})\]", re.DOTALL)
+_TEXT = re.compile(rb"mdx-progressive: ([^\0]{1,999}?) \[song ([0-9a-f]{16}), settings ([0-9a-f]{16})\]")
+_HEAD = 1 << 16
+"""Bytes at the beginning of a file that hold its tags, and at the end, where some encoders put them."""
 _SPOT = 1 << 12
 _DISTANCE = 1 << 18
 """Of a file, `_SPOT` bytes every `_DISTANCE` bytes are looked at: of a wav of a CD's rate, 23 ms every 1.5 s."""
@@ -35,7 +35,7 @@ class Provenance(NamedTuple):
         >>> stem = Provenance("htdemucs, balanced", "0123456789abcdef", "fedcba9876543210")
         >>> stem.text
         'mdx-progressive: htdemucs, balanced [song 0123456789abcdef, settings fedcba9876543210]'
-        >>> Provenance.parse(stem.text) == stem
+        >>> Provenance.parse(stem.text.encode()) == stem
         True
     """
 
@@ -49,11 +49,10 @@ class Provenance(NamedTuple):
         return f"mdx-progressive: {self.made_by} [song {self.song}, settings {self.settings}]"
 
     @classmethod
-    def parse(cls, text: str) -> Self | None:
-        """Read a tag; None for one of other software."""
-        if found := _TEXT.match(text):
-            return cls(found[1], *found[2].split(", settings "))
-        return None
+    def parse(cls, content: bytes) -> Self | None:
+        """Find the tag among bytes; None where there is none."""
+        found = _TEXT.search(content)
+        return cls(*(part.decode(errors="replace") for part in found.groups())) if found else None
 
     def difference(self, other: "Provenance") -> str | None:
         """Why a stem can't stand for another one of its name, in words that follow "it was made"; None if it can."""
@@ -87,11 +86,16 @@ def settings_digest(settings: Sequence[object]) -> str:
 
 
 def read_provenance(path: Path) -> Provenance | None:
-    """How a stem was made; None if it does not tell, or can't be read."""
+    """How a stem was made; None if it does not tell, or can't be read.
+
+    Its bytes are looked through: any file may lie there, and none is decoded for this.
+    """
     try:
-        with path.open("rb") as opened, soundfile.SoundFile(opened) as file:
-            return Provenance.parse(getattr(file, SOFTWARE))
-    except (OSError, soundfile.SoundFileError):
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+            file.seek(max(len(head), os.fstat(file.fileno()).st_size - _HEAD))
+            return Provenance.parse(head) or Provenance.parse(file.read())
+    except OSError:
         return None
 
 

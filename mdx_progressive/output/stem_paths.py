@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import NamedTuple
 
 from mdx_progressive.data import Song
+from mdx_progressive.output.provenance import read_provenance
 from mdx_progressive.runtime import RESUME_HINT, MdxError, disk_name, safe_names
 
 _KEYS = ("song", "source", "separator", "method")
@@ -120,7 +121,7 @@ class StemPaths(NamedTuple):
             ) from error
 
     def own_estimates(self, songs: Iterable[Song], inputs: Sequence[Path]) -> set[str]:
-        """Names of the songs that are estimates: below `out` in a folder that was searched, or written by this run.
+        """Names of the songs that are estimates: below `out` in a folder that was searched, or written by a run.
 
         Args:
             songs: The songs that were found.
@@ -133,7 +134,8 @@ class StemPaths(NamedTuple):
         return {
             name
             for name, path in files.items()
-            if path not in given and (path in written or (searched and out in path.parents))
+            if path not in given
+            and (path in written or (searched and out in path.parents) or read_provenance(path) is not None)
         }
 
 

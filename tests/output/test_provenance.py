@@ -110,6 +110,7 @@ def test_what_a_stem_tells_is_read_back(tmp_path: Path) -> None:
         file.write(noise(0.1).T.numpy())
 
     assert read_provenance(tmp_path / "a.flac") == provenance
+    assert read_provenance(tmp_path / "gone.flac") is None
     assert "mdx-progressive" in provenance.text
 
 
@@ -127,3 +128,17 @@ def test_a_file_that_is_no_sound_tells_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_text("finished by somebody else")
 
     assert read_provenance(tmp_path / "a.wav") is None
+
+
+@pytest.mark.parametrize("format_", ["wav", "flac", "mp3", "ogg"])
+def test_stems_of_a_former_run_are_no_songs_unless_they_are_given_themselves(
+    format_: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("predict", "a.wav", *FAST, "--format", format_, "-o", "former") == 0
+
+    assert run("predict", ".", *FAST, "-o", "later") == 0
+    assert "skipped 2 files: estimates, not songs" in capsys.readouterr().err
+    assert sorted(stems("later")) == ["a/accompaniment.wav", "a/vocals.wav"]
+
+    assert run("predict", f"former/a/vocals.{format_}", *FAST, "-o", "again") == 0
+    assert sorted(stems("again")) == ["vocals/accompaniment.wav", "vocals/vocals.wav"]

@@ -163,8 +163,7 @@ class EstimateWriter(Callback):
         estimates = self._paths(module).own_estimates(songs, datamodule.inputs or [])
         if estimates:
             datamodule.filter_songs(lambda song: song not in estimates)
-            files = counted(len(estimates), "file")
-            log.info("skipped %s in %s: estimates, not songs", files, self.out)
+            log.info("skipped %s: estimates, not songs", counted(len(estimates), "file"))
         given = {path.resolve() for path in datamodule.inputs or []}
         found = {song.name: song.path.resolve() for song in songs if song.name not in estimates}
         clips = {name for name, path in found.items() if path not in given and lies_in_run(path, given)}
