@@ -51,7 +51,7 @@ _DRY_RUN = """\
   --dry-run             print passes, time and disk space, and stop before them
 """
 _LATER = """\
-  -c, --config NAME     demo, htdemucs or a YAML file, as `init` writes it; it is
+  -c, --config NAME     demo, htdemucs or a YAML file, as `init` writes it, of
                         your own: code that it names is imported and run
   --allow MODULE        let other YAML files name classes of this module too
   --print_config        print the settings that would run, with all keys

@@ -58,7 +58,9 @@ class MethodRunner:
     def plain_pass(self, batch: ChunkBatch, methods: Sequence[Method]) -> PlainPass:
         """One pass for all of these methods, with every source that one of them tracks."""
         sources = self.tracked(*methods)
-        estimates = self.separator(batch.mixture, sources, level_change=batch.level_change())
+        change = batch.level_change()
+        separate = self.separator if change is None else partial(self.separator, level_change=change)
+        estimates = separate(batch.mixture, sources)
         for listener in self.listeners:
             listener(ONE_PASS, 1)
         return PlainPass(sources, estimates)
