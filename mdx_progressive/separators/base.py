@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import cached_property, partial
+from functools import cached_property
 from importlib.resources.abc import Traversable
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -168,12 +168,14 @@ class Separator(nn.Module, ABC):
         groups, positions = _group_targets(len(indices), inputs, input_index)
         waveforms = mixtures.flatten(0, 1).expand(-1, self.channels, -1)
         with self.precision(mixtures.device) as dtype:
-            separate = partial(self._separate, indices=indices[groups].repeat(batch, 1))
+            wanted = indices[groups].repeat(batch, 1)
             if self.standardise:
                 change = None if level_change is None else level_change.repeat_interleave(inputs, dim=0)
-                estimates = separate_standardised(separate, waveforms.to(dtype), change)
+                estimates = separate_standardised(
+                    lambda standardised: self._separate(standardised, wanted), waveforms.to(dtype), change
+                )
             else:
-                estimates = separate(waveforms.to(dtype))
+                estimates = self._separate(waveforms.to(dtype), wanted)
         estimates = estimates.view(batch, groups.numel(), *estimates.shape[2:])
         if positions != list(range(groups.numel())):
             estimates = estimates[:, positions]

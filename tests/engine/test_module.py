@@ -169,7 +169,7 @@ class TestTest:
         assert {row.source for row in rows if row.value != row.value} == {"bass"}
         assert [row for row in rows if row.source == "bass"] == [row for row in rows if row.value != row.value]
 
-    def test_an_estimate_that_is_not_finite_is_counted_and_spoils_no_mean(self, spleeter: SpleeterSeparator) -> None:
+    def test_an_estimate_that_is_not_finite_is_lost_and_spoils_no_mean_of_another(self, spleeter: SpleeterSeparator) -> None:
         class Overflow(Method):
             steps, passes = 0, 1
 
@@ -190,11 +190,11 @@ class TestTest:
         assert list(comparison.scales) == ["si_sdr", "sdr", "bsseval_sdr", "lsd", "log_wmse"]
         found = comparison.means[comparison.means["method"] == "overflow"]
         vocals, accompaniment = (found[found["source"] == source] for source in spleeter.sources)
-        assert vocals["infinite"].tolist() == [1] * 5
-        assert vocals["mean"].isna().all()
-        assert accompaniment["infinite"].tolist() == [0] * 5
+        assert vocals["lost"].tolist() == [1] * 5
+        assert vocals["mean"].tolist() == [-60.0, -60.0, -60.0, 80.0, -60.0]
+        assert accompaniment["lost"].tolist() == [0] * 5
         assert accompaniment["mean"].notna().all()
-        assert (comparison.means[["silent", "undefined"]] == 0).all(axis=None)
+        assert (comparison.means[["silent", "undefined", "infinite"]] == 0).all(axis=None)
 
     def test_the_rows_of_a_song_are_let_go_before_those_of_the_next_but_one(self, spleeter: SpleeterSeparator) -> None:
         module = ProgressiveDemixing(spleeter, Progressive(Linear(), 0), oracle=False)
