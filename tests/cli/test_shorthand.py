@@ -164,7 +164,10 @@ def test_the_keys_that_are_checked_first_are_those_of_the_parser(monkeypatch: py
     short = {
         "separator", "quality", "methods", "device", "two-stems", "format", "bitrate", "overwrite", "help-all", "allow",
     }  # fmt: skip
-    own = {f"{group}.{key}" for group, keys in GROUPS.items() for key in keys} - {"data.receptive_field"}
+    own = {f"{group}.{key}" for group, keys in GROUPS.items() for key in keys} - {
+        "data.receptive_field",
+        "data.standardise",
+    }
     for command, options in found.items():
         known = {name for name in options if not name.endswith(".help") and name.partition(".")[0] != "trainer"}
         expected = {*own, *GROUPS, *OPTIONS, *OWN_OPTIONS[command]} - short
