@@ -169,9 +169,7 @@ class TestTest:
         assert {row.source for row in rows if row.value != row.value} == {"bass"}
         assert [row for row in rows if row.source == "bass"] == [row for row in rows if row.value != row.value]
 
-    def test_an_estimate_that_is_not_finite_is_lost_and_spoils_no_mean_of_another(
-        self, spleeter: SpleeterSeparator
-    ) -> None:
+    def test_an_estimate_that_is_not_finite_is_lost_and_spoils_no_other_mean(self, spleeter: SpleeterSeparator) -> None:
         class Overflow(Method):
             steps, passes = 0, 1
 
