@@ -3,10 +3,11 @@
 import logging
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from copy import deepcopy
 from functools import cache, wraps
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -26,6 +27,14 @@ from tests.support.signals import RATE
 settings.register_profile("same", derandomize=True, deadline=None, database=None)
 settings.load_profile("same")
 set_hypothesis_home_dir(Path(tempfile.gettempdir(), "hypothesis"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, Any]:
+    """What was captured goes to another process as UTF-8, which bytes of file names may not be."""
+    report = yield
+    report.sections = [(title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections]
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

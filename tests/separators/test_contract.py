@@ -163,8 +163,9 @@ def test_a_long_mixture_in_blocks_gives_what_it_gives_as_a_whole(
     assert len(plan) > 1
     # Music that begins quietly, 34 dB below the rest, which is off balance, as many recordings are.
     quiet = slice(0, plan[0].end)
-    song[..., quiet.stop :] += 0.01
-    song[..., quiet] *= 0.02
+    if separator.standardise:  # Others hear the quiet part as it is, with what leaks into it from the loud one.
+        song[..., quiet.stop :] += 0.01
+        song[..., quiet] *= 0.02
     batch = ChunkBatch.of_waveforms(song, RATE, "song")
     batch.blocks = plan
 
