@@ -18,6 +18,7 @@ from mdx_progressive.evaluation.metrics.scale import Scale
 from mdx_progressive.evaluation.metrics.sdr import Sdr, sdr
 from mdx_progressive.evaluation.metrics.si_sdr import SiSdr, si_sdr
 from mdx_progressive.runtime.errors import MdxError
+from mdx_progressive.runtime.torchaudio_import import import_torchaudio
 from mdx_progressive.separators.spleeter import SpleeterSeparator
 from tests.support.paths import SHARED
 
@@ -323,6 +324,7 @@ class TestParity:
         torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=0.01)
 
     def test_log_wmse_equals_the_package_one_source_at_a_time(self, song: tuple[Tensor, Tensor, Tensor]) -> None:
+        import_torchaudio()
         from torch_log_wmse import LogWMSE
 
         mixture, references, estimates = song

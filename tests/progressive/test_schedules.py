@@ -131,7 +131,7 @@ def test_explicit_takes_as_many_steps_as_weights() -> None:
     schedule = Explicit([0.1, 0.5])
 
     assert schedule.weights(schedule.default_steps).tolist() == [0.0, 0.1, 0.5]
-    with pytest.raises(MdxError, match="2 weights, but 3 steps"):
+    with pytest.raises(MdxError, match="2 weights, but was asked for 3 steps"):
         schedule.weights(3)
 
 
@@ -143,7 +143,7 @@ def test_a_schedule_per_source_is_that_of_the_source() -> None:
     assert schedule.weights(2, "accompaniment").tolist() == pytest.approx([0.0, 0.2, 0.4])
     with pytest.raises(MdxError, match="no schedule for the source bass, only for vocals, accompaniment"):
         schedule.weights(2, "bass")
-    with pytest.raises(MdxError, match="2 weights, but 3 steps"):
+    with pytest.raises(MdxError, match="2 weights, but was asked for 3 steps"):
         schedule.check(3)
 
 
