@@ -6,8 +6,8 @@ import struct
 from collections.abc import Callable
 from typing import BinaryIO
 
-_STREAMED = 0x7FFF_0000
-"""A program that writes to a pipe can't go back to note the size, and notes the largest possible one, or nearly."""
+from mdx_progressive.audio.truncation import STREAMED
+
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
 
 
@@ -26,7 +26,7 @@ def _avi(file: BinaryIO, size: int) -> int:
         file.seek(place)
         name, length = file.read(4), int.from_bytes(file.read(4), "little")
         # Of a pipe, lists don't tell their size; their chunks do.
-        inside = name == b"LIST" or (name == b"RIFF" and not 0 < length < _STREAMED)
+        inside = name == b"LIST" or (name == b"RIFF" and not 0 < length < STREAMED)
         place += 12 if inside else 8 + length + length % 2
     return place - size if place - size > 1 else 0
 

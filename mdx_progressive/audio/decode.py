@@ -112,7 +112,7 @@ class AudioStream:
         self._check_file()
         position = start
         parts = self._parts()
-        if len({self._header(self._probe(part))[:2] for part in parts}) > 1:
+        if len(parts) > 1 and len({self._header(self._probe(part))[:2] for part in parts}) > 1:
             raise MdxError(f"{self.path}: is a chain of files of different sample rates or channels")
         for part in parts:
             for piece in self._pieces(part, start):
@@ -169,12 +169,11 @@ class AudioStream:
         certain = known["encoding"] in _CERTAIN_LENGTH
         if known["by"] == "FFmpeg":
             cut = missing > (0 if known["format"] in _EXACT else _HEADER_TOLERANCE) and _tells_its_length(known)
+        elif certain:
+            cut = missing > 0
         else:
-            certain = known["encoding"] in _CERTAIN_LENGTH
-            cut = missing > 0 and (
-                certain or (missing > _HEADER_TOLERANCE and counts_frames(self.path, part[0] if part else 0))
-            )
-        if missing < 0 and known["encoding"] in _CERTAIN_LENGTH:
+            cut = missing > _HEADER_TOLERANCE and counts_frames(self.path, part[0] if part else 0)
+        if missing < 0 and certain:
             raise MdxError(f"{self.path}: is damaged, it goes on beyond its {length:.2f} s")
         if cut:
             raise MdxError(f"{self.path}: is truncated at {end:.2f} s of {length:.2f} s")

@@ -1,6 +1,5 @@
 """Encoding: the kinds of files that estimates are written to, and what each of them can hold."""
 
-import os
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -21,11 +20,6 @@ _LARGEST_WAV = 2**32 - 2**16
 """Bytes of samples that a plain wav holds; RF64 is the wav for more."""
 _SAMPLES_PER_WRITE = 1 << 16
 """What an encoder gets at a time: Vorbis keeps it on the stack."""
-
-
-def _soundfile_name(path: Path) -> str | bytes:
-    """A path as soundfile needs it: in a string it would expect UTF-8."""
-    return os.fsencode(path) if os.name == "posix" else str(path)
 
 
 class FileFormat:

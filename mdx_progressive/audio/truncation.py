@@ -6,7 +6,7 @@ from pathlib import Path
 from mdx_progressive.audio.frames import skip_tags
 
 _SIZES = re.compile(r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-_STREAMED = 0x7FFF_0000
+STREAMED = 0x7FFF_0000
 """A program that writes to a pipe can't go back to note the size, and notes the largest possible one, or nearly."""
 _HEADER = 44
 """Bytes: some programs note the size of a file, which has a header, for that of its samples."""
@@ -23,7 +23,7 @@ def missing_bytes(log: str) -> int:
     """
     sizes = [(int(promised), int(actual)) for promised, actual in _SIZES.findall(log)]
     # Nothing was noted where a recorder has lost its power: then all of the file is meant.
-    missing = max((promised - actual for promised, actual in sizes if 0 < promised < _STREAMED), default=0)
+    missing = max((promised - actual for promised, actual in sizes if 0 < promised < STREAMED), default=0)
     return missing if missing > _HEADER else 0
 
 

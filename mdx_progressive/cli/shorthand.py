@@ -132,8 +132,8 @@ def expand(command: str, args: Sequence[str]) -> CommandLine:
     sources = None if local else separator_sources(at_hand, _value_of(rest, f"{_SEPARATOR}.name"))
     check_values(_checked(short, rest), sources, label(at_hand, name), bool(configs))
     named = [*rest, *short.get("separator", []), *(_last(short, "methods") or "").split(",")]
-    line = CommandLine(command, name, inputs=inputs, modules=[*allowed, *named_modules(named, configs)])
-    line.log = _value_of(rest, "--log-json")
+    modules = [*allowed, *named_modules(named, configs)]
+    line = CommandLine(command, name, inputs=inputs, log=_value_of(rest, "--log-json"), modules=modules)
     for path in configs:
         line.args += ["-c", path]
     if separator is not None:

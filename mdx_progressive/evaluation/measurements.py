@@ -13,7 +13,7 @@ from mdx_progressive.evaluation.results import Row
 from mdx_progressive.evaluation.timings import Timing
 from mdx_progressive.runtime import Entry, Journal, MdxError, check_type
 
-_FILES = "measured.*.jsonl"
+FILES = "measured.*.jsonl"
 _LOCK = ".lock"
 
 Chunk = tuple[str, int]
@@ -103,18 +103,18 @@ def lock_run(folder: Path) -> FileLock:
 
 def discard_measurements(folder: Path) -> None:
     """Remove what an interrupted run has measured."""
-    for path in folder.glob(_FILES):
+    for path in folder.glob(FILES):
         path.unlink()
 
 
 def was_interrupted(folder: Path) -> bool:
     """Whether a run has left measurements in the folder without coming to its end, and none is writing to it now."""
-    return any(folder.glob(_FILES)) and _is_left(folder)
+    return any(folder.glob(FILES)) and _is_left(folder)
 
 
 def was_begun(folder: Path) -> bool:
     """Whether a run was stopped before it had measured anything, and none is writing to the folder now."""
-    begun = (folder / _LOCK).exists() and not any(folder.glob(_FILES)) and not (folder / "results.csv").exists()
+    begun = (folder / _LOCK).exists() and not any(folder.glob(FILES)) and not (folder / "results.csv").exists()
     return begun and _is_left(folder)
 
 
@@ -144,7 +144,7 @@ class RunProgress(NamedTuple):
 
 def run_progress(folder: Path) -> RunProgress | None:
     """How far the run in a folder is; None where there is none, or it has come to its end."""
-    if not any(folder.glob(_FILES)):
+    if not any(folder.glob(FILES)):
         return None
     chunks, _ = _journal(folder).latest(lambda fingerprint, chunk: True)
     total = max(chunks.values()).read().get("of") if chunks else None
@@ -152,7 +152,7 @@ def run_progress(folder: Path) -> RunProgress | None:
 
 
 def _journal(folder: Path, rank: int = 0) -> Journal[Chunk]:
-    return Journal(folder / _FILES.replace("*", str(rank)), _chunk, _FILES)
+    return Journal(folder / FILES.replace("*", str(rank)), _chunk, FILES)
 
 
 def _chunk(entry: dict[str, Any]) -> Chunk:

@@ -1,6 +1,6 @@
 """A finished run of `test` on disk: its tables, its summary and its settings."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from shlex import quote
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from mdx_progressive.evaluation.measurements import run_progress
+from mdx_progressive.evaluation.measurements import FILES, run_progress
 from mdx_progressive.evaluation.metrics.scale import Scale
 from mdx_progressive.evaluation.results import read_metric
 from mdx_progressive.evaluation.timings import read_timings
@@ -136,16 +136,16 @@ def _check_sections(settings: Any) -> None:
     check_type(separator.get("init_args"), section)
 
 
-def lies_in_run(path: Path, below: Collection[Path]) -> bool:
+def lies_in_run(path: Path, below: Set[Path]) -> bool:
     """Whether a file lies in the folder of a run of `test`, at its end or not, that is itself below a folder of these.
 
     Args:
         path: The file; absolute, as are the folders.
         below: The folders.
     """
-    found = (folder for folder in path.parents if (folder / "config.yaml").is_file())
-    runs = (folder for folder in found if (folder / _TABLE).is_file() or any(folder.glob("measured.*.jsonl")))
-    return any(not set(below).isdisjoint(folder.parents) for folder in runs)
+    folders = (folder for folder in path.parents if not below.isdisjoint(folder.parents))
+    with_settings = (folder for folder in folders if (folder / "config.yaml").is_file())
+    return any((folder / _TABLE).is_file() or any(folder.glob(FILES)) for folder in with_settings)
 
 
 def separator_label(settings: Mapping[str, Any], family: str) -> str:

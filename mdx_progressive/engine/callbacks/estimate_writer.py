@@ -30,7 +30,7 @@ from mdx_progressive.output import (
     StemPaths,
     check_pattern,
     settings_digest,
-)  # fmt: skip
+)
 from mdx_progressive.runtime import (
     RESUME_HINT,
     BackgroundThread,
