@@ -106,14 +106,14 @@ def _overall(table: GainTable) -> Table:
     for column in (*counts, "passes", *times, "mean", "95 %", "median", "better", "worst", "p"):
         grid.add_column(column, justify="right", no_wrap=True)
     for gain in table.gains:
-        one_song = math.isnan(gain.low)
+        few_songs = math.isnan(gain.low)
         time = table.times.get((gain.method, gain.step))
         of_time = [f"x{three_digits(time.over_one_pass)}", three_digits(time.real_time_factor)] if time else ["", ""]
         grid.add_row(
             escape_unprintable(f"{gain.method} {gain.step}"),
             *([str(gain.songs)] if counts else []), f"{gain.passes:.3g}", *(of_time if times else []),
-            f"{gain.mean:+.2f}", "" if one_song else f"{gain.low:+.2f} {gain.high:+.2f}",
-            f"{gain.median:+.2f}", f"{gain.improved:.0%}", f"{gain.worst:+.2f}", "" if one_song else _p(gain.p),
+            f"{gain.mean:+.2f}", "" if few_songs else f"{gain.low:+.2f} {gain.high:+.2f}",
+            f"{gain.median:+.2f}", f"{gain.improved:.0%}", f"{gain.worst:+.2f}", "" if few_songs else _p(gain.p),
         )  # fmt: skip
     return grid
 

@@ -19,7 +19,7 @@ from mdx_progressive.runtime import MdxError
 CHOSEN = "leave one song out"
 """The name under which the gain of `leave_one_song_out` is listed."""
 _LEVEL = 0.95
-_FEWEST = 3
+FEWEST_SONGS = 3
 """Songs that an interval needs: of two, it would be wider than anything that is measured."""
 
 
@@ -32,7 +32,7 @@ class Gain(NamedTuple):
         passes: Passes for an estimate of a source, mean over the songs.
         songs: Number of songs.
         mean: Mean over songs, each of which is the mean over its sources that are not silent.
-        low: Lower end of the 95 % interval of that mean, by Student's t; NaN for less than three songs.
+        low: Lower end of the 95 % interval of that mean, by Student's t; NaN for less than `FEWEST_SONGS`.
         high: Upper end.
         median: Median over songs and sources.
         p: Two-sided Wilcoxon signed-rank test over songs; NaN for less than three songs.
@@ -136,7 +136,7 @@ def leave_one_song_out(gains: pd.DataFrame) -> Gain | None:
 def _gain(method: str, step: int, group: pd.DataFrame) -> Gain:
     gains = group["gain"]
     songs: list[float] = group.groupby("song", sort=False)["gain"].mean().tolist()
-    low, high, p = _interval_and_p(songs) if len(songs) >= _FEWEST else (np.nan,) * 3
+    low, high, p = _interval_and_p(songs) if len(songs) >= FEWEST_SONGS else (np.nan,) * 3
     worst = int(gains.argmin())
     by_source = group.groupby("source", sort=False)["gain"].mean()
     return Gain(

@@ -137,6 +137,15 @@ class TestHeadline:
         assert found.answer.endswith("on average, which may be chance.")
         assert "holds zero" in found.figures[1].note
 
+    def test_two_songs_have_no_interval(self, write_run: Callable[..., Path]) -> None:
+        two = {name: {"one-pass": [5.0], "a": [5.0, 6.0]} for name in ("one", "two")}
+
+        found = headline(write_run(rows(two)))
+
+        assert (found.figures[1].value, found.figures[1].note) == ("none", "2 songs have no interval")
+        assert "2 songs are few, too few for an interval, and speak for no others" in found.caveat
+        assert "One song" not in found.caveat
+
     def test_one_song_has_no_interval(self, write_run: Callable[..., Path]) -> None:
         found = headline(write_run(rows({"a song": {"one-pass": [5.0], "a": [5.0, 6.0]}})))
 

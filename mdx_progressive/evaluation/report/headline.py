@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 from mdx_progressive.evaluation.report.data import ReportData, decimal
-from mdx_progressive.evaluation.statistics import Gain
+from mdx_progressive.evaluation.statistics import FEWEST_SONGS, Gain
 from mdx_progressive.evaluation.timings import three_digits
 
 _FEW = 10
@@ -72,7 +72,9 @@ def _figures(data: ReportData, best: Gain) -> list[Figure]:
     songs = len(data.songs)
     mean_over = f"mean over {songs} songs" if songs > 1 else "on this one song"
     if math.isnan(best.low):
-        bounds = Figure("95 % interval", "none", "one song has no interval")
+        bounds = Figure(
+            "95 % interval", "none", "one song has no interval" if songs == 1 else f"{songs} songs have no interval"
+        )
     else:
         meaning = "holds zero: the gain may be chance" if best.low <= 0 <= best.high else "does not hold zero"
         bounds = Figure("95 % interval", f"{decimal(best.low)} to {decimal(best.high)}{data.unit}", meaning)
@@ -106,6 +108,8 @@ def _run_caveats(data: ReportData) -> list[str]:
     caveats = []
     if count == 1:
         caveats.append("one song has no interval and speaks for no other")
+    elif count < FEWEST_SONGS:
+        caveats.append(f"{count} songs are few, too few for an interval, and speak for no others")
     elif count < _FEW:
         caveats.append(f"{count} songs are few, and an interval over so few is rough")
     if data.oracle or data.methods:
