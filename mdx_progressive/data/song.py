@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mdx_progressive.audio import AUDIO_SUFFIXES, AudioStream, Signal
 from mdx_progressive.data.prepared.index import StoredChunk
-from mdx_progressive.runtime import ChangedError, MdxError, package_file, text_name
+from mdx_progressive.runtime import ChangedError, MdxError, package_file, real_path, text_name
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _file_song(path: Path, folder: Path | None = None) -> Song:
 
 def _only(namesakes: list[Song]) -> Song:
     song, paths = namesakes[0], sorted({str(song.path) for song in namesakes})
-    if len(namesakes) == 1 or len({os.path.realpath(path) for path in paths}) == 1:
+    if len(namesakes) == 1 or len({real_path(Path(path)) for path in paths}) == 1:
         return song
     return replace(song, error=f"{' and '.join(paths)}: would be written to one folder, {song.name}; rename one")
 

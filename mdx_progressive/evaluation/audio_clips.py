@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mdx_progressive.runtime import MdxError, atomic_write, check_fields, check_type, read_json
+from mdx_progressive.runtime import MdxError, atomic_write, check_fields, check_type, read_json, real_path
 
 SOUND_FOLDER = "sound"
 """The folder of a run that holds its audio files."""
@@ -97,8 +97,8 @@ def read_index(folder: Path) -> list[Excerpt]:
         raise MdxError(f"{path} is no list of sound files: delete it, or run `mdx-progressive test` again") from error
     for excerpt in excerpts:
         for file in excerpt.files:
-            resolved = (folder / file).resolve()
-            if not resolved.is_relative_to(folder.resolve()) or not resolved.is_file():
+            resolved = real_path(folder / file)
+            if not resolved.is_relative_to(real_path(folder)) or not resolved.is_file():
                 raise MdxError(f"{path} names {file}, which is not there; run `mdx-progressive test` again")
     return excerpts
 

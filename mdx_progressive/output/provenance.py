@@ -91,6 +91,8 @@ def read_provenance(path: Path) -> Provenance | None:
     Its bytes are looked through: any file may lie there, and none is decoded for this.
     """
     try:
+        if not path.is_file():  # To open a pipe would wait for whoever writes to it.
+            return None
         with path.open("rb") as file:
             head = file.read(_HEAD)
             file.seek(max(len(head), os.fstat(file.fileno()).st_size - _HEAD))
@@ -107,6 +109,8 @@ def _digest(paths: Iterable[Path]) -> str:
     digest = sha256()
     for path in dict.fromkeys(paths):
         try:
+            if not path.is_file():
+                continue
             with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 digest.update(f"{size} ".encode())

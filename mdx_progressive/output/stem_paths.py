@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mdx_progressive.data import Song
 from mdx_progressive.output.provenance import read_provenance
-from mdx_progressive.runtime import RESUME_HINT, MdxError, disk_name, safe_names
+from mdx_progressive.runtime import RESUME_HINT, MdxError, disk_name, real_path, safe_names
 
 _KEYS = ("song", "source", "separator", "method")
 _RESERVE = 1 << 20
@@ -127,9 +127,9 @@ class StemPaths(NamedTuple):
             songs: The songs that were found.
             inputs: The files and folders that were given. A file that was given itself is a song.
         """
-        out, given = _real(self.out), {_real(path) for path in inputs}
-        files = {song.name: _real(song.path) for song in songs}
-        written = {_real(path) for name in files for path in self.files(name)}
+        out, given = real_path(self.out), {real_path(path) for path in inputs}
+        files = {song.name: real_path(song.path) for song in songs}
+        written = {real_path(path) for name in files for path in self.files(name)}
         searched = not given.isdisjoint(out.parents)
         return {
             name
@@ -137,7 +137,3 @@ class StemPaths(NamedTuple):
             if path not in given
             and (path in written or (searched and out in path.parents) or read_provenance(path) is not None)
         }
-
-
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))

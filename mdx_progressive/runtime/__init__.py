@@ -19,6 +19,7 @@ from mdx_progressive.runtime.files import (
     check_folder_of,
     checksum,
     is_disk_full,
+    real_path,
     remove_parts,
     set_aside,
     write_table,
@@ -48,7 +49,7 @@ __all__ = [
     "counted", "device_name", "disk_name", "error_text", "escape_cell", "escape_latex", "escape_lines",
     "escape_markdown", "escape_unprintable", "foreign_class_text", "former_names", "import_torchaudio", "importable",
     "is_class_path", "is_disk_full", "is_first_process", "is_importable", "is_out_of_memory", "keep_freed_memory",
-    "keep_layer_memory", "load_yaml", "package_file", "peak_memory", "prefetch", "read_cell", "read_json",
+    "keep_layer_memory", "load_yaml", "package_file", "peak_memory", "prefetch", "read_cell", "read_json", "real_path",
     "release_freed_memory", "release_layer_memory", "remove_parts", "rename_settings", "reset_peak_memory",
     "safe_names", "set_aside", "text_name", "thread_pool", "warn_once", "write_table",
 ]  # fmt: skip

@@ -26,6 +26,11 @@ _LONGEST_NAME = 255
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
+def real_path(path: Path) -> Path:
+    """A path without links; `Path.resolve` raises where links go in a circle, which are left as they are here."""
+    return Path(os.path.realpath(path))
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` to write to; renamed when it is on the disk, removed if writing fails.

@@ -114,12 +114,14 @@ class TestRefused:
     [5, {}, [5], [EXCERPT | {"seconds": "x"}], [EXCERPT | {"takes": {}}], [EXCERPT | {"takes": {"vocals": []}}],
      [EXCERPT | {"takes": {"vocals": [{"kind": "x", "file": "a"}]}}], [EXCERPT | {"chunk": []}], [EXCERPT | {"x": 1}],
      [EXCERPT | {"takes": {"vocals": [{"kind": "mixture", "file": 5}]}}],
-     [EXCERPT | {"takes": {"vocals": [{"kind": "mixture", "file": "../results.csv"}]}}]],
+     [EXCERPT | {"takes": {"vocals": [{"kind": "mixture", "file": "../results.csv"}]}}],
+     [EXCERPT | {"takes": {"vocals": [{"kind": "mixture", "file": "loop.mp3"}]}}]],
 )  # fmt: skip
 def test_an_index_of_sound_that_is_none_is_named(
     folder: Path, capsys: pytest.CaptureFixture[str], index: object
 ) -> None:
     (folder / "sound").mkdir()
+    (folder / "sound" / "loop.mp3").symlink_to("loop.mp3")
     (folder / "sound" / "index.json").write_text(json.dumps(index))
 
     refused(capsys, "report", "index.json")

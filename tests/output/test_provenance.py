@@ -1,12 +1,15 @@
 """What a stem says of how it was made, and what `predict` does with stems that are there already."""
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 import soundfile
 
-from mdx_progressive.output.provenance import Provenance, read_provenance
+from mdx_progressive.audio.decode import AudioStream
+from mdx_progressive.data.song import Song
+from mdx_progressive.output.provenance import Maker, Provenance, read_provenance
 from tests.support.command import NARROW, run
 from tests.support.signals import RATE, noise
 
@@ -122,6 +125,15 @@ def test_other_software_tells_nothing(text: str | None, tmp_path: Path) -> None:
         file.write(noise(0.1).T.numpy())
 
     assert read_provenance(tmp_path / "a.wav") is None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    pipe = Song("a", AudioStream(tmp_path / "pipe.wav"))
+
+    assert read_provenance(tmp_path / "pipe.wav") is None
+    assert Maker("", "").provenance(pipe) == Maker("", "").provenance(Song("a", None))
 
 
 def test_a_file_that_is_no_sound_tells_nothing(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ from mdx_progressive.runtime import (
     all_gather,
     counted,
     is_disk_full,
+    real_path,
     remove_parts,
 )
 
@@ -164,8 +165,8 @@ class EstimateWriter(Callback):
         if estimates:
             datamodule.filter_songs(lambda song: song not in estimates)
             log.info("skipped %s: estimates, not songs", counted(len(estimates), "file"))
-        given = {path.resolve() for path in datamodule.inputs or []}
-        found = {song.name: song.path.resolve() for song in songs if song.name not in estimates}
+        given = {real_path(path) for path in datamodule.inputs or []}
+        found = {song.name: real_path(song.path) for song in songs if song.name not in estimates}
         clips = {name for name, path in found.items() if path not in given and lies_in_run(path, given)}
         if clips:
             datamodule.filter_songs(lambda song: song not in clips)
