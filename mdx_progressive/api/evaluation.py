@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    songs: "str | Path | SongDataset | None",
+    songs: "str | Path | SongDataset",
     separator: Separator,
     methods: Sequence[Method],
     *,
@@ -30,7 +30,8 @@ def evaluate(
     """Measure methods on songs with known stems, as `mdx-progressive test` does.
 
     Args:
-        songs: A folder of songs, each a folder with one audio file per stem; a data set; or None for the built-in clip.
+        songs: A folder of songs, each a folder with one audio file per stem; or a data set, such
+            as BuiltinClip().
         separator: The frozen separator.
         methods: What is measured beside one pass, which always is.
         targets: Sources to estimate; all of the separator's by default.
@@ -51,7 +52,7 @@ def evaluate(
         >>> import mdx_progressive as mdx
         >>> spleeter = mdx.load_separator("spleeter", bins=64)
         >>> method = mdx.Progressive(mdx.Linear(0.3), steps=1)
-        >>> table = evaluate(None, spleeter, [method], chunk=1, metrics=[mdx.SiSdr()])
+        >>> table = evaluate(mdx.BuiltinClip(), spleeter, [method], chunk=1, metrics=[mdx.SiSdr()])
         >>> table.columns.tolist()
         ['song', 'chunk', 'method', 'step', 'passes', 'weight', 'source', 'metric', 'value']
         >>> sorted(set(table.method))

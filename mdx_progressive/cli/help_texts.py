@@ -80,8 +80,8 @@ The same command resumes an interrupted run.
 {dry_run}{later}""",
     "test": """\
 Measure methods on songs with known stems (songs/<song>/vocals.wav, drums.wav,
-…, mixture.wav if there is one), or without SONGS on a built-in clip. Results
-are in logs/<name>/version_<N>. The same command resumes an interrupted run.
+…, mixture.wav if there is one), or with -c demo on a built-in clip. Results are
+in logs/<name>/version_<N>. The same command resumes an interrupted run.
 
   mdx-progressive test songs/ -s htdemucs
   mdx-progressive test songs/ -s htdemucs --methods recommended,ensemble,halves
@@ -98,7 +98,7 @@ are in logs/<name>/version_<N>. The same command resumes an interrupted run.
 {dry_run}{later}""",
     "benchmark": """\
 Measure what a method costs on this machine, as ratios to the bare network and
-to the separator's own library, on a chunk of the songs or the built-in clip.
+to the separator's own library, on a chunk of songs or of the built-in clip.
 
   mdx-progressive benchmark -s htdemucs --data.chunk 5
 
@@ -131,10 +131,10 @@ read nothing else. The same command resumes an interrupted run.
 
 A chunk is <to>/<song>/<number>/ with mixture, uniform (the sum of the stems)
 and each stem, at the song's own rate, in files that lose nothing of it;
-<to>/index.json lists them. Without songs it takes the built-in clip.
+<to>/index.json lists them.
 
   --data.root SONGS     songs/<song>/vocals.wav, …, mixture.wav if there is one
-  --data.dataset NAME   others: musdb18, musdb18hq, moisesdb, or a YAML file
+  --data.dataset NAME   musdb18, musdb18hq, moisesdb, builtin-clip, a file
   --to FOLDER           where the chunks go
   --chunk SECONDS       length of a chunk (default: 30; null: the whole song)
   --all-chunks          all chunks of a song, not only the first

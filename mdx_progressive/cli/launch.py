@@ -62,4 +62,5 @@ def _launch(command: str, args: Sequence[str]) -> None:
             log.info(line.announcement)
     from mdx_progressive.cli.lightning import run
 
-    run([command, "--help"] if _HELP_ALL in args else [command, *line.args], line.separator, line.modules)
+    arguments = [command, "--help"] if _HELP_ALL in args else [command, *line.args]
+    run(arguments, line.separator, line.modules, line.paths)

@@ -17,7 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from mdx_progressive.cli.errors import TRACEBACK, raise_thread_errors
 from mdx_progressive.cli.help_texts import SUMMARIES
-from mdx_progressive.cli.parser import HelpFormatter, OneLineErrors, separator_at_hand
+from mdx_progressive.cli.parser import HelpFormatter, OneLineErrors, literal, separator_at_hand
 from mdx_progressive.cli.processes import watch_processes
 from mdx_progressive.cli.shorthand import DEFAULT_LOGGER_NAME
 from mdx_progressive.data import SongDataModule
@@ -225,19 +225,22 @@ def _remove_empty_run(folder: str | None) -> None:
         shutil.rmtree(folder or "")
 
 
-def run(args: Sequence[str], separator: str | None, modules: Sequence[str] = ()) -> None:
+def run(
+    args: Sequence[str], separator: str | None, modules: Sequence[str] = (), paths: frozenset[str] = frozenset()
+) -> None:
     """Parse the arguments and run the subcommand that they name.
 
     Args:
         args: The subcommand and its arguments.
         separator: The name of the separator at hand, which the names of methods in YAML files depend on.
         modules: Packages whose classes settings may name, beside ours.
+        paths: Those among the arguments, which are no YAML.
     """
     keep_freed_memory()
     # Lightning handles SIGTERM only between training steps, but Ctrl-C stops all of its processes.
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with raise_thread_errors(), separator_at_hand(separator), importable(modules):
+        with raise_thread_errors(), separator_at_hand(separator), importable(modules), literal(paths):
             _lightning(args)
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -23,10 +23,15 @@ log = logging.getLogger(__name__)
 _separator: ContextVar[str | None] = ContextVar("separator", default=None)
 """The name of the separator at hand: `method: recommended` in a file is that of this one."""
 
+_paths: ContextVar[frozenset[str]] = ContextVar("paths", default=frozenset())
+"""Paths that were given on the command line."""
+
 _load = get_loader("yaml")
 
 
 def _load_checked(text: str) -> Any:
+    if text in _paths.get():
+        return text
     renamed: dict[str, str] = {}
     settings = rename_settings(load_yaml(text, _load), renamed)
     for former, today in renamed.items():
@@ -55,6 +60,16 @@ def separator_at_hand(name: str | None) -> Iterator[None]:
         yield
     finally:
         _separator.reset(token)
+
+
+@contextmanager
+def literal(paths: frozenset[str]) -> Iterator[None]:
+    """Within it, these values are text, whatever they would be as YAML: `#1 hit.flac`, `[FLAC]`, `~`."""
+    token = _paths.set(paths)
+    try:
+        yield
+    finally:
+        _paths.reset(token)
 
 
 class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):

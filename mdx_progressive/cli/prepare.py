@@ -9,7 +9,8 @@ from jsonargparse import ArgumentParser
 
 from mdx_progressive.cli.errors import TRACEBACK
 from mdx_progressive.cli.own_code import ALLOW
-from mdx_progressive.cli.parser import HelpFormatter, OneLineErrors
+from mdx_progressive.cli.parser import HelpFormatter, OneLineErrors, literal
+from mdx_progressive.cli.paths import given_paths
 from mdx_progressive.cli.shorthand import prepare_args
 from mdx_progressive.data import CutSettings, PreparedIndex, PreparedWriter, SongDataset, choose_dataset
 from mdx_progressive.runtime import MdxError, counted, importable
@@ -62,7 +63,7 @@ def prepare(args: Sequence[str]) -> None:
     """
     options_parser = parser()
     given, modules = prepare_args(args)
-    with importable(modules):
+    with importable(modules), literal(given_paths(given)):
         options = options_parser.instantiate_classes(options_parser.parse_args(given))
     cutting = CutSettings(options.chunk, options.trim, options.all_chunks, options.format)
     songs = choose_dataset(options.data.get("dataset"), options.data.root)

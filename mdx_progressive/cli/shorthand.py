@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -10,6 +11,7 @@ from typing import Any
 
 from mdx_progressive.cli.keys import check_keys
 from mdx_progressive.cli.own_code import named_modules, take_allowed
+from mdx_progressive.cli.paths import check_path, given_paths, is_of_path
 from mdx_progressive.cli.values import CHECKED, check_choice, check_values, label
 from mdx_progressive.presets import (
     DEFAULT_QUALITY,
@@ -49,7 +51,16 @@ _PRESET_OPTIONS: dict[str, Kind] = {
 """Options whose value may be the name of a preset."""
 DEFAULT_LOGGER_NAME = "run"
 """The name of the folder of runs, where neither a configuration nor the separator gives one."""
+_END = "--"
+"""What follows it are files and folders, whatever they begin with."""
+_NULL = " null"
+"""No value; with a space, lest a file of that name is read."""
 _METHOD, _COMPARE, _SEPARATOR = "--model.method", "--model.compare", "--model.separator"
+NO_SONGS = (
+    "no songs: give a folder of songs with stems (songs/<song>/vocals.wav, drums.wav, …), or"
+    " --data.dataset builtin-clip for the 6 s that come with the package"
+)
+NO_FILES = "no songs: give audio files or folders of them"
 _DEFAULT_METHODS = {"predict": DEFAULT_QUALITY, "test": RECOMMENDED, "benchmark": RECOMMENDED, "tune": "linear"}
 _MANY = 3
 
@@ -66,6 +77,8 @@ class CommandLine:
         inputs: The files and folders that were given by themselves.
         log: The file of --log-json.
         modules: Packages whose classes files of settings may name, beside ours.
+        paths: Files and folders that were given, which are no YAML.
+        has_songs: Whether anything says where the songs are.
     """
 
     command: str
@@ -75,13 +88,17 @@ class CommandLine:
     inputs: list[str] = field(default_factory=list)
     log: str | None = None
     modules: list[str] = field(default_factory=list)
+    paths: frozenset[str] = frozenset()
+    has_songs: bool = True
 
     def check_paths(self) -> None:
-        """See that the files and folders are there, and that of the log, before anything is loaded.
+        """See that there are songs, and their files and folders, and that of the log, before anything is loaded.
 
         Raises:
-            MdxError: If one is not.
+            MdxError: If there is something missing.
         """
+        if not self.has_songs:
+            raise MdxError(NO_SONGS if self.command != "predict" else NO_FILES)
         for path in self.inputs:
             if not os.path.lexists(path):
                 raise MdxError(f"{path}: no such file or folder")
@@ -121,8 +138,7 @@ def expand(command: str, args: Sequence[str]) -> CommandLine:
     inputs, short, rest = _split(args)
     check_keys(command, rest)
     configs = [preset_path("config", value) for value in short.get("config", [])]
-    models = [preset_settings(Path(path)).get("model") or {} for path in configs]
-    model = {key: value for each in models for key, value in each.items() if value}
+    model, data = _configured(configs, "model"), _configured(configs, "data")
     separator = _last(short, "separator") or _value_of(rest, _SEPARATOR)
     if separator is None and "separator" not in model:
         separator = DEFAULT_SEPARATOR
@@ -142,11 +158,21 @@ def expand(command: str, args: Sequence[str]) -> CommandLine:
     if command == "test" and not configs and separator is not None and not any(map(_is_of_logger, rest)):
         line.args += ["--trainer.logger.init_args.name", (name or Path(separator).stem).replace(":", "-")]
     line.args += _others(command, short)
-    line.args += _inputs(command, inputs)
+    line.paths = given_paths(rest) | {*inputs}
+    songs = [*_songs(command, inputs, rest, data)]
+    line.has_songs = bool(songs or configs) or any(map(_names_songs, rest))
+    line.args += songs
     line.args += _with_paths([arg for arg in rest if arg != _OVERWRITE], name)
     if _OVERWRITE in rest:
         line.args += ["--writer.overwrite", "true"]
     return line
+
+
+def _configured(configs: Sequence[str], group: str) -> dict[str, Any]:
+    """The settings of a group in the configurations, the last one first."""
+    settings = [preset_settings(Path(path)).get(group) for path in configs]
+    groups = [each for each in settings if isinstance(each, dict)]
+    return {key: value for each in groups for key, value in each.items() if value}
 
 
 def _split(args: Sequence[str]) -> tuple[list[str], dict[str, list[str]], list[str]]:
@@ -158,19 +184,26 @@ def _split(args: Sequence[str]) -> tuple[list[str], dict[str, list[str]], list[s
     while left:
         arg = left.pop(0)
         name, equals, value = arg.partition("=")
+        if arg == _END:
+            return [*inputs, *left], short, rest
         if name in _SHORT:
             if not equals:
                 if not left:
                     raise MdxError(f"{name} needs a value")
                 value = left.pop(0)
             short.setdefault(_SHORT[name], []).append(value)
-        elif not arg.startswith("-"):
+        elif not _is_option(arg):
             inputs.append(arg)
         else:
             rest.append(arg)
-            if not equals and arg not in _FLAGS and left and (not left[0].startswith("-") or left[0] == "-"):
+            if not equals and arg not in _FLAGS and left and not _is_option(left[0]):
                 rest.append(left.pop(0))
     return inputs, short, rest
+
+
+def _is_option(arg: str) -> bool:
+    """Not a number below 0, nor `-` by itself, nor a file whose name begins with a dash and a space."""
+    return arg == _END or re.match("--?[a-zA-Z]", arg) is not None
 
 
 def _last(short: dict[str, list[str]], name: str) -> str | None:
@@ -240,7 +273,7 @@ def _others(command: str, short: dict[str, list[str]]) -> Iterator[str]:
     if (out := _last(short, "out")) is not None:
         if command != "predict":
             raise MdxError(f"-o is for `predict`; `{command}` writes to --trainer.logger.init_args.save_dir")
-        yield from ("--out", out)
+        yield from ("--out", check_path("-o", out))
     if (stem := _last(short, "two_stems")) is not None:
         yield from ("--targets", stem, "--writer.complement", stem)
     for name in ("format", "bitrate"):
@@ -266,13 +299,29 @@ def _device(device: str) -> Iterator[str]:
         yield from ("--trainer.devices", f"[{number}]")
 
 
-def _inputs(command: str, inputs: Sequence[str]) -> Iterator[str]:
-    """The option for the songs."""
-    if not inputs:
-        return
-    if command == "predict":
-        yield from ("--data.input", inputs[0] if len(inputs) == 1 else json.dumps(list(inputs)))
-        return
+def _names_songs(arg: str) -> bool:
+    return arg.startswith(("--data.root", "--data.dataset", "--data.input"))
+
+
+def _songs(command: str, inputs: Sequence[str], rest: Sequence[str], configured: dict[str, Any]) -> Iterator[str]:
+    """The options for the songs; where the command line says where they are, a configuration does not."""
+    root = (bool(inputs) and command != "predict") or any(arg.startswith("--data.root") for arg in rest)
+    dataset = any(arg.startswith("--data.dataset") for arg in rest)
+    if root and not dataset and "dataset" in configured:
+        yield from ("--data.dataset", _NULL)
+    if dataset and not root and "root" in configured:
+        yield from ("--data.root", _NULL)
+    if command == "predict" and inputs:
+        paths = [check_path("--data.input", path) for path in inputs]
+        yield from ("--data.input", paths[0] if len(paths) == 1 else json.dumps(paths))
+    elif inputs:
+        yield from ("--data.root", _folder(command, inputs))
+    elif command == "benchmark" and not (root or dataset or configured.keys() & {"root", "dataset"}):
+        yield from ("--data.dataset", preset_path("dataset", "builtin-clip"))  # It measures time, not the song.
+
+
+def _folder(command: str, inputs: Sequence[str]) -> str:
+    """The one folder that a command takes."""
     if len(inputs) > 1:
         named = ", ".join(inputs[:_MANY])
         raise MdxError(f"`{command}` takes one folder of songs with stems, not {len(inputs)}: {named}")
@@ -281,7 +330,7 @@ def _inputs(command: str, inputs: Sequence[str]) -> Iterator[str]:
             f"{inputs[0]}: `{command}` measures songs with stems, and takes their folder:"
             " songs/<song>/vocals.wav, drums.wav, …"
         )
-    yield from ("--data.root", inputs[0])
+    return check_path("--data.root", inputs[0])
 
 
 def _with_paths(rest: Sequence[str], separator: str | None) -> Iterator[str]:
@@ -297,6 +346,8 @@ def _with_paths(rest: Sequence[str], separator: str | None) -> Iterator[str]:
         elif (kind or option == _COMPARE) and takes_value:
             given = value if equals else left.pop(0)
             yield from (option, preset_path(kind, given, separator) if kind else _compared(given, separator))
+        elif is_of_path(option) and (equals or left):
+            yield from (option, check_path(option, value if equals else left.pop(0)))
         else:
             yield option + equals + value
 

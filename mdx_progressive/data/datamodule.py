@@ -38,7 +38,7 @@ class ChunkLength(NamedTuple):
 
 
 class SongDataModule(LightningDataModule):
-    """Serves chunks of songs: a folder of songs with stems, the built-in clip, or for `predict` any audio.
+    """Serves chunks of songs: of a folder or data set of songs with stems, or for `predict` of any audio.
 
     For `test` a chunk begins where every stem has begun to sound; for `predict` a chunk is a whole song. What is longer
     than a block is separated block by block, each with as much context as the separator needs.
@@ -51,8 +51,9 @@ class SongDataModule(LightningDataModule):
         standardise: Whether the separator needs to know the level of the song that a block is from; taken from the
             separator.
         root: A folder of songs, each a folder with one audio file per stem (drums.wav, bass.flac, …) and, if
-            there is one, mixture.wav. Without it the built-in clip is served, 6 s of MUSDB18.
-        dataset: Where songs with stems come from, instead of `root`: SongFolders, Musdb18, PreparedSet, BuiltinClip.
+            there is one, mixture.wav.
+        dataset: Where songs with stems come from, instead of `root`: SongFolders, Musdb18, PreparedSet, BuiltinClip
+            (6 s of MUSDB18).
         input: For `predict`: audio files or folders of them. Without it the songs with stems are separated.
         mixture: "shipped" takes a song's mixture file where there is one, else the sum of its stems; "sum"
             takes the uniform sum always.
@@ -68,7 +69,8 @@ class SongDataModule(LightningDataModule):
             one block.
 
     Raises:
-        MdxError: If a setting is out of its range, or both `root` and `dataset` are given.
+        MdxError: If a setting is out of its range, both `root` and `dataset` are given, or nothing says where the
+            songs are.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class SongDataModule(LightningDataModule):
         standardise: bool = False,
         root: str | Path | None = None,
         dataset: SongDataset | None = None,
-        input: str | Path | Sequence[str | Path] | None = None,  # noqa: A002  # The option is called --data.input.
+        input: Sequence[str | Path] | str | Path | None = None,  # noqa: A002  # The option is called --data.input.
         mixture: MixtureChoice = "shipped",
         chunk: float | None = 30.0,
         block: float | None = 60.0,
@@ -93,9 +95,12 @@ class SongDataModule(LightningDataModule):
         if batch_size < 1:
             raise MdxError(f"data.batch_size must be 1 or more, not {batch_size}")
         self.sources = list(sources)
-        self.dataset = choose_dataset(dataset, root)
         inputs = [input] if isinstance(input, str | PathLike) else input or []
+        if not all(map(str, inputs)) or root == "":
+            raise MdxError("a path of data.input or data.root is empty: give one, . for the current folder")
         self.inputs = [Path(path) for path in inputs]
+        with_stems = dataset is not None or root is not None
+        self.dataset = choose_dataset(dataset, root) if with_stems or not self.inputs else None
         self.reading = ReadingOptions(sample_rate, mixture, normalisation, block, receptive_field, standardise)
         self.chunk_plan = ChunkPlan(chunk, trim, all_chunks)
         self.chunk_plan.length(sample_rate)  # Refused here, not song by song.
@@ -133,14 +138,14 @@ class SongDataModule(LightningDataModule):
         """
         self.failures, self.claimed_elsewhere, self.done, self._predict = [], [], set(), None
         if stage == "predict":
-            if self.inputs:
+            if self.inputs or self.dataset is None:
                 self.songs = audio_files(self.inputs)
             else:  # The chunks of a prepared song are written to folders of their own.
                 self.songs = distinct_songs(song.with_chunk_in_name() for song in self.dataset.songs())
             if all(song.error for song in self.songs):
                 raise MdxError("\n".join(song.error for song in self.songs if song.error))
             return
-        self.songs = distinct_songs(self.dataset.songs())
+        self.songs = distinct_songs(choose_dataset(self.dataset, None).songs())
         self._test = batch_equal_lengths(self._chunk_spans(), self.batch_size)
         if not self._test:
             reasons = [failure.reason for failure in self.failures]

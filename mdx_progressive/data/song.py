@@ -9,7 +9,8 @@ from hashlib import sha256
 from importlib.resources import as_file
 from pathlib import Path
 
-from mdx_progressive.audio import AUDIO_SUFFIXES, AudioStream, Signal
+from mdx_progressive.audio import AudioStream, Signal
+from mdx_progressive.data.file_search import FileSearch
 from mdx_progressive.data.prepared.index import StoredChunk
 from mdx_progressive.runtime import ChangedError, MdxError, package_file, real_path, text_name
 
@@ -138,16 +139,8 @@ def _only(namesakes: list[Song]) -> Song:
 def _folder_songs(folder: Path) -> list[Song]:
     """The audio files below a folder, and what keeps it, or a folder in it, from being searched."""
     unreadable: list[OSError] = []
-    songs: list[Song] = []
-    for parent, folders, files in os.walk(folder, onerror=unreadable.append):
-        folders.sort()
-        songs += [_file_song(path, folder) for path in (Path(parent, file) for file in sorted(files)) if is_audio(path)]
+    songs = [_file_song(path, folder) for path in FileSearch(folder, unreadable.append).audio()]
     errors = {str(error.filename): f"can't be read ({error.strerror})" for error in unreadable}
     if not songs and not errors:
         errors[str(folder)] = "holds no file with a suffix of audio; a file that is named itself may have any suffix"
     return [*songs, *(Song(path, None, error=f"{path}: {reason}") for path, reason in errors.items())]
-
-
-def is_audio(path: Path) -> bool:
-    """Whether a search for audio includes this path."""
-    return path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and not os.path.isdir(path)

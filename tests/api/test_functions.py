@@ -148,7 +148,9 @@ class TestEvaluate:
     def test_the_table_is_that_of_the_command(
         self, spleeter: mdx.Separator, own_folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        table = mdx.evaluate(None, spleeter, [mdx.load_method("heun"), mdx.OnePass()], chunk=1.5, oracle=True)
+        table = mdx.evaluate(
+            mdx.BuiltinClip(), spleeter, [mdx.load_method("heun"), mdx.OnePass()], chunk=1.5, oracle=True
+        )
 
         assert capsys.readouterr() == ("", "")
         assert (

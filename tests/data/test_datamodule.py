@@ -20,6 +20,7 @@ from mdx_progressive.data import datamodule
 from mdx_progressive.data.batch import ChunkBatch
 from mdx_progressive.data.chunk_plan import first_sound
 from mdx_progressive.data.datamodule import SongDataModule
+from mdx_progressive.data.datasets.base import BuiltinClip
 from mdx_progressive.data.datasets.folders import SongFolders
 from mdx_progressive.data.normalisation import Loudness, Normalisation, Peak, Rms
 from mdx_progressive.data.song import Song, audio_files, builtin_clip
@@ -159,15 +160,37 @@ class TestSongs:
         with pytest.raises(MdxError, match="holds no song"):
             SongFolders(tmp_path).songs()
 
-    def test_inputs_are_files_and_whole_folders(self, tmp_path: Path) -> None:
-        for name in ("one.wav", "album/two.flac", "album/disc 2/three.wav", "album/.hidden.wav"):
+    def test_inputs_are_files_and_whole_folders(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        names = ("one.wav", "album/two.flac", "album/disc 2/three.wav", "album/.four.wav", "album/_five/six.wav")
+        left_out = ("album/._two.flac", "album/@eaDir/two.flac", "album/disc 2/__MACOSX/three.wav")
+        for name in (*names, *left_out):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(tmp_path / name, np.zeros((9, 2)), RATE)
         (tmp_path / "album" / "cover.txt").write_text("no audio")
 
         songs = audio_files([tmp_path / "one.wav", tmp_path / "album"])
 
-        assert sorted(song.name for song in songs) == ["disc 2/three", "one", "two"]
+        assert sorted(song.name for song in songs) == [".four", "_five/six", "disc 2/three", "one", "two"]
+        assert "known to be no songs: 3 (._two.flac, @eaDir, __MACOSX)" in caplog.text
+
+    def test_links_to_folders_are_followed_once_and_not_in_circles(self, tmp_path: Path) -> None:
+        music, elsewhere = tmp_path / "music", tmp_path / "elsewhere"
+        for path in (music / "album" / "one.wav", elsewhere / "two.wav", elsewhere / "deep" / "three.wav"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, np.zeros((9, 2)), RATE)
+        (music / "a link").symlink_to(elsewhere)
+        (music / "again").symlink_to(elsewhere / "deep")
+        (music / "album" / "up").symlink_to(music)
+        (elsewhere / "self").symlink_to(elsewhere)
+        (music / "twin").symlink_to(music / "album")
+        (music / "gone").symlink_to(tmp_path / "nowhere")
+
+        songs = audio_files([music])
+
+        assert [song.name for song in songs] == ["album/one", "a link/two", "a link/deep/three"]
+        assert not any(song.error for song in songs)
+        stems = SongFolders(music.parent, {"drums": ["*two*", "*three*"]}).songs()
+        assert [len(song.streams) for song in stems if song.name == "music"] == [2]
 
     def test_inputs_that_would_overwrite_each_other_are_named(self, tmp_path: Path) -> None:
         for name in ("song.wav", "song.flac"):
@@ -425,7 +448,7 @@ class TestChunks:
     )
     def test_a_setting_out_of_its_range_is_named(self, settings: dict[str, float], named: str) -> None:
         with pytest.raises(MdxError, match=f"data.{named}"):
-            SongDataModule(RATE, SOURCES, **settings)  # type: ignore[arg-type]
+            SongDataModule(RATE, SOURCES, dataset=BuiltinClip(), **settings)  # type: ignore[arg-type]
 
 
 class TestNormalisation:

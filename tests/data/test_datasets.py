@@ -328,7 +328,7 @@ class TestSongFolders:
 
 
 class TestChoosing:
-    @pytest.mark.parametrize("path", sorted(DATASETS.iterdir()), ids=lambda path: path.stem)
+    @pytest.mark.parametrize("path", sorted(DATASETS.glob("*m*.yaml")), ids=lambda path: path.stem)
     def test_every_preset_can_be_loaded_and_given_a_root(
         self, path: Path, own_folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -342,12 +342,42 @@ class TestChoosing:
         assert printed["init_args"]["root"] == "mine"
         assert printed["class_path"] == yaml.safe_load(path.read_text())["class_path"]
 
-    def test_without_any_it_is_the_builtin_clip(self) -> None:
-        module = SongDataModule(RATE, SOURCES, trim=None)
+    def test_the_builtin_clip_is_served_where_it_is_named(self) -> None:
+        module = SongDataModule(RATE, SOURCES, dataset=BuiltinClip(), trim=None)
 
-        assert isinstance(module.dataset, BuiltinClip)
         module.setup("test")
         assert [song.name for song in module.songs] == [TEST]
+
+    def test_nothing_stands_in_for_songs_that_are_not_named(self, tmp_path: Path) -> None:
+        with pytest.raises(MdxError, match=r"no songs: set data\.root .* BuiltinClip"):
+            SongDataModule(RATE, SOURCES)
+        with pytest.raises(MdxError, match=r"no songs: set data\.root"):
+            SongDataModule(RATE, SOURCES, input=tmp_path).setup("test")
+
+    @pytest.mark.parametrize("setting", [{"root": ""}, {"input": ""}, {"input": [""]}], ids=str)
+    def test_an_empty_path_is_not_the_current_folder(self, setting: dict[str, Any]) -> None:
+        with pytest.raises(MdxError, match="is empty"):
+            SongDataModule(RATE, SOURCES, **setting)
+
+    def test_a_song_in_the_current_folder_has_the_name_of_that(
+        self, write_song: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(write_song("song", {"drums": noise(0.1)}))
+
+        assert [(song.name, song.error) for song in SongFolders(".").songs()] == [("song", None)]
+
+    def test_only_what_is_known_to_be_no_song_is_left_out(
+        self, write_song: Callable[..., Path], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        names = ("...And Justice", "_12 x", ".hidden", "plain")
+        for name in (*names, "@eaDir", "__MACOSX", "#recycle", "._plain"):
+            root = write_song(name, {"drums": noise(0.1), "._drums": noise(0.1)}).parent
+
+        songs = SongFolders(root).songs()
+
+        assert [song.name for song in songs] == sorted(names)
+        assert all([*song.stems] == ["drums"] for song in songs)
+        assert "known to be no songs: 4 (#recycle, ._plain, @eaDir)" in caplog.text
 
     def test_a_root_and_a_data_set_at_once_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(MdxError, match=r"data\.root and data\.dataset"):

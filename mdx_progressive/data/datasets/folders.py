@@ -6,9 +6,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from mdx_progressive.audio import AudioStream, Signal, StreamSum
-from mdx_progressive.data.datasets.base import BuiltinClip, SongDataset
-from mdx_progressive.data.song import Song, is_audio
-from mdx_progressive.runtime import MdxError, text_name, warn_once
+from mdx_progressive.data.datasets.base import SongDataset
+from mdx_progressive.data.file_search import FileSearch, is_audio, is_no_song, tell_left_out
+from mdx_progressive.data.song import Song
+from mdx_progressive.runtime import MdxError, real_path, text_name, warn_once
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,9 @@ class SongFolders(SongDataset):
         root = self.root
         if not root.is_dir():
             raise MdxError(f"{root}: no such folder (a folder of songs, each a folder with one audio file per stem)")
-        folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith((".", "_"))]
+        found = [path for path in sorted(root.iterdir()) if path.is_dir()]
+        tell_left_out(root, [path.name for path in found if is_no_song(path.name)])
+        folders = [path for path in found if not is_no_song(path.name)]
         files = {folder: self._files(folder) for folder in folders}
         if not any(files.values()):
             files = {root: self._files(root)}
@@ -71,14 +74,17 @@ class SongFolders(SongDataset):
 
     def _files(self, folder: Path) -> list[Path]:
         """The audio files of a song; those in its folders too, where patterns sort them."""
-        return [path for path in sorted(folder.glob("*" if self.stems is None else "**/*")) if is_audio(path)]
+        if self.stems is not None:
+            return FileSearch(folder).audio()
+        return [path for path in sorted(folder.glob("*")) if is_audio(path) and not is_no_song(path.name)]
 
     def _song(self, folder: Path, files: list[Path]) -> Song:
+        name = folder.name or real_path(folder).name  # It may be called `.`.
         if self.stems is None:
             paths, hint = _by_name(files), _RENAME
             if twins := next((same_name for same_name in paths.values() if len(same_name) > 1), None):
                 both = " and ".join(path.name for path in twins)
-                return Song(folder.name, None, error=f"{folder}: {both} are the same stem; keep one of them")
+                return Song(name, None, error=f"{folder}: {both} are the same stem; keep one of them")
         else:
             paths, hint = _by_pattern(folder, files, self.stems), _ADD_PATTERN
         streams = {stem: tuple(map(AudioStream, stem_paths)) for stem, stem_paths in paths.items()}
@@ -88,8 +94,8 @@ class SongFolders(SongDataset):
         mixture = signals.pop(MIXTURE, None)
         if not signals:
             reason = "holds a mixture but no stem" if mixture else "none of its files fits a pattern of dataset.stems"
-            return Song(folder.name, mixture, error=f"{folder}: {reason}")
-        return Song(folder.name, mixture, signals, hint=hint)
+            return Song(name, mixture, error=f"{folder}: {reason}")
+        return Song(name, mixture, signals, hint=hint)
 
 
 def _by_name(files: list[Path]) -> dict[str, list[Path]]:
@@ -117,13 +123,18 @@ def _by_pattern(folder: Path, files: list[Path], stems: dict[str, list[str]]) ->
 
 
 def choose_dataset(dataset: SongDataset | None, root: str | Path | None) -> SongDataset:
-    """The data set of the options: `root` is short for `SongFolders` of it; the built-in clip without either.
+    """The data set of the options: `root` is short for `SongFolders` of it.
 
     Raises:
-        MdxError: If both are given.
+        MdxError: If both are given, or neither.
     """
     if dataset is not None and root is not None:
         raise MdxError("data.root and data.dataset both say where the songs are: give one of them")
     if root is not None:
         return SongFolders(root)
-    return dataset or BuiltinClip()
+    if dataset is None:
+        raise MdxError(
+            "no songs: set data.root to a folder of songs with stems (<song>/vocals.wav, drums.wav, …), or data.dataset"
+            " to a data set, such as BuiltinClip, the 6 s that come with the package"
+        )
+    return dataset

@@ -10,6 +10,7 @@ import yaml
 
 from mdx_progressive.audio import AudioStream, Signal
 from mdx_progressive.data.datasets.base import SongDataset
+from mdx_progressive.data.file_search import is_no_song
 from mdx_progressive.data.song import Song
 from mdx_progressive.runtime import MdxError, package_file
 
@@ -102,7 +103,7 @@ def _stem_order(layout: dict[str, Any]) -> list[str]:
 def _stems_files(folder: Path, layout: dict[str, Any]) -> Iterator[Song]:
     """MUSDB18: one file a song, which holds mixture and stems as streams."""
     numbers = layout["stem_ids"]
-    for path in sorted(folder.glob(f"[!.]*{_STEMS}")):
+    for path in sorted(path for path in folder.glob(f"*{_STEMS}") if not is_no_song(path.name)):
         stems: dict[str, Signal] = {name: AudioStream(path, numbers[name]) for name in _stem_order(layout)}
         yield Song(path.name.removesuffix(_STEMS), AudioStream(path, numbers["mixture"]), stems)
 
@@ -110,7 +111,7 @@ def _stems_files(folder: Path, layout: dict[str, Any]) -> Iterator[Song]:
 def _wav_folders(root: Path, layout: dict[str, Any]) -> Iterator[Song]:
     """MUSDB18-HQ: a folder a song, with a file for the mixture and for each stem."""
     names = {stem: layout["sources"][stem] for stem in _stem_order(layout)}
-    for folder in sorted(path for path in root.glob("[!.]*") if path.is_dir()):
+    for folder in sorted(path for path in root.glob("*") if path.is_dir() and not is_no_song(path.name)):
         try:
             files = {path.name: path for path in folder.iterdir()}
         except OSError as error:
