@@ -86,6 +86,11 @@ def test_targets_give_the_same_as_the_full_output(separator: Separator) -> None:
     torch.testing.assert_close(chosen, full[:, [-1, 0]], rtol=0, atol=1e-6)
 
 
+def test_a_target_in_another_case_is_the_same(separator: Separator) -> None:
+    for number, source in enumerate(separator.sources):
+        assert separator.target_indices([source]) == separator.target_indices([source.upper()]) == [number]
+
+
 def test_each_target_can_have_a_mixture_of_its_own(separator: Separator) -> None:
     targets = separator.sources[:2]
     mixtures = torch.stack([torch.stack([noise(1, seed=2 * n), noise(1, seed=2 * n + 1)]) for n in range(2)])
