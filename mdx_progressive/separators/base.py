@@ -203,6 +203,11 @@ class Separator(nn.Module, ABC):
         return ReceptiveField(grid=1, before=context, crossfade=self.crossfade, after=context)
 
     @property
+    def shift_span(self) -> float:
+        """Seconds over which shifts of the music give its samples other contexts: the stride of segments, if any."""
+        return self.segment or self.context
+
+    @property
     def crossfade(self) -> int:
         """Length in samples of the crossfade between blocks."""
         return int(_CROSSFADE * self.sample_rate)

@@ -79,6 +79,11 @@ class RoFormerSeparator(Separator):
         return ReceptiveField(grid=self._stride, before=self.chunk, crossfade=self.crossfade, after=self.chunk)
 
     @property
+    def shift_span(self) -> float:
+        """The stride of chunks in seconds."""
+        return self._stride / self.sample_rate
+
+    @property
     def _stride(self) -> int:
         return self.chunk // self.num_overlap
 
