@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mdx_progressive.presets import nearest
-from mdx_progressive.runtime import MdxError
+from mdx_progressive.runtime import MdxError, find_name
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "--writer.format": ("wav", "flac", "mp3", "ogg"),
@@ -60,9 +60,9 @@ def check_values(given: Mapping[str, str], sources: Sequence[str] | None, separa
 
 
 def _check_targets(option: str, value: str, sources: Sequence[str], separator: str) -> None:
-    """Names with commas between them, also as a list of YAML."""
+    """Names with commas between them, also as a list of YAML; in upper or lower case."""
     for name in re.findall(r"[^\s,'\"\[\]]+", value):
-        if name not in (*sources, "null"):
+        if name != "null" and find_name(name, sources) is None:
             close = nearest(name.lower(), sources, 1)
             listed = ", ".join(sources) + (f" ({close[0]}?)" if close else "")
             raise MdxError(f"{option}: {separator} has no source {name!r}, but {listed}")

@@ -8,7 +8,7 @@ import torch
 from mdx_progressive.data.batch import ChunkBatch, Origin
 from mdx_progressive.data.chunk_plan import ChunkSpan
 from mdx_progressive.data.song import Song
-from mdx_progressive.data.song_reader import LoadedSong, ReadingOptions, load_song
+from mdx_progressive.data.song_reader import LoadedSong, ReadingOptions, load_song, sum_of_stems
 from mdx_progressive.data.stem_grouping import group_stems
 from mdx_progressive.dsp import silent_channels
 
@@ -37,9 +37,11 @@ class ChunkReader:
         mixture = song.mixture[:, part]
         length = mixture.shape[-1]
         gain = self.options.gain([mixture])
-        groups = group_stems(song.stems, self.sources, span.song)
-        stems = [[song.stems[stem][:, part] for stem in groups[source]] for source in self.sources]
-        references = gain * torch.stack([torch.stack(group).sum(dim=0) for group in stems]).unsqueeze(0)
+        groups = group_stems(song.stems, self.sources, span.song, self.options.has_mixture(span.song))
+        stems = {name: stem[:, part] for name, stem in song.stems.items()}
+        sums = [sum_of_stems({stem: stems[stem] for stem in group}) if group else None for group in groups.values()]
+        true = [mixture - sum_of_stems(stems) if total is None else total for total in sums]
+        references = gain * torch.stack(true).unsqueeze(0)
         mixture = gain * mixture.unsqueeze(0)
         silent, blocks = silent_channels(references, mixture), self.options.blocks(length)
         origin = Origin(span.song.name, span.chunk, song.sample_rate, round(length * song.sample_rate / rate))

@@ -230,7 +230,9 @@ class SongDataModule(LightningDataModule):
         rate = self.reading.sample_rate
         try:
             song.check()
-            group_stems(song.stems, self.sources, song)
+            groups = group_stems(song.stems, self.sources, song, self.reading.has_mixture(song))
+            for source in (source for source, stems in groups.items() if not stems):
+                log.info("%s: the reference of %s is the mixture without the song's stems", song.path, source)
             if chunk := song.prepared:
                 length = round(chunk.length * rate / chunk.sample_rate)
                 return [(chunk.channels, ChunkSpan(song, chunk.chunk, 0, length))]

@@ -50,6 +50,10 @@ class ReadingOptions:
         size = None if self.receptive_field is None or self.block is None else int(self.block * self.sample_rate)
         return plan_blocks(length, size, self.receptive_field or ReceptiveField(1, 0, 0, 0))
 
+    def has_mixture(self, song: Song) -> bool:
+        """Whether the mixture is a file of the song, which may hold more than its stems."""
+        return self.mixture == "shipped" and song.mixture is not None
+
     def gain(self, mixture: Iterable[Tensor]) -> float:
         """The factor for a mixture, in pieces (channel, time), and its references."""
         return self.normalisation.gain(mixture, self.sample_rate) if self.normalisation else 1.0

@@ -30,9 +30,6 @@ from mdx_progressive.progressive import Method, Step
 from mdx_progressive.runtime import MdxError, Stopwatch, all_gather
 from mdx_progressive.separators import Separator
 
-_SPAN = 10.0
-"""Seconds over which the shifts of an ensemble are spread where a separator has no segments."""
-
 StepListener = Callable[[int], None]
 """Called with the number of a step of `predict` when it is done."""
 
@@ -132,7 +129,7 @@ class ProgressiveDemixing(LightningModule):
         self.method = method
         self.indices = separator.target_indices(targets)
         self.targets = [separator.sources[index] for index in self.indices]
-        span = (separator.segment or _SPAN) if ensemble else None
+        span = (separator.segment or separator.context) if ensemble else None
         compared = lineup(method, compare or [], span, schedules, oracle)
         self.methods, self.oracle = compared.methods, compared.oracle
         self.metrics = metrics or [SiSdr(), Sdr(), BssEval()]

@@ -95,16 +95,17 @@ class OfflineSearch:
         """Try the candidates of the current step on a batch."""
         passes = chunks.passes
         trajectory = self._method.start(passes, chunks.first)
+        augmentations = self._method.augmentations.for_span(passes.span)
         if not self._chosen:
             self._start.append(si_sdr(trajectory.estimates, chunks.references, chunks.silent))
         for step, weights in enumerate(self._chosen, start=1):
             inputs = self._rule(passes.mixture, trajectory.estimates, weights.to(trajectory.estimates), passes.sources)
-            trajectory.add(passes.separate(inputs, self._method.augmentations.at(step)))
+            trajectory.add(passes.separate(inputs, augmentations.at(step)))
         inputs = torch.cat(
             [self._rule(passes.mixture, trajectory.estimates, weight, passes.sources) for weight in self.candidates]
         )
         step = len(self._chosen) + 1
-        tried = passes.separate(inputs, self._method.augmentations.at(step))
+        tried = passes.separate(inputs, augmentations.at(step))
         values = []
         for of_candidate in tried.unflatten(1, (len(self.candidates), -1)).unbind(dim=1):
             branch = trajectory.branch()

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdx_progressive.runtime import MdxError
+from mdx_progressive.runtime import MdxError, find_name
 
 _EXACT_BITS = 24
 """Integers of 24 bits are exact in float32, and so are their sums up to twice full scale."""
@@ -17,7 +17,8 @@ class StemMix:
 
     Args:
         targets: Names of the estimates.
-        complements: Those of which `no_<target>` is written too: the mixture minus the estimate as it is written.
+        complements: Those, in upper or lower case, of which `no_<target>` is written too: the mixture minus the
+            estimate as it is written.
         exact_sum: Whether what is left of the mixture after all estimates is shared out equally among them.
 
     Raises:
@@ -25,12 +26,13 @@ class StemMix:
     """
 
     def __init__(self, targets: Sequence[str], complements: Sequence[str], exact_sum: bool) -> None:
-        if unknown := [name for name in complements if name not in targets]:
+        found = {name: find_name(name, targets) for name in complements}
+        if unknown := [name for name, target in found.items() if target is None]:
             raise MdxError(f"writer.complement: {', '.join(unknown)} is not separated, only {', '.join(targets)}")
         self.targets = len(targets)
-        self.names = [*targets, *(f"no_{name}" for name in complements)]
+        self._complements = [list(targets).index(target) for target in found.values() if target is not None]
+        self.names = [*targets, *(f"no_{targets[index]}" for index in self._complements)]
         self.exact_sum = exact_sum
-        self._complements = [list(targets).index(name) for name in complements]
 
     @property
     def need_mixture(self) -> bool:

@@ -8,6 +8,7 @@ mean of the estimates over `K` augmentations is closer to the sources than a sin
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -159,6 +160,10 @@ class AugmentationPlan(ABC):
     def at(self, step: int) -> Sequence[Augmentation]:
         """The augmentations of a step, one or more. The first of step 0 is always `IDENTITY`: all methods share it."""
 
+    def for_span(self, span: float) -> "AugmentationPlan":
+        """The plan for a separator whose estimates depend on where the music lies within that many seconds."""
+        return self
+
 
 class NoAugmentation(AugmentationPlan):
     """The input as it is, at every step."""
@@ -176,7 +181,8 @@ class AugmentationCycle(AugmentationPlan):
     Args:
         first: Passes of step 0, over the mixture itself.
         each: Passes of every later step.
-        span: Seconds over which the shifts are spread; about the stride of the separator's segments.
+        span: Seconds over which the shifts are spread; by default the stride of the separator's segments (see
+            `Separator.shift_span`).
         flip: Whether polarity takes part.
         swap: Whether the channels take part.
         side_gains: Gains of the side signal, taken in turn; the first is 1.
@@ -196,7 +202,7 @@ class AugmentationCycle(AugmentationPlan):
         self,
         first: int = 1,
         each: int = 1,
-        span: float = 5.85,
+        span: float | None = None,
         flip: bool = True,
         swap: bool = True,
         side_gains: Sequence[float] = (1.0,),
@@ -205,7 +211,7 @@ class AugmentationCycle(AugmentationPlan):
     ) -> None:
         if first < 1 or each < 1:
             raise MdxError(f"a step has at least one augmentation, not {min(first, each)}")
-        if span < 0:
+        if span is not None and span < 0:
             raise MdxError(f"the span of the shifts must be 0 or more, not {span}")
         for name, factors in (("gains", gains), ("side_gains", side_gains), ("time_stretch", time_stretch)):
             if not factors or factors[0] != 1 or not min(factors) > 0:
@@ -219,9 +225,16 @@ class AugmentationCycle(AugmentationPlan):
         begin = 0 if step == 0 else self.first + (step - 1) * self.each
         return [self._augmentation(number) for number in range(begin, begin + (self.first if step == 0 else self.each))]
 
+    def for_span(self, span: float) -> "AugmentationCycle":
+        if self.span is not None:
+            return self
+        other = copy(self)
+        other.span = span
+        return other
+
     def _augmentation(self, number: int) -> Augmentation:
         return Augmentation(
-            shift=self.span * golden_ratio_fraction(number),
+            shift=(self.span or 0.0) * golden_ratio_fraction(number),
             flip=self.flip and number % 2 == 1,
             swap=self.swap and number // 2 % 2 == 1,
             side_gain=self.side_gains[number % len(self.side_gains)],

@@ -167,7 +167,7 @@ class Progressive(Method):
     def start(self, passes: Passes, first: Tensor) -> Trajectory:
         """The passes over the mixture itself, given the estimates of the plain pass."""
         pitch_corrected = [] if self.pitch_correct is None else passes.correct_pitch(self.pitch_correct)
-        _, *further = self.augmentations.at(0)
+        _, *further = self.augmentations.for_span(passes.span).at(0)
         mixture = passes.mixture.unsqueeze(1)
         mixture_passes = passes.separate(mixture, further, after=first) if further else first.unsqueeze(0)
         if pitch_corrected and further:
@@ -178,7 +178,8 @@ class Progressive(Method):
     def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
         trajectory = self.start(passes, first)
         weights = torch.stack([self.schedule.weights(self.steps, source) for source in passes.sources], dim=1)
-        for step in self.sampler.run(passes, trajectory, weights, self.augmentations, references):
+        augmentations = self.augmentations.for_span(passes.span)
+        for step in self.sampler.run(passes, trajectory, weights, augmentations, references):
             yield step._replace(estimates=self.finish(step.number, passes, trajectory, step.estimates))
 
     def finish(self, step: int, passes: Passes, trajectory: Trajectory, estimates: Tensor) -> Tensor:

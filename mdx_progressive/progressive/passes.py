@@ -21,6 +21,10 @@ class FrozenSeparator(Protocol):
 
     sample_rate: int
 
+    @property
+    def shift_span(self) -> float:
+        """Seconds within which it matters where the music begins."""
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Estimates (batch, source, channel, time) of the inputs; the keyword `targets` names the sources."""
 
@@ -35,6 +39,7 @@ class Passes:
         sample_rate: Sample rate in Hz.
         level_change: Of parts of songs, how the level of each song differs from it (see `dsp.level_change`), which the
             separator gets as a keyword.
+        span: Seconds over which shifts are spread where augmentations have no span of their own.
 
     Shape:
         - mixture: (batch, channel, time)
@@ -48,12 +53,14 @@ class Passes:
         sources: Sequence[str],
         sample_rate: int,
         level_change: Tensor | None = None,
+        span: float = 0.0,
     ) -> None:
         self._separate = separate
         self.mixture = mixture
         self.sources = list(sources)
         self.sample_rate = sample_rate
         self._level_change = level_change
+        self.span = span
         self.count = 0
         """Passes so far, each over the whole chunk. A pass whose output serves all sources counts once for each."""
         self.inputs = 0
@@ -67,7 +74,8 @@ class Passes:
         cls, separator: FrozenSeparator, mixture: Tensor, sources: Sequence[str], level_change: Tensor | None = None
     ) -> Self:
         """The passes of a separator over a mixture (batch, channel, time), which estimate the named sources."""
-        return cls(partial(separator, targets=sources), mixture, sources, separator.sample_rate, level_change)
+        separate = partial(separator, targets=sources)
+        return cls(separate, mixture, sources, separator.sample_rate, level_change, separator.shift_span)
 
     def correct_pitch(self, tolerance: float) -> list[int]:
         """From now on, stretch chunks that are out of tune so that they are lowered to concert pitch.

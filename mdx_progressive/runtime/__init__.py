@@ -35,7 +35,7 @@ from mdx_progressive.runtime.memory import (
     release_layer_memory,
     reset_peak_memory,
 )
-from mdx_progressive.runtime.names import disk_name, safe_names, text_name
+from mdx_progressive.runtime.names import disk_name, find_name, safe_names, text_name
 from mdx_progressive.runtime.package_data import package_file
 from mdx_progressive.runtime.renamed_settings import former_names, rename_settings
 from mdx_progressive.runtime.safe_yaml import check_yaml_size, load_yaml
@@ -47,9 +47,9 @@ __all__ = [
     "RESUME_HINT", "BackgroundThread", "ChangedError", "Entry", "Journal", "MdxError", "StoppedError", "Stopwatch",
     "all_gather", "atomic_write", "check_fields", "check_folder_of", "check_type", "check_yaml_size", "checksum",
     "counted", "device_name", "disk_name", "error_text", "escape_cell", "escape_latex", "escape_lines",
-    "escape_markdown", "escape_unprintable", "foreign_class_text", "former_names", "import_torchaudio", "importable",
-    "is_class_path", "is_disk_full", "is_first_process", "is_importable", "is_out_of_memory", "keep_freed_memory",
-    "keep_layer_memory", "load_yaml", "package_file", "peak_memory", "prefetch", "read_cell", "read_json", "real_path",
-    "release_freed_memory", "release_layer_memory", "remove_parts", "rename_settings", "reset_peak_memory",
-    "safe_names", "set_aside", "text_name", "thread_pool", "warn_once", "write_table",
+    "escape_markdown", "escape_unprintable", "find_name", "foreign_class_text", "former_names", "import_torchaudio",
+    "importable", "is_class_path", "is_disk_full", "is_first_process", "is_importable", "is_out_of_memory",
+    "keep_freed_memory", "keep_layer_memory", "load_yaml", "package_file", "peak_memory", "prefetch", "read_cell",
+    "read_json", "real_path", "release_freed_memory", "release_layer_memory", "remove_parts", "rename_settings",
+    "reset_peak_memory", "safe_names", "set_aside", "text_name", "thread_pool", "warn_once", "write_table",
 ]  # fmt: skip

@@ -60,6 +60,19 @@ def disk_name(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
+def find_name(name: str, names: Iterable[str]) -> str | None:
+    """The name itself among others, or else the only one that differs in case or how accents are written alone.
+
+    Example:
+        >>> find_name("vocals", ["Vocals", "Drums"]), find_name("vocals", ["Vocals", "VOCALS"])
+        ('Vocals', None)
+    """
+    alike = [each for each in names if disk_name(each) == disk_name(name)]
+    if name in alike:
+        return name
+    return alike[0] if len(alike) == 1 else None
+
+
 def _escape_bytes(part: str) -> str:
     escaped = _NO_TEXT.sub(_escape_byte, part)
     if escaped == part or len(escaped.encode()) <= _LONGEST:

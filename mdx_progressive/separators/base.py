@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mdx_progressive.dsp import ReceptiveField
-from mdx_progressive.runtime import MdxError, checksum
+from mdx_progressive.runtime import MdxError, checksum, find_name
 from mdx_progressive.separators.batch_size import BatchSizeFinder, Estimates, Segment
 from mdx_progressive.separators.precision import HALF
 from mdx_progressive.separators.standardisation import separate_standardised
@@ -122,16 +122,17 @@ class Separator(nn.Module, ABC):
         return super().train(False)
 
     def target_indices(self, targets: Sequence[str] | None) -> list[int]:
-        """Indices of the targets among the sources; those of all sources for None."""
+        """Indices of the targets among the sources, in upper or lower case; those of all sources for None."""
         if targets is None:
             return list(range(len(self.sources)))
-        unknown = [target for target in targets if target not in self.sources]
+        found = {target: find_name(target, self.sources) for target in targets}
+        unknown = [target for target, source in found.items() if source is None]
         if unknown or not targets:
             raise MdxError(
                 f"targets: {', '.join(unknown) or 'an empty list'} can't be separated by this separator;"
                 f" its sources are {', '.join(self.sources)}"
             )
-        return [self.sources.index(target) for target in targets]
+        return [self.sources.index(found[target] or target) for target in targets]
 
     @torch.no_grad()
     def forward(
@@ -200,6 +201,11 @@ class Separator(nn.Module, ABC):
         """How a long mixture can be cut into blocks whose estimates are those of the whole."""
         context = int(self.context * self.sample_rate)
         return ReceptiveField(grid=1, before=context, crossfade=self.crossfade, after=context)
+
+    @property
+    def shift_span(self) -> float:
+        """Seconds over which shifts of the music give its samples other contexts: the stride of segments, if any."""
+        return self.segment or self.context
 
     @property
     def crossfade(self) -> int:

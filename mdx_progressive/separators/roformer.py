@@ -19,8 +19,9 @@ class RoFormerSeparator(Separator):
 
     Both are those of ZFTurbo's Music-Source-Separation-Training (the `msst` package). Separates as its `demix` does
     with one chunk a batch: chunks that begin every `chunk / num_overlap` samples, reflections of the mixture at its
-    ends, and windows with linear flanks of a tenth of a chunk. Only the network's own sources are estimated: a
-    network for vocals has the one source `vocals`, and no accompaniment.
+    ends, and windows with linear flanks of a tenth of a chunk; with `inference.normalize` the network gets songs of
+    mean 0 and deviation 1. Keys that are not obeyed here are named in a line, but those of the training. Only the
+    network's own sources are estimated: a network for vocals has the one source `vocals`, and no accompaniment.
 
     Args:
         config: The YAML of the network, with its sections model, training, inference and audio.
@@ -58,6 +59,8 @@ class RoFormerSeparator(Separator):
         self.sample_rate = description.sample_rate
         self.channels = description.channels
         self.segment = self.chunk / self.sample_rate
+        # msst's deviation is that of a population, this one that of a sample: 0.001 % more on a second of sound.
+        self.standardise = description.normalize
         self.batch_size = batch_size
         self.freeze()
 
@@ -74,6 +77,11 @@ class RoFormerSeparator(Separator):
     @property
     def receptive_field(self) -> ReceptiveField:
         return ReceptiveField(grid=self._stride, before=self.chunk, crossfade=self.crossfade, after=self.chunk)
+
+    @property
+    def shift_span(self) -> float:
+        """The stride of chunks in seconds."""
+        return self._stride / self.sample_rate
 
     @property
     def _stride(self) -> int:

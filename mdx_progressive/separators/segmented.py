@@ -36,6 +36,12 @@ class SegmentedSeparator(Separator):
         before = max(length - step for length, step in zip(lengths, strides, strict=True))
         return ReceptiveField(math.lcm(*strides), before, self.crossfade, after=max(lengths))
 
+    @property
+    def shift_span(self) -> float:
+        """The stride of segments in seconds, of several networks the longest."""
+        strides = [stride(length, self.overlap) for length in self._segment_lengths()]
+        return max(strides) / self.sample_rate if strides else super().shift_span
+
     @abstractmethod
     def _segment_lengths(self) -> list[int]:
         """Samples of a segment of each network; none where it takes the whole mixture at once."""

@@ -113,6 +113,11 @@ class SpleeterSeparator(Separator):
         self.freeze()
 
     @property
+    def shift_span(self) -> float:
+        """A patch."""
+        return _FRAMES * _HOP / self.sample_rate
+
+    @property
     def receptive_field(self) -> ReceptiveField:
         """Whole patches: the ends of the first and last patch of a block affect half a patch at most."""
         patch = _FRAMES * _HOP

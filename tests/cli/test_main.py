@@ -25,6 +25,8 @@ from tests.support.command import NARROW, run
 from tests.support.exported_programs import Waves, program_options, scripted
 from tests.support.paths import CONFIGS, STUDY, STUDY_HTDEMUCS
 from tests.support.processes import TWO_DEVICES, Ended, run_command, run_interpreter
+from tests.support.roformer_weights import description as roformer_description
+from tests.support.roformer_weights import write as write_roformer
 from tests.support.signals import RATE, SOURCES, noise
 
 DEMO = str(STUDY)
@@ -209,6 +211,23 @@ class TestTestOnSongs:
         results = read_rows(Path("logs/demo/version_0/results.csv"))
         assert set(results["method"]) == {"one-pass", "oracle", "karrasflow"}
         assert set(results["source"]) == {"vocals"}
+
+    def test_a_roformer_with_capitals_on_a_song_of_vocals_and_mixture(self, write_song: Callable[..., Path]) -> None:
+        vocals, rest = noise(0.6, level=0.05), noise(0.6, seed=1, level=0.05)
+        root = write_song("one", {"vocals": vocals, "mixture": vocals + rest}).parent
+        files = write_roformer(Path("network").absolute(), roformer_description("bs", ["Vocals", "Instrumental"]))
+        options = [f"--model.separator.{key}={path}" for key, path in files.items()]
+        begin = ["test", "-s", "roformer", *options, "--data.root", root, "--data.trim", "null"]
+
+        assert run(*begin, "--model.method", "linear", "--targets", "vocals") == 0
+        assert run(*begin, "--model.method", "OnePass", "--targets", "INSTRUMENTAL") == 0
+
+        one, other = (read_rows(path) for path in sorted(Path("logs").rglob("results.csv")))
+        assert set(one["source"]) == {"Vocals"}
+        assert {"one-pass", "oracle", "linear"} <= set(one["method"])
+        assert set(other["source"]) == {"Instrumental"}
+        assert one["value"].notna().all()
+        assert other["value"].notna().all()
 
     def test_the_plain_separator_by_itself(
         self, write_song: Callable[..., Path], capsys: pytest.CaptureFixture[str]

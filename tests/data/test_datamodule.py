@@ -226,6 +226,74 @@ class TestGrouping:
     def test_groups(self, stems: list[str], sources: list[str], expected: dict[str, list[str]]) -> None:
         assert group_stems(stems, sources, Song("a song", None)) == expected
 
+    @pytest.mark.parametrize(
+        ("stems", "sources", "expected"),
+        [
+            (["vocals", "instrumental"], ["Vocals", "Instrumental"],
+             {"Vocals": ["vocals"], "Instrumental": ["instrumental"]}),
+            (SOURCES, ["Vocals", "Instrumental"], {"Vocals": ["vocals"], "Instrumental": ["drums", "bass", "other"]}),
+            (["Vocals", "Drums", "Bass", "Instrumental"], ["vocals", "other"],
+             {"vocals": ["Vocals"], "other": ["Drums", "Bass"]}),
+            (["VOCALS", "Guitar"], ["Vocals", "Other"], {"Vocals": ["VOCALS"], "Other": ["Guitar"]}),
+            # Letters in another case are other names where both are there.
+            (["Lead", "lead"], ["lead", "Lead"], {"lead": ["lead"], "Lead": ["Lead"]}),
+            (["Lead", "lead"], ["lead", "other"], {"lead": ["lead"], "other": ["Lead"]}),
+        ],
+    )  # fmt: skip
+    def test_upper_and_lower_case_are_one_name(
+        self, stems: list[str], sources: list[str], expected: dict[str, list[str]]
+    ) -> None:
+        assert group_stems(stems, sources, Song("a song", None)) == expected
+
+    @pytest.mark.parametrize(("stems", "sources"), [(["Lead", "LEAD"], ["lead"]), (["lead"], ["Lead", "lead"])])
+    def test_a_name_that_two_differ_from_in_their_case_is_neither(self, stems: list[str], sources: list[str]) -> None:
+        with pytest.raises(MdxError, match=f"no stem for the source '{sources[0]}'"):
+            group_stems(stems, sources, Song("a song", None))
+
+    @pytest.mark.parametrize(
+        ("stems", "sources", "missing"),
+        [
+            (["vocals"], ["vocals", "instrumental"], "instrumental"),
+            (["vocals"], ["Vocals", "Instrumental"], "Instrumental"),
+            (["vocals"], ["vocals", "other"], "other"),
+            (["instrumental"], ["vocals", "instrumental"], "vocals"),
+            (["other"], ["vocals", "Other"], "vocals"),
+            (["drums", "bass"], ["vocals", "Instrumental"], "vocals"),
+            (["drums", "bass", "vocals"], SOURCES, "other"),
+        ],
+    )
+    def test_the_only_source_without_a_stem_is_what_the_stems_leave_of_the_mixture(
+        self, write_song: WriteSong, stems: list[str], sources: list[str], missing: str
+    ) -> None:
+        signals = {name: noise(1, seed=seed, level=0.05) for seed, name in enumerate(stems)}
+        rest = noise(1, seed=9, level=0.05)
+        root = write_song("a", {**signals, "mixture": sum(signals.values(), rest)}).parent
+
+        (batch,) = chunks_of(SongDataModule(RATE, sources, root=root, trim=None))
+
+        assert not batch.failures
+        assert batch.references is not None
+        torch.testing.assert_close(batch.references.sum(dim=1), batch.mixture)
+        torch.testing.assert_close(batch.references[0, sources.index(missing)], rest)
+
+    @pytest.mark.parametrize(
+        ("stems", "sources", "settings"),
+        [
+            (["vocals"], ["vocals", "instrumental"], {"mixture": "sum"}),
+            (["vocals"], SOURCES, {}),
+            (["drums", "bass", "other"], SOURCES, {}),  # It may be a song without vocals, whose mixture is mastered.
+            (["drums"], ["drums", "bass"], {}),
+        ],
+    )
+    def test_a_source_that_the_mixture_does_not_tell_is_named(
+        self, write_song: WriteSong, stems: list[str], sources: list[str], settings: dict[str, Any]
+    ) -> None:
+        signals = {name: noise(1, seed=seed, level=0.05) for seed, name in enumerate(stems)}
+        root = write_song("a", {**signals, "mixture": noise(1, seed=9)}).parent
+
+        with pytest.raises(MdxError, match="no stem for the source"):
+            chunks_of(SongDataModule(RATE, sources, root=root, **settings))
+
     @pytest.mark.parametrize("missing", SOURCES)
     def test_a_missing_stem_is_named_with_the_song(self, missing: str) -> None:
         stems = [stem for stem in SOURCES if stem != missing]

@@ -68,6 +68,18 @@ def index_of(root: Path) -> dict[str, Any]:
 
 
 class TestContent:
+    def test_a_source_is_found_in_any_case_and_as_what_is_left_of_the_mixture(self, tmp_path: Path) -> None:
+        vocals, rest = noise(1.5, level=0.05), noise(1.5, seed=1, level=0.05)
+        write(tmp_path / "songs" / "one" / "Vocals.wav", vocals, "FLOAT")
+        write(tmp_path / "songs" / "one" / "Mixture.wav", vocals + rest, "FLOAT")
+        assert prepare("--data.root", "songs", "--to", "to", "--trim", "null") == 0
+        module = SongDataModule(RATE, ["Instrumental", "VOCALS"], dataset=PreparedSet(tmp_path / "to"))
+
+        module.setup("test")
+        (batch,) = module.test_dataloader()
+
+        torch.testing.assert_close(batch.references, torch.stack([rest, vocals])[None])
+
     def test_every_file_is_read_back_as_the_samples_of_the_song(self, tmp_path: Path) -> None:
         kinds = {"PCM_16": "int16", "PCM_24": "int24", "FLOAT": "float32"}
         for subtype in kinds:

@@ -43,6 +43,13 @@ def predict(program: tuple[str, ...], *more: str, given: str = "a.wav", out: str
     return {path.stem: soundfile.read(path, dtype="float32", always_2d=True)[0] for path in files}
 
 
+def test_a_stem_is_named_in_any_case_and_written_as_the_separator_names_it(program: tuple[str, ...]) -> None:
+    song()
+
+    assert set(predict(program, "--two-stems", "LOW")) == {"low", "no_low"}
+    assert set(predict(program, "--targets", "High", out="other")) == {"high"}
+
+
 class TestFormats:
     @pytest.mark.parametrize(("rate", "given", "found"), [(44100, 320, 320), (44100, 128, 128), (22050, 320, 160)])
     def test_an_mp3_has_the_bitrate_that_was_asked_for_or_the_highest_of_its_rate(

@@ -14,6 +14,9 @@ from mdx_progressive.progressive.augmentations import (
     _stretch_lengths,
 )
 from mdx_progressive.progressive.combine import Mean
+from mdx_progressive.progressive.methods import Progressive
+from mdx_progressive.progressive.passes import Passes
+from mdx_progressive.progressive.schedules import Linear
 from mdx_progressive.runtime.errors import MdxError
 from tests.support.known_separators import BATCH, RATE, LinearSeparator, mixture, passes_of
 
@@ -128,6 +131,34 @@ def test_the_shifts_of_any_beginning_cover_the_span_evenly() -> None:
     for count in (3, 5, 8, 13):
         gaps = torch.cat([shifts[:count].sort().values, torch.ones(1)]).diff()
         assert gaps.max() < 2.7 / count
+
+
+def test_shifts_are_spread_over_the_span_of_the_separator_unless_they_have_one() -> None:
+    plan = AugmentationCycle(first=4, each=2)
+
+    assert [view.shift for view in plan.for_span(5.85).at(1)] == [
+        view.shift for view in AugmentationCycle(first=4, each=2, span=5.85).at(1)
+    ]
+    assert AugmentationCycle(span=1.0).for_span(5.85).at(1) == AugmentationCycle(span=1.0).at(1)
+    assert [view.shift for view in plan.at(0)] == [0.0] * 4  # As long as nothing is known of a separator.
+    assert list(NoAugmentation().for_span(5.85).at(3)) == [IDENTITY]
+
+
+def test_a_method_takes_the_span_of_its_separator() -> None:
+    y = mixture()
+
+    def run(method: Progressive, span: float) -> list[Tensor]:
+        separator = LinearSeparator(0.5, 0.9)
+        passes = Passes(separator, y, ["low", "high"], RATE, span=span)
+        list(method.run(passes, separator(y[:, None]), None))
+        return separator.inputs
+
+    default = Progressive(Linear(0.5), 2, augmentations=AugmentationCycle(first=2, each=2), combine=Mean())
+    given = Progressive(Linear(0.5), 2, augmentations=AugmentationCycle(first=2, each=2, span=0.3), combine=Mean())
+
+    for one, other in zip(run(default, 0.3), run(given, 9.0), strict=True):
+        assert torch.equal(one, other)
+    assert [len(each[0, 0, 0]) for each in run(default, 0.6)] != [len(each[0, 0, 0]) for each in run(default, 0.3)]
 
 
 def test_levels_widths_and_speeds_are_taken_in_turn() -> None:

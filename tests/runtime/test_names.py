@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from mdx_progressive.runtime.names import safe_names, text_name
+from mdx_progressive.runtime.names import find_name, safe_names, text_name
 
 RESERVED = ["CON", "con", "nul.wav", "COM1", "LPT9.txt", "COM¹", "CONIN$", "a.", "a ", " a", ".a", "..", ".", "",
             "a:b", "a/b", "a\\b", "a*b", "a?b", 'a"b', "a<b", "a|b", "a\nb", "a\x7fb",
@@ -31,6 +31,24 @@ class TestText:
 
         assert len(longest) == 2
         assert all(len(name.encode()) <= 255 - len("accompaniment.flac") for name in longest)
+
+
+class TestFind:
+    @pytest.mark.parametrize(
+        ("name", "names", "found"),
+        [
+            ("vocals", ["Vocals", "drums"], "Vocals"),
+            ("VOCALS", ["vocals", "Vocals"], None),
+            ("Vocals", ["vocals", "Vocals"], "Vocals"),
+            ("vocal", ["vocals"], None),
+            ("e\u0301", ["É"], "É"),
+            ("vocals", [], None),
+        ],
+    )
+    def test_the_name_itself_or_the_only_one_in_another_case(
+        self, name: str, names: list[str], found: str | None
+    ) -> None:
+        assert find_name(name, names) == found
 
 
 class TestSafe:

@@ -13,6 +13,7 @@ from mdx_progressive.dsp.blocks import join_blocks, plan_blocks
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.separators.base import Separator
 from mdx_progressive.separators.batch_size import BatchSizeFinder
+from mdx_progressive.separators.spleeter import SpleeterSeparator
 from tests.support.families import FAMILIES
 from tests.support.signals import RATE, noise
 
@@ -84,6 +85,19 @@ def test_targets_give_the_same_as_the_full_output(separator: Separator) -> None:
     chosen = separator(mixture, [separator.sources[-1], separator.sources[0]])
 
     torch.testing.assert_close(chosen, full[:, [-1, 0]], rtol=0, atol=1e-6)
+
+
+def test_shifts_are_spread_over_the_stride_of_its_segments(separator: Separator) -> None:
+    whole_songs = separator.segment is None and not isinstance(separator, SpleeterSeparator)
+    stride = separator.receptive_field.grid / separator.sample_rate
+
+    assert separator.shift_span == (separator.context if whole_songs else stride)
+    assert separator.segment is None or 0 < separator.shift_span <= separator.segment
+
+
+def test_a_target_in_another_case_is_the_same(separator: Separator) -> None:
+    for number, source in enumerate(separator.sources):
+        assert separator.target_indices([source]) == separator.target_indices([source.upper()]) == [number]
 
 
 def test_each_target_can_have_a_mixture_of_its_own(separator: Separator) -> None:

@@ -31,6 +31,10 @@ def demucs_files(tmp_path_factory: pytest.TempPathFactory) -> dict[type[Network]
     return {kind: save_safetensors(small_network(kind), folder / f"{kind.__name__}.safetensors") for kind in KINDS}
 
 
+def test_shifts_of_htdemucs_are_spread_over_the_stride_that_the_studies_have(htdemucs_file: Path) -> None:
+    assert DemucsSeparator(weights=htdemucs_file).shift_span == 5.85
+
+
 class TestDemucs:
     @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
     @pytest.mark.parametrize("overlap", [0.25, 0.6])

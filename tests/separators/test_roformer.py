@@ -13,6 +13,8 @@ from ml_collections import ConfigDict
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from mdx_progressive.data.batch import ChunkBatch
+from mdx_progressive.dsp.blocks import join_blocks, plan_blocks
 from mdx_progressive.runtime.errors import MdxError
 from mdx_progressive.separators.roformer import RoFormerSeparator
 from tests.support.hostile_pickle import Hostile
@@ -29,6 +31,13 @@ def reference(described: dict[str, Any], mixture: Tensor) -> Tensor:
     network = package_network(described)
     estimates, _ = demix_track(ConfigDict(described), network, mixture, torch.device("cpu"), first_chunk_time=0.0)
     return torch.stack([torch.from_numpy(estimate) for estimate in estimates.values()])
+
+
+def normalized_reference(described: dict[str, Any], mixture: Tensor) -> Tensor:
+    """What msst makes of a mixture (channel, time) with `inference.normalize: true`: the level is that of the song."""
+    mono = mixture.numpy().mean(axis=0)
+    mean, deviation = float(mono.mean()), float(mono.std())
+    return reference(described, (mixture - mean) / deviation) * deviation + mean
 
 
 def estimators(separator: RoFormerSeparator) -> nn.ModuleList:
@@ -74,6 +83,38 @@ class TestRoFormer:
             expected = reference(described, mixture)
             torch.testing.assert_close(separator(mixture[None])[0], expected, rtol=0, atol=1e-6)
             assert length < HOP or expected.std() > 0.1 * mixture.std()
+
+    @pytest.mark.filterwarnings("ignore:.*torch.cuda.amp.autocast:FutureWarning", "ignore:.*CUDA is not available")
+    @each_kind
+    def test_normalize_is_that_of_msst(self, tmp_path: Path, kind: str) -> None:
+        described = description(kind, zero_dc=kind == "bs")
+        described["inference"]["normalize"] = True
+        separator = RoFormerSeparator(**write(tmp_path, described))
+
+        for length in (777, CHUNK, 5 * CHUNK // 2):
+            mixture = 0.1 + noise(2)[:, :length]
+            expected = normalized_reference(described, mixture)
+            torch.testing.assert_close(separator(mixture[None])[0], expected, rtol=0, atol=1e-5)
+            # What it is without: 0 Hz is not the network's, so that an offset is lost.
+            assert (reference(described, mixture) - expected).abs().max() > 0.02
+
+    @pytest.mark.filterwarnings("ignore:.*torch.cuda.amp.autocast:FutureWarning", "ignore:.*CUDA is not available")
+    def test_normalize_is_that_of_the_whole_song_in_blocks_too(self, tmp_path: Path) -> None:
+        described = description("bs")
+        described["inference"]["normalize"] = True
+        separator = RoFormerSeparator(**write(tmp_path, described))
+        reach = separator.receptive_field
+        song = noise(5)
+        song[:, RATE:] += 0.1  # It begins quietly, and is off balance later.
+        song[:, :RATE] *= 0.02
+        batch = ChunkBatch.of_waveforms(song[None], RATE, "song")
+        batch.blocks = plan_blocks(song.shape[-1], RATE, reach)
+        assert len(batch.blocks) > 2
+
+        parts = [block.kept(separator(part.mixture, level_change=part.level_change())) for block, part in batch.split()]
+
+        together = torch.cat(list(join_blocks(parts, reach.crossfade)), dim=-1)
+        torch.testing.assert_close(together[0], normalized_reference(described, song), rtol=0, atol=1e-4)
 
     @each_kind
     def test_a_mask_of_one_gives_the_mixture_without_0_hz_unless_that_is_kept(self, tmp_path: Path, kind: str) -> None:
@@ -279,7 +320,7 @@ class TestYaml:
         described = description(kind)
         state = package_network(described).state_dict()
         for section, keys in changes.items():
-            described[section].update(keys)
+            described.setdefault(section, {}).update(keys)
         return write(tmp_path, described, state)
 
     @pytest.mark.parametrize(
@@ -302,6 +343,7 @@ class TestYaml:
             ({"audio": {"sample_rate": -1}}, "sample_rate must be"),
             ({"inference": {"num_overlap": None}}, "has no num_overlap"),
             ({"inference": {"num_overlap": 2.5}}, "num_overlap must be a whole number"),
+            ({"inference": {"normalize": "always"}}, "normalize must be true or false, not 'always'"),
         ],
     )
     def test_what_can_not_be_is_named(self, tmp_path: Path, changes: dict[str, dict[str, Any]], named: str) -> None:
@@ -325,6 +367,50 @@ class TestYaml:
         changed = RoFormerSeparator(**self.changed(tmp_path / "changed", kind, model=keys))(mixture)
 
         assert torch.equal(changed, expected)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"audio": {"dim_f": 1024, "dim_t": 801, "hop_length": 441, "n_fft": 2048, "min_mean_abs": 0.001}},
+            {"inference": {"batch_size": 4, "dim_t": 1101, "normalize": False}},
+            {"inference": {"normalize": None}},
+            {"training": {"lr": 1e-4, "optimizer": "adam", "use_amp": False, "other_fix": True, "whatever": 1}},
+            {"augmentations": {"enable": True}, "loss_multistft": {"w_sc": 0.0}, "optimizer": {"lr": 1.0}},
+            {"lora": {"r": 8}},
+        ],
+    )
+    def test_keys_of_training_and_those_that_msst_does_not_read_change_nothing_and_are_silent(
+        self, tmp_path: Path, changes: dict[str, dict[str, Any]], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        mixture = noise(0.3)[None]
+        expected = RoFormerSeparator(**self.changed(tmp_path / "plain", "bs"))(mixture)
+
+        changed = RoFormerSeparator(**self.changed(tmp_path / "changed", "bs", **changes))(mixture)
+
+        assert torch.equal(changed, expected)
+        assert not caplog.records
+
+    @pytest.mark.parametrize(
+        ("changes", "named"),
+        [
+            ({"inference": {"fade": 3}}, "inference.fade"),
+            (
+                {"audio": {"hop": 1, "mono": True}, "inference": {"use_tta": True, 3: 4}, "postprocess": {"gain": 2}},
+                "audio.hop, audio.mono, inference.use_tta, inference.3, postprocess",
+            ),
+            ({"audio": {"num_channels": 1}}, "audio.num_channels (1, where model.stereo makes it 2)"),
+        ],
+    )
+    def test_what_is_not_obeyed_is_said_in_one_line(
+        self, tmp_path: Path, changes: dict[str, dict[str, Any]], named: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        files = self.changed(tmp_path, "bs", **changes)
+
+        RoFormerSeparator(**files)
+
+        assert [record.getMessage() for record in caplog.records] == [
+            f"{files['config']}: not obeyed: {named}; if msst obeys it, its estimates are others"
+        ]
 
     @pytest.mark.parametrize(
         "text",

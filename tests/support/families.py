@@ -31,6 +31,12 @@ def small_roformer(kind: str) -> Callable[[Path], Separator]:
     return lambda folder: RoFormerSeparator(**write(folder, description(kind)))
 
 
+def normalizing_roformer(folder: Path) -> Separator:
+    described = description("bs")
+    described["inference"]["normalize"] = True
+    return RoFormerSeparator(**write(folder, described))
+
+
 def small_program(kind: str) -> Callable[[Path], Separator]:
     return lambda folder: ExportedSeparator(
         sources=SOURCES, sample_rate=RATE, program=FIXED[kind](folder), segment=SEGMENT / RATE
@@ -48,6 +54,7 @@ FAMILIES: dict[str, Callable[[Path], Separator]] = {
     "open-unmix-wiener": lambda folder: OpenUnmixSeparator(weights=small_folder(folder), wiener_window=43),
     "bs-roformer": small_roformer("bs"),
     "mel-band-roformer": small_roformer("mel"),
+    "normalizing-roformer": normalizing_roformer,
     "torchscript": small_program("torchscript"),
     "torch-export": small_program("torch-export"),
     "onnx": small_program("onnx"),

@@ -1,5 +1,7 @@
 """The YAML and the checkpoint of a RoFormer, as Music-Source-Separation-Training (msst) writes them."""
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,10 +11,30 @@ from numpy._core.multiarray import scalar
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mdx_progressive.runtime import MdxError
+from mdx_progressive.runtime import MdxError, warn_once
 from mdx_progressive.separators.weights.archives import check_safetensors
 from mdx_progressive.separators.weights.descriptions import check_signal, check_sources, read_yaml
 from mdx_progressive.separators.weights.state_dict import load_state_dict, reading
+
+log = logging.getLogger(__name__)
+
+_KEYS = {
+    "audio": frozenset({
+        "chunk_size", "num_channels", "sample_rate",
+        "dim_f", "dim_t", "hop_length", "n_fft",  # msst reads them for networks that are no RoFormers
+        "min_mean_abs",  # training only
+    }),
+    "inference": frozenset({
+        "chunk_size", "normalize", "num_overlap",
+        "batch_size",  # how, not what, is computed; the separator has a setting of its own
+        "dim_t",  # read by no version of msst for a RoFormer
+    }),
+}  # fmt: skip
+"""The keys that are obeyed, and those without effect in msst. All others of `model` are refused with the network."""
+_SECTIONS = frozenset({*_KEYS, "model", "training"})
+_TRAINING_SECTIONS = frozenset({"augmentations", "lora", "optimizer"})
+_NAMED = 10
+"""The keys that are named in one line, at most."""
 
 _LARGEST = 2**26
 """Beyond any number of samples in a chunk: ten minutes at 96 kHz."""
@@ -22,7 +44,7 @@ class Description(NamedTuple):
     """The content of the YAML, with lengths in samples.
 
     `heads` are the positions of the sources' mask estimators in the network, `num_overlap` is the number of chunks over
-    each sample.
+    each sample, `normalize` tells whether a song gets mean 0 and deviation 1 for the network.
     """
 
     path: Path
@@ -35,10 +57,11 @@ class Description(NamedTuple):
     hop: int
     chunk: int | None
     num_overlap: int | None
+    normalize: bool
 
 
 def read_description(path: Path) -> Description:
-    """Read the YAML of a RoFormer."""
+    """Read the YAML of a RoFormer; keys that are neither obeyed nor known to be without effect are named in a line."""
     content = read_yaml(path, "YAML of a RoFormer", _Loader)
     model, training, inference, audio = (
         _section(path, content, name) for name in ("model", "training", "inference", "audio")
@@ -58,8 +81,12 @@ def read_description(path: Path) -> Description:
         hop=_number(path, model, "stft_hop_length") or 512,
         chunk=_number(path, inference, "chunk_size") or _number(path, audio, "chunk_size"),
         num_overlap=_number(path, inference, "num_overlap"),
+        normalize=_switch(path, inference, "normalize"),
     )
     check_signal(path, description.sample_rate, description.channels)
+    if strange := list(_not_obeyed(content, description.channels)):
+        listed = ", ".join(strange[:_NAMED]) + (f" and {len(strange) - _NAMED} more" if len(strange) > _NAMED else "")
+        warn_once(log, "%s: not obeyed: %s; if msst obeys it, its estimates are others", path, listed)
     return description
 
 
@@ -85,6 +112,31 @@ def _number(path: Path, section: dict[str, Any], key: str) -> int | None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST):
         raise MdxError(f"{path}: {key} must be a whole number above 0 and at most {_LARGEST}, not {value!r}")
     return value
+
+
+def _switch(path: Path, section: dict[str, Any], key: str) -> bool:
+    value = section.get(key)
+    if not isinstance(value, bool | None):
+        raise MdxError(f"{path}: {key} must be true or false, not {value!r:.40}")
+    return value is True
+
+
+def _not_obeyed(content: dict[Any, Any], channels: int) -> Iterator[str]:
+    """The keys that may mean something to msst, and don't here; all of `training` but the sources is over."""
+    for section, known in _KEYS.items():
+        for key, value in (content.get(section) or {}).items():
+            if key not in known:
+                yield f"{section}.{_text(key)}"
+            elif key == "num_channels" and value != channels:
+                yield f"{section}.{key} ({_text(value)}, where model.stereo makes it {channels})"
+    for section in content:
+        if section not in _SECTIONS | _TRAINING_SECTIONS and not str(section).startswith("loss_"):
+            yield _text(section)
+
+
+def _text(value: Any) -> str:
+    """What the file says, as a few characters of one line."""
+    return repr(str(value))[1:-1][:40]
 
 
 def _sources(path: Path, training: dict[str, Any], stems: int) -> tuple[list[str], list[int]]:
