@@ -153,10 +153,8 @@ class TestEvaluate:
         )
 
         assert capsys.readouterr() == ("", "")
-        assert (
-            run("test", "-s", "spleeter", "--methods", "heun", "--model.separator.bins", "64", "--data.chunk", "1.5")
-            == 0
-        )
+        settings = ("--model.separator.bins", "64", "--data.dataset", "builtin-clip", "--data.chunk", "1.5")
+        assert run("test", "-s", "spleeter", "--methods", "heun", *settings) == 0
         (written,) = Path("logs").rglob("results.csv")
         of_command = pd.read_csv(written)
         assert list(table.columns) == list(of_command.columns)

@@ -36,7 +36,7 @@ class TestThreads:
         error = OSError(errno.EIO, "Input/output error", "events")
         monkeypatch.setattr(lightning, "_lightning", lambda args: in_a_thread(error))
 
-        assert main(["test"]) == 1
+        assert main(["test", "."]) == 1
 
         said = capsys.readouterr().err
         assert said.endswith("error: events: Input/output error\n")
@@ -89,7 +89,7 @@ class TestPipes:
 
         monkeypatch.setattr(lightning, "_lightning", broken)
 
-        assert main(["test"]) == 1
+        assert main(["test", "."]) == 1
         assert "Broken pipe" in capsys.readouterr().err
 
 

@@ -357,7 +357,7 @@ class TestPredict:
     def test_several_inputs(self, tmp_path: Path) -> None:
         files = [song_file(tmp_path / f"{name}.wav", 0.2) for name in "ab"]
 
-        assert run("predict", "-c", DEMO, *QUICK, "--data.input", f"[{files[0]},{files[1]}]") == 0
+        assert run("predict", "-c", DEMO, *QUICK, *files) == 0
 
         assert sorted(path.name for path in Path("separated").iterdir()) == ["a", "b"]
 

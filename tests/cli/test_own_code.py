@@ -24,50 +24,50 @@ def call(**settings): Path("called").touch()
 SCHEDULE = "class_path: evilmod.A\n"
 METHOD = "class_path: Progressive\ninit_args:\n  schedule: "
 FILES = {
-    "a separator": (SCHEDULE, "test --model.separator given.yaml", "given.yaml:1: class_path"),
+    "a separator": (SCHEDULE, "test . --model.separator given.yaml", "given.yaml:1: class_path"),
     "a separator in short": (SCHEDULE, "predict x.wav -s given.yaml", "given.yaml:1: class_path"),
-    "a method": (SCHEDULE, "test -s spleeter --model.method given.yaml", "given.yaml:1: class_path"),
-    "a preset's name": (SCHEDULE, "test -s spleeter --model.method heun", "heun:1: class_path"),
-    "a method of a list": (SCHEDULE, "test -s spleeter --methods linear,given.yaml", "given.yaml:1: class_path"),
-    "a compared method": (SCHEDULE, "test -s spleeter --model.compare [given.yaml]", "given.yaml:1: class_path"),
+    "a method": (SCHEDULE, "test . -s spleeter --model.method given.yaml", "given.yaml:1: class_path"),
+    "a preset's name": (SCHEDULE, "test . -s spleeter --model.method heun", "heun:1: class_path"),
+    "a method of a list": (SCHEDULE, "test . -s spleeter --methods linear,given.yaml", "given.yaml:1: class_path"),
+    "a compared method": (SCHEDULE, "test . -s spleeter --model.compare [given.yaml]", "given.yaml:1: class_path"),
     "a schedule": (
         SCHEDULE,
-        "test -s spleeter --model.method linear --model.method.schedule given.yaml",
+        "test . -s spleeter --model.method linear --model.method.schedule given.yaml",
         "given.yaml:1: class_path",
     ),
     "a schedule within a method": (
         f"{METHOD}{{class_path: evilmod.A}}\n",
-        "test -s spleeter --model.method given.yaml",
+        "test . -s spleeter --model.method given.yaml",
         "given.yaml:3: schedule",
     ),
     "its name within a method": (
         f"{METHOD}evilmod.A\n",
-        "test -s spleeter --model.method given.yaml",
+        "test . -s spleeter --model.method given.yaml",
         "given.yaml:3: schedule",
     ),
     "a file within a method": (
         f"{METHOD}schedule.yaml\n",
-        "test -s spleeter --model.method given.yaml",
+        "test . -s spleeter --model.method given.yaml",
         "schedule.yaml:1: class_path",
     ),
     "a correction": (
         f"{METHOD}linear\n  corrections: [{{class_path: evilmod.A}}]\n",
-        "test -s spleeter --model.method given.yaml",
+        "test . -s spleeter --model.method given.yaml",
         "given.yaml:4: corrections",
     ),
     "the name of a correction": (
         f"{METHOD}linear\n  corrections: [evilmod.A]\n",
-        "test -s spleeter --model.method given.yaml",
+        "test . -s spleeter --model.method given.yaml",
         "given.yaml:4: corrections",
     ),
     "a function": (
         f"{METHOD}{{class_path: evilmod.call}}\n",
-        "test -s spleeter --model.method given.yaml",
+        "test . -s spleeter --model.method given.yaml",
         "given.yaml:3: schedule",
     ),
     "a setting of a separator": (
         "class_path: SpleeterSeparator\ninit_args:\n  bins: {class_path: evilmod.A}\n",
-        "test -s given.yaml",
+        "test . -s given.yaml",
         "given.yaml:3: bins",
     ),
     "songs.yaml": (SCHEDULE, "test -s spleeter --data.dataset given.yaml", "given.yaml:1: class_path"),
@@ -78,7 +78,7 @@ FILES = {
     "a file of one's own configuration": (SCHEDULE, "test -c own.yaml", "given.yaml:1: class_path"),
     "through our own package": (
         "class_path: mdx_progressive.runtime.files.os.system\n",
-        "test -s spleeter --model.method given.yaml",
+        "test . -s spleeter --model.method given.yaml",
         "model.method",
     ),
 }

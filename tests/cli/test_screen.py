@@ -160,7 +160,7 @@ def test_the_time_left_is_told_after_the_first_chunk_where_there_is_no_terminal(
     monkeypatch.setattr(progress, "_WORTH_TELLING", 0.0)
     chunks = ("--data.chunk", "2", "--data.all_chunks", "true", "--methods", "heun")
 
-    assert run("test", *("-s", "spleeter"), *NARROW, *chunks) == 0
+    assert run("test", "-s", "spleeter", "--data.dataset", "builtin-clip", *NARROW, *chunks) == 0
 
     lines = [line for line in capsys.readouterr().err.splitlines() if "left" in line]
     assert len(lines) == 1
@@ -168,7 +168,8 @@ def test_the_time_left_is_told_after_the_first_chunk_where_there_is_no_terminal(
 
 
 def test_the_sound_of_runs_is_not_taken_for_songs_unless_it_is_given(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("test", *SPLEETER[:2], *NARROW, "--methods", "one-pass", "--data.chunk", "1") == 0
+    short = ("--data.dataset", "builtin-clip", "--methods", "one-pass", "--data.chunk", "1")
+    assert run("test", *SPLEETER[:2], *NARROW, *short) == 0
     soundfile.write("own.wav", noise(1).T.numpy(), RATE)
     clips = [path for path in Path("logs").rglob("*.*") if path.suffix in (".mp3", ".flac", ".wav")]
     assert clips

@@ -60,8 +60,8 @@ def preset(kind: str, name: str) -> Path:
         (
             ["predict", "a.mp3", "b.mp3", "-s", "umxl", "-q", "fast", "-o", "out", "-d", "cpu"],
             ["predict", "--model.separator", preset("separator", "umxl"),
-             "--model.method", preset("method", "one-pass"), "--data.input", '["a.mp3", "b.mp3"]',
-             "--out", "out", "--trainer.accelerator", "cpu"],
+             "--model.method", preset("method", "one-pass"), "--out", "out", "--trainer.accelerator", "cpu",
+             "a.mp3", "b.mp3"],
         ),
         (
             ["predict", "--overwrite", "--two-stems=vocals", "song.mp3", "--format", "mp3", "--bitrate", "320"],
@@ -229,19 +229,19 @@ WRONG = {
     "predict x.wav -s spleeter --targets vocals,bas": (
         "--targets: spleeter-2stems has no source 'bas', but vocals, accompaniment"
     ),
-    "test -s umxse --model.targets [voice]": "--model.targets: umxse has no source 'voice', but speech, noise",
+    "test . -s umxse --model.targets [voice]": "--model.targets: umxse has no source 'voice', but speech, noise",
     "test -c demo --targets drums": "--targets: spleeter-2stems has no source 'drums', but vocals, accompaniment",
     "predict x.wav -x": "there is no option -x: see `mdx-progressive predict --help`",
     "predict x.wav -s spleter": "did you mean spleeter",
-    "tune -s spleeter --dry-run": "--dry-run is for `test` and `predict`",
+    "tune . -s spleeter --dry-run": "--dry-run is for `test` and `predict`",
     "predict x.wav -d gpux": "--device is cpu, cuda, cuda:1, mps or auto, not 'gpux'",
     "predict x.wav -s": "-s needs a value",
     "predict x.wav --methods heun": "--methods is for `test`",
     "test -o out": "-o is for `predict`",
-    "test -s spleeter --model.method.step 3": "--model.method.step: did you mean --model.method.steps",
-    "test -s spleeter --model.method Progresive": "no class or preset Progresive: did you mean Progressive?",
-    "test -s spleeter --trainer.precison 16": "--trainer.precison: did you mean --trainer.precision?",
-    "test -s spleeter --model.method linear --model.method.schedule karas": "'karas', and no file: did you mean karras",
+    "test . -s spleeter --model.method.step 3": "--model.method.step: did you mean --model.method.steps",
+    "test . -s spleeter --model.method Progresive": "no class or preset Progresive: did you mean Progressive?",
+    "test . -s spleeter --trainer.precison 16": "--trainer.precison: did you mean --trainer.precision?",
+    "test . -s spleeter --model.method linear --model.method.schedule karas": "'karas', and no file: did you mean kar",
     "separators --stem gitar": "no separator has the stem 'gitar'; there are accompaniment, bass, drums, guitar",
 }
 

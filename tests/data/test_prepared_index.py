@@ -63,7 +63,7 @@ def test_prepare_tells_it_in_one_line(own_folder: Path, capsys: pytest.CaptureFi
     Path("to").mkdir()
     Path("to/index.json").write_text(json.dumps(BROKEN["settings"]))
 
-    assert run("prepare", "--to", "to") == 1
+    assert run("prepare", "--data.dataset", "builtin-clip", "--to", "to") == 1
 
     assert "error: to/index.json: is no index" in capsys.readouterr().err
 
