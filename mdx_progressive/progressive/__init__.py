@@ -4,7 +4,7 @@ It needs a callable and torch; it imports `dsp` and the errors of `runtime`, and
 """
 
 from mdx_progressive.progressive.augmentations import Augmentation, AugmentationCycle, AugmentationPlan, NoAugmentation
-from mdx_progressive.progressive.combine import Combination, Last, Mean
+from mdx_progressive.progressive.combine import Combination, GuardedMean, Last, Mean
 from mdx_progressive.progressive.corrections.base import Correction
 from mdx_progressive.progressive.corrections.complement import Complement
 from mdx_progressive.progressive.corrections.repetition import Repetition
@@ -57,12 +57,12 @@ from mdx_progressive.progressive.search import (
 from mdx_progressive.progressive.trajectory import Step
 
 __all__ = [
-    "AddToMixture", "Agreement", "Augmentation", "AugmentationCycle", "AugmentationPlan", "Combination",
-    "Complement", "Constant", "Correction", "Cosine", "CovarianceShrinkage", "ErrorScore", "Euler", "Explicit",
-    "Exponential", "FlowShift", "Formula", "FromMixture", "Halves", "Heun", "Interference", "Karras", "KarrasFlow",
+    "AddToMixture", "Agreement", "Augmentation", "AugmentationCycle", "AugmentationPlan", "Combination", "Complement",
+    "Constant", "Correction", "Cosine", "CovarianceShrinkage", "ErrorScore", "Euler", "Explicit", "Exponential",
+    "FlowShift", "Formula", "FromMixture", "GuardedMean", "Halves", "Heun", "Interference", "Karras", "KarrasFlow",
     "Last", "Linear", "Mean", "Method", "MissedTarget", "NoAugmentation", "OnePass", "Oracle", "OracleScore",
-    "Passes", "PerSource", "Polyexponential", "Power", "Progressive", "Region", "Remix", "RemixStems",
-    "Repetition", "Residual", "Sampler", "Schedule", "Score", "Search", "SelfRemix", "Sigmoid", "SmoothStep",
-    "Step", "SubtractOthers", "VariancePreserving", "Weighted", "checked_weights", "formulas", "plain_ensemble",
+    "Passes", "PerSource", "Polyexponential", "Power", "Progressive", "Region", "Remix", "RemixStems", "Repetition",
+    "Residual", "Sampler", "Schedule", "Score", "Search", "SelfRemix", "Sigmoid", "SmoothStep", "Step",
+    "SubtractOthers", "VariancePreserving", "Weighted", "checked_weights", "formulas", "plain_ensemble",
     "select_sources", "tracked_sources", "with_every_schedule",
 ]  # fmt: skip

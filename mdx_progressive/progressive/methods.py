@@ -173,7 +173,8 @@ class Progressive(Method):
         if pitch_corrected and further:
             # The network separates music that is out of tune worse: the plain pass would only spoil the mean.
             mixture_passes[0, pitch_corrected] = mixture_passes[1:, pitch_corrected].mean(dim=0)
-        return Trajectory(mixture_passes, self.combine, partial(_correct, self.step_corrections, passes))
+        combine = self.combine.for_rate(passes.sample_rate)
+        return Trajectory(mixture_passes, combine, partial(_correct, self.step_corrections, passes))
 
     def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
         trajectory = self.start(passes, first)

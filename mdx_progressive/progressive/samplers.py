@@ -123,8 +123,14 @@ class Halves(Sampler):
     step, with its own augmentation, splits the sources in another way. Four sources have three splits, in which each
     source is paired once with each other one. With two sources this is `remix.SubtractOthers`.
 
+    Args:
+        factors: For each split in turn, the share of `b_n` that counts: less leaves some of the others in, as context
+            for the network.
+        sequential_from: From this step on, each pass starts from the estimates that the passes of the step before it
+            have changed (as Gauss-Seidel iterations do); by default all of a step start from the same (Jacobi).
+
     Raises:
-        MdxError: If the separator has only one source, when it runs.
+        MdxError: If a factor is not within [0, 1], or the separator has only one source, when it runs.
 
     Example:
         >>> Halves.splits(4)
@@ -134,6 +140,12 @@ class Halves(Sampler):
     """
 
     needs_all_sources = True
+
+    def __init__(self, factors: Sequence[float] = (1.0,), sequential_from: int | None = None) -> None:
+        if not factors or not all(0 <= factor <= 1 for factor in factors):
+            raise MdxError(f"factors of halves must lie within [0, 1], not {[*factors]}")
+        self.factors = list(factors)
+        self.sequential_from = sequential_from
 
     def inputs(self, sources: int) -> int:
         return min(2, sources)
@@ -174,13 +186,18 @@ class Halves(Sampler):
         if len(passes.sources) < 2:
             raise MdxError(f"Halves needs two sources or more, and there is {passes.sources[0]} alone")
         yield Step(0, weights[0], trajectory.estimates)
-        splits = cycle(self.splits(len(passes.sources)))
+        splits, factors = cycle(self.splits(len(passes.sources))), cycle(self.factors)
         for step in range(1, len(weights)):
-            known = trajectory.estimates if references is None else references
-            step_passes = [
-                self._pass(passes, known, weights[step], next(splits), augmentation)
-                for augmentation in augmentations.at(step)
-            ]
+            sequential = self.sequential_from is not None and step >= self.sequential_from
+            step_passes: list[Tensor] = []
+            for augmentation in augmentations.at(step):
+                if references is not None:
+                    known = references
+                elif sequential and step_passes:
+                    known = trajectory.with_part(torch.cat(step_passes))
+                else:
+                    known = trajectory.estimates
+                step_passes.append(self._pass(passes, known, next(factors) * weights[step], next(splits), augmentation))
             yield Step(step, weights[step], trajectory.add(torch.cat(step_passes)))
 
     @staticmethod

@@ -53,3 +53,7 @@ class Trajectory:
         if self._correct is not None:
             self.estimates = self._correct(self, self.estimates)
         return self.estimates
+
+    def with_part(self, passes: Tensor) -> Tensor:
+        """The estimates that these passes of an unfinished step would give; nothing is added."""
+        return self.branch().add(passes)

@@ -166,6 +166,57 @@ def test_each_half_of_four_sources_is_heard_without_the_other_in_all_three_ways(
     torch.testing.assert_close(steps[1].estimates, gains.view(1, -1, 1, 1) * y.unsqueeze(1))
 
 
+def test_a_factor_of_a_split_leaves_some_of_the_others_in() -> None:
+    y, separator = mixture(), LinearSeparator(0.1, 0.2, 0.3, 0.4)
+    views = AugmentationCycle(first=1, each=2, span=0.0, flip=False, swap=False)
+    sampler = Halves(factors=[1.0, 0.5, 0.0])
+
+    run(Progressive(Constant(0.5), 2, sampler, views), separator, y, sources=["vocals", "drums", "bass", "other"])
+
+    left = [[(seen[:, half] / y).mean().item() for half in (0, 1)] for seen in separator.inputs[1:]]
+    assert left[0] == pytest.approx([0.65, 0.85], abs=1e-5)
+    assert left[1] == pytest.approx([0.85, 0.9], abs=1e-5)
+    assert left[2] == pytest.approx([1.0, 1.0], abs=1e-5)  # The third split and factor are those of the next step.
+    for factors in ([], [1.1], [-0.1]):
+        with pytest.raises(MdxError, match=r"factors of halves must lie within \[0, 1\]"):
+            Halves(factors)
+
+
+def test_sequential_halves_start_from_what_the_pass_before_has_changed() -> None:
+    y, gains, b = mixture(), [0.1, 0.2, 0.3, 0.4], 0.5
+    views = AugmentationCycle(first=1, each=3, span=0.0, flip=False, swap=False)
+
+    def inputs(sequential_from: int | None) -> list[list[float]]:
+        separator = LinearSeparator(*gains)
+        sampler = Halves(sequential_from=sequential_from)
+        run(Progressive(Constant(b), 2, sampler, views, Mean(later=3.0)), separator, y, sources=[*"vdbo"])
+        return [[(seen[:, half] / y).mean().item() for half in (0, 1)] for seen in separator.inputs[1:]]
+
+    # By hand: the estimates are gains of the mixture; a pass changes that of each source by the gain of its input.
+    known, made, expected = [[*gains]], [1.0], []
+    for number, split in enumerate([*Halves.splits(4), *Halves.splits(4)]):
+        if number % 3 == 0 and number < 3:
+            start = _mean(known, made)
+        if number >= 3:
+            start = _mean(known, made)
+        left = [1 - b * sum(gain for gain, half in zip(start, split, strict=True) if half != own) for own in (0, 1)]
+        known.append([gain * left[half] for gain, half in zip(gains, split, strict=True)])
+        made.append(3.0)
+        expected.append(left)
+
+    assert inputs(2) == [pytest.approx(each, abs=1e-5) for each in expected]
+    assert inputs(3) == inputs(None)
+    assert inputs(1)[0] == inputs(None)[0]
+    assert inputs(1)[1] != pytest.approx(inputs(None)[1], abs=1e-4)
+
+
+def _mean(estimates: list[list[float]], weights: list[float]) -> list[float]:
+    return [
+        sum(weight * each[source] for weight, each in zip(weights, estimates, strict=True)) / sum(weights)
+        for source in range(len(estimates[0]))
+    ]
+
+
 def test_with_two_sources_halves_are_the_others_subtracted() -> None:
     steps = [
         run(Progressive(Linear(0.6), 3, each), LinearSeparator(0.4, 0.7), mixture())[0]
