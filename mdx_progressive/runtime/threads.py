@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -85,7 +86,8 @@ def thread_pool(threads: int) -> ThreadPoolExecutor:
 
 def _limit_to_one_core() -> None:
     """Else torch would give this thread as many helpers as the network has, and both would wait for cores."""
-    import torch
+    with suppress(Exception):  # Where memory is short, the job itself tells it better than a thread that never began.
+        import torch
 
-    torch.get_num_threads()  # Only now torch sets a number for this thread.
-    threadpool_limits(1, user_api="openmp")
+        torch.get_num_threads()  # Only now torch sets a number for this thread.
+        threadpool_limits(1, user_api="openmp")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mdx_progressive.cli.main import main
 from mdx_progressive.data.datamodule import SongDataModule
+from mdx_progressive.data.datasets.base import BuiltinClip
 from mdx_progressive.engine.dry_run import Plan, plan_test
 from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.progressive.methods import Progressive
@@ -43,7 +44,7 @@ def test_the_time_is_that_of_all_passes_dealt_out_to_the_processes_that_have_som
 def test_the_passes_are_those_that_a_run_makes(monkeypatch: pytest.MonkeyPatch) -> None:
     separator = SpleeterSeparator(bins=64)
     module = ProgressiveDemixing(separator, Progressive(Linear(), 2), compare=[Progressive(Cosine(), 1)])
-    data = SongDataModule(separator.sample_rate, separator.sources, chunk=2.0, all_chunks=True)
+    data = SongDataModule(separator.sample_rate, separator.sources, dataset=BuiltinClip(), chunk=2.0, all_chunks=True)
     trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
     inputs: list[int] = []
     before = Passes.separate
@@ -69,7 +70,7 @@ def test_the_pace_is_that_of_chunks_of_the_mean_length(monkeypatch: pytest.Monke
     """A network with long segments takes as long for a short last chunk as for a whole one."""
     separator = SpleeterSeparator(bins=64)
     module = ProgressiveDemixing(separator, Progressive(Linear(), 2))
-    data = SongDataModule(separator.sample_rate, separator.sources, chunk=4.0, all_chunks=True)
+    data = SongDataModule(separator.sample_rate, separator.sources, dataset=BuiltinClip(), chunk=4.0, all_chunks=True)
     trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
     heard: list[int] = []
 

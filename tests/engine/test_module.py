@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mdx_progressive.data.batch import ChunkBatch, Origin
 from mdx_progressive.data.datamodule import SongDataModule
+from mdx_progressive.data.datasets.base import BuiltinClip
 from mdx_progressive.data.normalisation import Peak
 from mdx_progressive.data.prediction import Prediction
 from mdx_progressive.engine.module import ProgressiveDemixing
@@ -68,7 +69,7 @@ class Rows(Callback):
 
 
 def clip_data(separator: Separator, **settings: object) -> SongDataModule:
-    return SongDataModule(separator.sample_rate, separator.sources, **settings)  # type: ignore[arg-type]
+    return SongDataModule(separator.sample_rate, separator.sources, dataset=BuiltinClip(), **settings)  # type: ignore[arg-type]
 
 
 def measured(

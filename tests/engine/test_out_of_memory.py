@@ -46,7 +46,7 @@ def predict(weights: Path, mebibytes: int) -> None:
 
 
 # Not the least that is possible: where it is the C library that lacks some bytes for itself, it aborts the process.
-@pytest.mark.parametrize("mebibytes", [60, 300])
+@pytest.mark.parametrize("mebibytes", [120, 300])
 def test_what_no_allocator_gives_is_one_line(own_folder: Path, small_htdemucs_file: Path, mebibytes: int) -> None:
     soundfile.write("a.wav", noise(20).T.numpy(), RATE)
 

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import mdx_progressive
 from mdx_progressive import (
+    BuiltinClip,
     DemucsSeparator,
     EstimateWriter,
     EventLog,
@@ -69,6 +70,8 @@ def module(separator: SpleeterSeparator) -> ProgressiveDemixing:
 
 
 def data(separator: Separator, **settings: object) -> SongDataModule:
+    if not settings.keys() & {"root", "input"}:
+        settings["dataset"] = BuiltinClip()
     return SongDataModule(
         separator.sample_rate, separator.sources, separator.receptive_field, **settings  # type: ignore[arg-type]
     )  # fmt: skip

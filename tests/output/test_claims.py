@@ -25,7 +25,7 @@ def predict(songs: str, *more: str) -> list[str]:
     return [
         *("predict", "-c", str(STUDY_HTDEMUCS), "--model.separator.weights", "small.safetensors"),
         *("--model.method.steps", "0", "--trainer.logger", "false", "--targets", "vocals", "--data.block", "1"),
-        *("--data.input", f"[{','.join(f'in/{song}.wav' for song in songs)}]", "--out", "out", *more),
+        *(*(f"in/{song}.wav" for song in songs), "--out", "out", *more),
     ]
 
 

@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 import torch
 
+from mdx_progressive.runtime import threads
 from mdx_progressive.runtime.threads import BackgroundThread, prefetch
 
 
@@ -102,3 +103,12 @@ def test_its_thread_leaves_the_cores_to_the_network() -> None:
         background.close()
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_job_is_done_though_there_is_no_memory_to_leave_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(threads, "threadpool_limits", fail)
+
+    assert list(prefetch(range(3))) == [0, 1, 2]

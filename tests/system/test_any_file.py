@@ -262,7 +262,7 @@ def test_a_file_whose_channels_change_within_it_is_named(
         write_with_ffmpeg(Path(f"{channels}.ac3"), Made(f"{channels}.ac3", "ac3", channels=channels), video=False)
     Path("both.ac3").write_bytes(Path("2.ac3").read_bytes() + Path("1.ac3").read_bytes())
 
-    assert run("predict", *program, "--data.input", "[both.ac3, 2.ac3]", "--out", "out") == 1
+    assert run("predict", *program, "both.ac3", "2.ac3", "--out", "out") == 1
 
     assert "both.ac3: its sample rate, channels or encoding change at 0.7" in capsys.readouterr().err
     assert [path.name for path in Path("out").iterdir()] == ["2"]

@@ -157,7 +157,7 @@ class TestFiles:
     def test_one_file_by_several_ways_is_one_song(self, songs: Path) -> None:
         Path("link").symlink_to(songs)
 
-        assert run("predict", *SPLEETER, "--data.input", "[in, link, in/../in/good.wav]", "--out", "out") == 0
+        assert run("predict", *SPLEETER, "in", "link", "in/../in/good.wav", "--out", "out") == 0
 
         assert stems("good") == BOTH
 
@@ -200,7 +200,7 @@ class TestFiles:
     ) -> None:
         shutil.copy(songs / "good.wav", songs / "...wav")
 
-        assert run("predict", *SPLEETER, "--data.input", "[in/...wav, in/good.wav]", "--out", "out") == 1
+        assert run("predict", *SPLEETER, "in/...wav", "in/good.wav", "--out", "out") == 1
 
         assert "leads out of the output folder" in capsys.readouterr().err
         assert not Path("vocals.wav").exists()

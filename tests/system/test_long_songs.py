@@ -156,7 +156,7 @@ class TestPredict:
         soundfile.write("short.mp3", noise(0.5).T.numpy(), RATE)
         Path("text.mp3").write_text("no audio at all")
         for processes, out in enumerate(("one", "two"), start=1):
-            places = ("--data.input", "[song.wav, text.mp3, short.mp3]", "--out", out, "--log-json", f"{out}.jsonl")
+            places = ("song.wav", "text.mp3", "short.mp3", "--out", out, "--log-json", f"{out}.jsonl")
             ended = run_command(["predict", *HTDEMUCS, *ONE_PASS, *BLOCKS, *places], processes=processes)
             assert ended.exit_code == 1
             assert "error: 1 song failed" in ended.err
