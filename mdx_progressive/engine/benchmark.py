@@ -182,7 +182,7 @@ class Benchmark:
     def _steps(self) -> Tensor:
         first = self.runner.plain_pass(self.batch, [self.method])
         *_, (last, passes) = self.runner.run(self.method, self.batch, first)
-        self.passes = 1 + passes.inputs
+        self.passes = 1 + passes.count
         return last.estimates
 
     def _bare(self, forwards: list[_Forward]) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from mdx_progressive.data import ChunkLength, SongDataModule
 from mdx_progressive.engine.module import ProgressiveDemixing
 from mdx_progressive.engine.progress_rate import duration
-from mdx_progressive.progressive import Method, tracked_sources
+from mdx_progressive.progressive import Method
 from mdx_progressive.runtime import MdxError, counted
 
 _TIMED = 10.0
@@ -34,7 +34,7 @@ class Plan(NamedTuple):
         songs: Number of songs.
         chunks: Number of chunks.
         audio_seconds: Length of all chunks in seconds.
-        passes: Upper limit of the passes for each chunk, every input counted as one.
+        passes: Upper limit of the network passes over each chunk.
         seconds_per_second: Seconds that one process takes for a pass over one second of audio.
         processes: Number of processes that share the chunks.
         disk: Approximate bytes that are written.
@@ -128,14 +128,12 @@ def _plan(
 ) -> Plan:
     if not lengths:
         raise MdxError("there is no song that could be read")
-    separator = model.separator
     audio_seconds = sum(length.seconds for length in lengths)
-    inputs = [method.inputs(len(tracked_sources([method], separator.sources, model.targets))) - 1 for method in methods]
     return Plan(
         songs=len({length.song for length in lengths}),
         chunks=len(lengths),
         audio_seconds=audio_seconds,
-        passes=1 + sum(inputs),
+        passes=1 + sum(model.passes_of(method) - 1 for method in methods),
         seconds_per_second=_time_a_pass(trainer, model, min(_TIMED, audio_seconds / len(lengths))),
         processes=trainer.world_size,
         disk=disk,

@@ -9,7 +9,6 @@ from mdx_progressive.progressive import (
     OnePass,
     Oracle,
     Progressive,
-    plain_ensemble,
     with_every_schedule,
 )
 from mdx_progressive.runtime import MdxError
@@ -39,7 +38,7 @@ class Lineup:
 def lineup(
     method: Method,
     compare: Sequence[Method] = (),
-    ensemble_span: float | None = None,
+    ensemble: Method | None = None,
     schedules: bool = False,
     oracle: bool = True,
 ) -> Lineup:
@@ -49,8 +48,7 @@ def lineup(
         method: The method under test.
         compare: Further methods. One with the name of `method` is left out: a preset that was among them has become
             the method itself; so is one pass, which always runs.
-        ensemble_span: Seconds over which the shifts of a plain ensemble are spread, which runs with as many passes as
-            `method`; None for no ensemble.
+        ensemble: A plain ensemble of as many passes as `method`, to run beside it.
         schedules: Whether `method` also runs with every other schedule; a schedule whose name is that of a method in
             `compare` is left to that one.
         oracle: Whether the upper bound runs: with the schedule of `method`, or a linear one where that has none, in as
@@ -64,8 +62,8 @@ def lineup(
         bound = Oracle(method.schedule if isinstance(method, Progressive) else Linear(), method.steps)
     further = [each for each in compare if each.name != method.name and not isinstance(each, OnePass)]
     others = [] if isinstance(method, OnePass) else [method]
-    if ensemble_span is not None:
-        others.append(plain_ensemble(method.passes, ensemble_span))
+    if ensemble is not None:
+        others.append(ensemble)
     if schedules:
         listed = {each.name for each in further}
         others += [each for each in with_every_schedule(method) if each.name not in listed]

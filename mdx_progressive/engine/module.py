@@ -26,7 +26,7 @@ from mdx_progressive.evaluation import (
     final_means,
     split_songs,
 )
-from mdx_progressive.progressive import Method, Step
+from mdx_progressive.progressive import Method, Step, plain_ensemble, tracked_sources
 from mdx_progressive.runtime import MdxError, Stopwatch, all_gather
 from mdx_progressive.separators import Separator
 
@@ -130,7 +130,9 @@ class ProgressiveDemixing(LightningModule):
         self.indices = separator.target_indices(targets)
         self.targets = [separator.sources[index] for index in self.indices]
         span = (separator.segment or separator.context) if ensemble else None
-        compared = lineup(method, compare or [], span, schedules, oracle)
+        tracked = len(tracked_sources([method], separator.sources, self.targets))
+        ensemble_of = plain_ensemble(method.passes(tracked), span) if span is not None else None
+        compared = lineup(method, compare or [], ensemble_of, schedules, oracle)
         self.methods, self.oracle = compared.methods, compared.oracle
         self.metrics = metrics or [SiSdr(), Sdr(), BssEval()]
         if not any(isinstance(metric, SiSdr) for metric in self.metrics):
@@ -148,10 +150,14 @@ class ProgressiveDemixing(LightningModule):
         """Called after each call of the separator."""
         return self._runner.listeners
 
+    def passes_of(self, method: Method) -> int:
+        """Network passes over a chunk that a method takes for all targets, at most."""
+        return method.passes(len(tracked_sources([method], self.separator.sources, self.targets)))
+
     @property
     def passes(self) -> int:
-        """Passes that a chunk takes in `test`; the first one is shared by all methods."""
-        return 1 + sum(method.passes - 1 for method in self.methods)
+        """Network passes over a chunk in `test`; the first one is shared by all methods."""
+        return 1 + sum(self.passes_of(method) - 1 for method in self.methods)
 
     def predict_step(self, batch: ChunkBatch | Waveforms, batch_idx: int) -> Prediction:
         """Run the method and return the estimates of its last step, at the mixture's original level.

@@ -21,7 +21,7 @@ class Row(NamedTuple):
         chunk: Number of the chunk within the song.
         method: Name of the method.
         step: Number of the step; 0 is the plain pass.
-        passes: Passes that an estimate of the source takes up to this step, including the plain pass.
+        passes: Network passes over the chunk for all targets up to this step, including the plain pass.
         weight: Blend weight of the estimate in the input of that step.
         source: Name of the source.
         metric: Name of the metric.

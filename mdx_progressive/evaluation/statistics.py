@@ -29,7 +29,7 @@ class Gain(NamedTuple):
     Args:
         method: Name of the method.
         step: Its step.
-        passes: Passes for an estimate of a source, mean over the songs.
+        passes: Network passes over the song for all targets, mean over the songs.
         songs: Number of songs.
         mean: Mean over songs, each of which is the mean over its sources that are not silent.
         low: Lower end of the 95 % interval of that mean, by Student's t; NaN for less than `FEWEST_SONGS`.

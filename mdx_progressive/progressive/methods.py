@@ -41,20 +41,13 @@ class Method(ABC):
     def steps(self) -> int:
         """Number of steps after the plain pass."""
 
-    @property
     @abstractmethod
-    def passes(self) -> int:
-        """Passes over the chunk that the estimate of one source costs, including the plain pass.
+    def passes(self, sources: int) -> int:
+        """Network passes over the chunk for the estimates of a number of sources, including the plain pass.
 
-        A pass whose output serves all sources counts once for each of them.
+        What goes through the network for each source by itself counts as many times. A method that may stop earlier
+        gives the upper limit.
         """
-
-    def inputs(self, sources: int) -> int:
-        """Inputs of the network, each the length of the chunk, for a number of sources, including the plain pass.
-
-        By default the upper limit: an input for each source in every pass after the plain one.
-        """
-        return 1 + (self.passes - 1) * sources
 
     @abstractmethod
     def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
@@ -91,8 +84,7 @@ class OnePass(Method):
     def steps(self) -> int:
         return 0
 
-    @property
-    def passes(self) -> int:
+    def passes(self, sources: int) -> int:
         return 1
 
     def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
@@ -151,18 +143,10 @@ class Progressive(Method):
     def steps(self) -> int:
         return self._steps
 
-    @property
-    def passes(self) -> int:
-        return self.inputs(sources=1)
-
-    def inputs(self, sources: int) -> int:
+    def passes(self, sources: int) -> int:
         later = sum(len(self.augmentations.at(step)) for step in range(1, self.steps + 1))
-        corrected = (self.steps + 1) * _inputs(self.step_corrections, sources) + _inputs(self.corrections, sources)
-        return (
-            len(self.augmentations.at(0))
-            + self.sampler.passes_per_augmentation * self.sampler.inputs(sources) * later
-            + corrected
-        )
+        corrected = (self.steps + 1) * _cost(self.step_corrections, sources) + _cost(self.corrections, sources)
+        return len(self.augmentations.at(0)) + self.sampler.passes(sources) * later + corrected
 
     def start(self, passes: Passes, first: Tensor) -> Trajectory:
         """The passes over the mixture itself, given the estimates of the plain pass."""
@@ -207,7 +191,7 @@ def plain_ensemble(passes: int, span: float) -> Progressive:
     """The mean over augmentations of the mixture: what a method has to beat at an equal number of passes.
 
     Args:
-        passes: Number of passes, including the plain one.
+        passes: Number of network passes, including the plain one.
         span: Seconds over which the shifts are spread.
     """
     return Progressive(
@@ -240,8 +224,8 @@ def _correct(corrections: Sequence[Correction], passes: Passes, trajectory: Traj
     return estimates
 
 
-def _inputs(corrections: Sequence[Correction], sources: int) -> int:
-    return sum(each.inputs(sources) for each in corrections)
+def _cost(corrections: Sequence[Correction], sources: int) -> int:
+    return sum(each.passes(sources) for each in corrections)
 
 
 def _name_of(schedule: Schedule) -> str:

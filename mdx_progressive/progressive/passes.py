@@ -62,11 +62,9 @@ class Passes:
         self._level_change = level_change
         self.span = span
         self.count = 0
-        """Passes so far, each over the whole chunk. A pass whose output serves all sources counts once for each."""
-        self.inputs = 0
-        """Inputs so far, each the length of the chunk: a pass with an input for each source counts as many."""
+        """Network passes so far, each over the whole chunk: an input for each source makes as many."""
         self.listeners: list[Callable[[int], None]] = []
-        """Called with the number of passes after each call of the separator."""
+        """Called with the number of network passes after each call of the separator."""
         self._pitch_ratios = [1.0] * len(mixture)
 
     @classmethod
@@ -127,9 +125,8 @@ class Passes:
             passes = self._separate_augmented(separate, [augmentations[index] for index in indices], limited)
             for index, estimate in zip(indices, passes, strict=True):
                 torch.div(estimate, gain, out=estimates[offset + index])
-            count = candidates * len(indices)
+            count = candidates * len(indices) * inputs.shape[1]
             self.count += count
-            self.inputs += count * inputs.shape[1]
             for listener in self.listeners:
                 listener(count)
         return estimates

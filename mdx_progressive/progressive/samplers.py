@@ -44,11 +44,9 @@ class Sampler(ABC):
 
     needs_all_sources = False
     """Whether it needs the estimates of all sources, not of the targets alone."""
-    passes_per_augmentation = 1
-    """Passes of a step for each of its augmentations."""
 
-    def inputs(self, sources: int) -> int:
-        """Inputs of each pass of a step, given the number of sources: by default one for each source."""
+    def passes(self, sources: int) -> int:
+        """Network passes of a step for each of its augmentations, for a number of sources: by default one for each."""
         return sources
 
     @abstractmethod
@@ -147,7 +145,7 @@ class Halves(Sampler):
         self.factors = list(factors)
         self.sequential_from = sequential_from
 
-    def inputs(self, sources: int) -> int:
+    def passes(self, sources: int) -> int:
         return min(2, sources)
 
     @staticmethod
@@ -272,7 +270,8 @@ class Heun(Euler):
         MdxError: If `churn` is negative.
     """
 
-    passes_per_augmentation = 2
+    def passes(self, sources: int) -> int:
+        return 2 * sources
 
     def _slope(self, slope: Tensor, state: Tensor, now: Tensor, then: Tensor, separate: _Separate) -> Tensor:
         predicted = state + (then - now) * slope

@@ -259,11 +259,10 @@ class Search(Method):
     def steps(self) -> int:
         return self._steps
 
-    @property
-    def passes(self) -> int:
+    def passes(self, sources: int) -> int:
         """The upper limit: it may stop earlier."""
         count = len(self.weights)
-        return 1 + self.steps * (count + (count + 1) * self.score.passes)
+        return 1 + sources * self.steps * (count + (count + 1) * self.score.passes)
 
     def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
         estimates, converged = first, False

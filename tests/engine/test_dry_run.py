@@ -51,7 +51,7 @@ def test_the_passes_are_those_that_a_run_makes(monkeypatch: pytest.MonkeyPatch) 
 
     def counted(self: Passes, *args: object) -> object:
         found = before(self, *args)  # type: ignore[arg-type]
-        inputs.append(self.inputs)
+        inputs.append(self.count)
         return found
 
     planned = plan_test(trainer, module, data)

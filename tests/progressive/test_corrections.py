@@ -29,9 +29,8 @@ class _SeparatedAgain(Correction):
     """Each estimate is separated once more."""
 
     needs_all_sources = False
-    passes = 1
 
-    def inputs(self, sources: int) -> int:
+    def passes(self, sources: int) -> int:
         return sources
 
     def __call__(self, passes: Passes, path: Trajectory, estimates: Tensor) -> Tensor:
@@ -112,7 +111,7 @@ def test_every_correction_keeps_shape_and_silence_and_makes_the_passes_that_it_s
 
         assert corrected.shape == estimates.shape
         assert corrected.isfinite().all()
-        assert passes.count - before == correction.passes
+        assert passes.count - before == correction.passes(2)
         assert torch.equal(path.estimates, estimates)
         assert torch.equal(y, y_before)
         if not y.any():
@@ -143,8 +142,8 @@ def test_only_the_last_step_is_corrected_and_its_passes_are_counted(correction: 
     steps, made = run(method, separator, y)
     uncorrected, _ = run(plain, LinearSeparator(0.5, 0.3), y)
 
-    assert made == method.passes == 3 + correction.passes
-    assert sum(seen.shape[0] * seen.shape[1] for seen in separator.inputs) == method.inputs(2) * len(y)
+    assert made == method.passes(2) == 1 + 2 * 2 + correction.passes(2)
+    assert sum(seen.shape[0] * seen.shape[1] for seen in separator.inputs) == made * len(y)
     assert method.needs_all_sources == correction.needs_all_sources
     for step, before in zip(steps[:-1], uncorrected, strict=False):
         assert torch.equal(step.estimates, before.estimates)
@@ -162,7 +161,7 @@ def test_estimates_that_are_corrected_at_each_step_are_blended_in() -> None:
         factors.append((1 + factors[-1]) / 8)
     for step, factor in zip(steps, factors, strict=True):
         torch.testing.assert_close(step.estimates, factor * y[:, None].expand(-1, 2, -1, -1))
-    assert made == method.passes == 6
+    assert made == method.passes(2) == 1 + 2 * 2 + 3 * 2
 
 
 def test_what_steps_have_blended_in_is_no_variance() -> None:

@@ -75,8 +75,8 @@ def test_what_is_there_already_is_kept_where_nothing_is_better_and_no_more_passe
 
     for step in steps:
         torch.testing.assert_close(step.estimates, steps[0].estimates)
-    assert made == 1 + 3
-    assert made < method.passes
+    assert made == 1 + 3 * 2
+    assert made < method.passes(2)
 
 
 @pytest.mark.parametrize("score", FREE)
@@ -128,9 +128,9 @@ def test_a_search_makes_no_more_passes_than_it_states(score: Score, temperature:
     steps, made = run(method, LinearSeparator(0.5, 0.9), truth.sum(dim=1).float(), truth.float())
 
     assert len(steps) == 3
-    assert made <= method.passes == 1 + 2 * (2 + 3 * score.passes)
+    assert made <= method.passes(2) == 1 + 2 * 2 * (2 + 3 * score.passes)
     if temperature:
-        assert made == method.passes
+        assert made == method.passes(2)
 
 
 def test_soft_weights_mix_the_candidates() -> None:

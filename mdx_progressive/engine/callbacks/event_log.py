@@ -58,7 +58,7 @@ class EventLog(Callback):
                 songs=len({origin.song for origin in origins}),
                 seconds=round(whole_run.total, 3),
                 blocks=len(origins),
-                passes=len(origins) * pl_module.method.passes,
+                passes=len(origins) * pl_module.passes_of(pl_module.method),
                 processes=trainer.world_size,
             )
             self._left = len(datamodule.claimed_elsewhere)

@@ -78,7 +78,7 @@ class StepProgressBar(ProgressBar):
         origins = _origins(batch)
         self._block = next(iter(origins), None)
         self._step = 0, pl_module.method.steps
-        self._start_batch(origins, pl_module.method.passes)
+        self._start_batch(origins, pl_module.passes_of(pl_module.method))
 
     def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
         self._end_batch()

@@ -62,7 +62,7 @@ def method_settings(
         "precision": str(trainer.precision),
         **dict(_separator_and_data(yaml.safe_load(saved) if saved else {})),
         "method": method.name,
-        "passes": method.passes,
+        "passes": module.passes_of(method),
         "steps": method.steps,
     }
     weight = float(comparison.songs.query("method == @method.name")["weight"].max())

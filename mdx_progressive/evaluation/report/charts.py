@@ -156,7 +156,7 @@ def cost_chart(data: ReportData, source: str, gains: Sequence[Gain], name: str) 
             ends = [gain.low, gain.high]
             (bar,) = chart.axis.plot([passes] * 2, ends, color=line.get_color(), linewidth=3, alpha=0.4)
             chart.label(bar, _css(data, method), f"{method}: {interval(gain)}{data.unit}")
-    label_steps(chart.axis, "passes for each source")
+    label_steps(chart.axis, "network passes over the song")
     chart.axis.set(ylabel=_gain_label(data), xlim=(0.5, None))
     return chart.svg()
 

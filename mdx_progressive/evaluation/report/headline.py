@@ -85,7 +85,7 @@ def _figures(data: ReportData, best: Gain) -> list[Figure]:
         Figure("gain over one pass", f"{decimal(best.mean)}{data.unit}", f"{data.scale.label}, {mean_over}"),
         bounds,
         Figure("improved", f"{100 * best.improved:.0f} %", stems),
-        Figure("passes", f"{best.passes:.3g}", "of the network for each source, instead of 1"),
+        Figure("passes", f"{best.passes:.3g}", "of the network over the song, instead of 1"),
         Figure("time", f"×{three_digits(times.over_one_pass)}", "that of one pass, measured in this run")
         if times
         else Figure("time", "unknown", "it was not measured"),

@@ -13,12 +13,10 @@ class Correction(ABC):
 
     needs_all_sources = True
     """Whether it needs the estimates of all sources, not of the targets alone."""
-    passes = 0
-    """Passes that it costs."""
 
-    def inputs(self, sources: int) -> int:
-        """Inputs of its passes, given the number of sources: by default one input for all sources per pass."""
-        return self.passes
+    def passes(self, sources: int) -> int:
+        """Network passes that it costs for a number of sources; by default none."""
+        return 0
 
     @abstractmethod
     def __call__(self, passes: Passes, trajectory: Trajectory, estimates: Tensor) -> Tensor:

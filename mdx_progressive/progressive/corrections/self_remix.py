@@ -54,13 +54,16 @@ class SelfRemix(Correction):
             raise MdxError(f"SelfRemix needs 1 mixture and 1 band or more, not {mixtures} and {bands}")
         if not (strength >= 0 and ridge > 0):
             raise MdxError(f"SelfRemix needs a strength of 0 or more and a ridge above 0, not {strength} and {ridge}")
-        self.passes, self.strength, self.ridge, self.bands = mixtures, strength, ridge, bands
+        self.mixtures, self.strength, self.ridge, self.bands = mixtures, strength, ridge, bands
+
+    def passes(self, sources: int) -> int:
+        return self.mixtures
 
     def __call__(self, passes: Passes, trajectory: Trajectory, estimates: Tensor) -> Tensor:
         band = band_indices(self.bands).to(estimates.device)
         stretch = FRAMES_AT_ONCE * HOP
         gram, right = torch.zeros((), device=estimates.device), torch.zeros((), device=estimates.device)
-        for number in range(1, self.passes + 1):
+        for number in range(1, self.mixtures + 1):
             remix = _rotate(estimates, number)
             separated = passes.separate(remix.sum(dim=1, keepdim=True))[0]
             for part, reference in zip(separated.split(stretch, -1), remix.split(stretch, -1), strict=True):
