@@ -1,7 +1,8 @@
-"""How the command line tells an error, also of a thread; a reader of stdout that is gone is none."""
+"""How the command line tells an error, also of a thread, and signals; a reader of stdout that is gone is none."""
 
 import os
 import select
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,25 @@ def print_error(message: str) -> None:
 def system_error_text(error: OSError) -> str:
     """An error of the operating system in one line."""
     return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Within it SIGTERM interrupts as Ctrl-C does, with its number in the exception."""
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt(signum)
+
+
+def signal_of(interrupt: BaseException | None) -> int:
+    """The number of the signal that has interrupted."""
+    return interrupt.args[0] if interrupt and interrupt.args else signal.SIGINT
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import signal
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,7 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import rank_zero_only
 
-from mdx_progressive.cli.errors import TRACEBACK, raise_thread_errors
+from mdx_progressive.cli.errors import TRACEBACK, interruptible, raise_thread_errors, signal_of
 from mdx_progressive.cli.help_texts import SUMMARIES
 from mdx_progressive.cli.parser import HelpFormatter, OneLineErrors, literal, separator_at_hand
 from mdx_progressive.cli.processes import watch_processes
@@ -183,8 +182,7 @@ class ProgressiveCLI(LightningCLI):
                 run()
         except SystemExit as left:
             if self.trainer.state.status == TrainerStatus.INTERRUPTED and self.trainer.is_global_zero:
-                stopped = left.__context__
-                raise StoppedError(stopped.args[0] if stopped and stopped.args else signal.SIGINT) from left
+                raise StoppedError(signal_of(left.__context__)) from left
             raise
 
     def _settings(self) -> dict[str, Any]:
@@ -238,16 +236,8 @@ def run(
     """
     keep_freed_memory()
     # Lightning handles SIGTERM only between training steps, but Ctrl-C stops all of its processes.
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with raise_thread_errors(), separator_at_hand(separator), importable(modules), literal(paths):
-            _lightning(args)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(signum: int, frame: object) -> None:
-    raise KeyboardInterrupt(signum)
+    with interruptible(), raise_thread_errors(), separator_at_hand(separator), importable(modules), literal(paths):
+        _lightning(args)
 
 
 def _lightning(args: Sequence[str]) -> None:

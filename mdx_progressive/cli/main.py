@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from copy import copy
+from io import TextIOWrapper
 from pathlib import Path
 from pkgutil import resolve_name
 from textwrap import shorten
@@ -55,6 +56,8 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _main(given: Sequence[str]) -> int:
     _quieten()
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # As stderr is: a table may name songs in any script.
     try:
         _run(given)
         sys.stdout.flush()

@@ -7,13 +7,13 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser
 
-from mdx_progressive.cli.errors import TRACEBACK
+from mdx_progressive.cli.errors import TRACEBACK, interruptible, signal_of
 from mdx_progressive.cli.own_code import ALLOW
 from mdx_progressive.cli.parser import HelpFormatter, OneLineErrors, literal
 from mdx_progressive.cli.paths import given_paths
 from mdx_progressive.cli.shorthand import prepare_args
 from mdx_progressive.data import CutSettings, PreparedIndex, PreparedWriter, SongDataset, choose_dataset
-from mdx_progressive.runtime import MdxError, counted, importable
+from mdx_progressive.runtime import MdxError, StoppedError, counted, importable
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,8 @@ def prepare(args: Sequence[str]) -> None:
 
     Raises:
         MdxError: If songs could not be prepared; the others are.
-        SystemExit: If an option is wrong, or the command is interrupted.
+        StoppedError: If a signal stopped it.
+        SystemExit: If an option is wrong.
     """
     options_parser = parser()
     given, modules = prepare_args(args)
@@ -67,13 +68,12 @@ def prepare(args: Sequence[str]) -> None:
         options = options_parser.instantiate_classes(options_parser.parse_args(given))
     cutting = CutSettings(options.chunk, options.trim, options.all_chunks, options.format)
     songs = choose_dataset(options.data.get("dataset"), options.data.root)
+    writer = PreparedWriter(songs, Path(options.to), cutting, options.workers, options.overwrite, options.prune)
     try:
-        index = PreparedWriter(
-            songs, Path(options.to), cutting, options.workers, options.overwrite, options.prune
-        ).run()
+        with interruptible():
+            index = writer.run()
     except KeyboardInterrupt as error:
-        log.warning("stopped; the same command resumes")
-        raise SystemExit(130) from error  # As a shell has it for Ctrl-C.
+        raise StoppedError(signal_of(error)) from error
     _report(index, Path(options.to))
 
 

@@ -10,7 +10,7 @@ from pandas.api.types import is_numeric_dtype
 
 from mdx_progressive.evaluation.metrics.scale import Scale
 from mdx_progressive.presets import nearest
-from mdx_progressive.runtime import MdxError, read_cell, write_table
+from mdx_progressive.runtime import MdxError, abridged, read_cell, write_table
 
 
 class Row(NamedTuple):
@@ -103,7 +103,7 @@ def unknown(kind: str, name: str, names: Sequence[str]) -> str:
         "there is no metric 'srd', but sdr, si_sdr (sdr?)"
     """
     close = nearest(name, names, 1)
-    return f"there is no {kind} {name!r}, but {', '.join(names)}" + (f" ({close[0]}?)" if close else "")
+    return f"there is no {kind} {name!r}, but {abridged(', '.join(names))}" + (f" ({close[0]}?)" if close else "")
 
 
 def read_songs(path: Path) -> Iterator[pd.DataFrame]:

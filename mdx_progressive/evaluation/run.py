@@ -13,7 +13,15 @@ from mdx_progressive.evaluation.measurements import FILES, run_progress
 from mdx_progressive.evaluation.metrics.scale import Scale
 from mdx_progressive.evaluation.results import read_metric
 from mdx_progressive.evaluation.timings import read_timings
-from mdx_progressive.runtime import MdxError, check_type, escape_unprintable, load_yaml, read_json, rename_settings
+from mdx_progressive.runtime import (
+    MdxError,
+    abridged,
+    check_type,
+    escape_unprintable,
+    load_yaml,
+    read_json,
+    rename_settings,
+)
 
 RUN_HELP = "Folder of a run of `test`, logs/<name>/version_<N>, or its results.csv."
 METRIC_HELP = "Name of the metric: si_sdr (default), sdr, bsseval_sdr, and what else `test` has measured."
@@ -92,7 +100,7 @@ def read_run(location: Path, metric: str, command: str = "report") -> Run:
     except MdxError:
         raise
     except (OverflowError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = abridged(str(error).splitlines()[0])
         raise MdxError(f"{path} is no table of results of `mdx-progressive test`: {reason}; measure again") from error
     return Run(path, metric, rows, read_timings(path.with_name("timings.csv")), facts, facts["bounds"])
 
@@ -111,7 +119,7 @@ def _facts(path: Path, metric: str) -> dict[str, Any]:
         for value, kind in zip(Scale(**(facts.get("metrics") or {}).get(metric, {"label": ""})), _SCALE, strict=True):
             check_type(value, kind)
     except (KeyError, TypeError, ValueError) as error:
-        reason = f"it has no {error}" if isinstance(error, KeyError) else error
+        reason = f"it has no {error}" if isinstance(error, KeyError) else abridged(str(error))
         raise MdxError(f"{path} is no summary of `mdx-progressive test`: {reason}; measure again") from error
     return facts
 

@@ -62,7 +62,7 @@ class Claims:
             self._lock.acquire(blocking=False)
         if self._lock.is_locked:
             with atomic_write(_list(self._lock)) as temporary:
-                temporary.write_text(json.dumps([str(path.relative_to(self.out)) for path in paths]))
+                temporary.write_text(json.dumps([path.relative_to(self.out).as_posix() for path in paths]))
 
     def end(self) -> None:
         """Give up all claims."""

@@ -129,7 +129,8 @@ class StemPaths(NamedTuple):
         """
         out, given = real_path(self.out), {real_path(path) for path in inputs}
         files = {song.name: real_path(song.path) for song in songs}
-        written = {real_path(path) for name in files for path in self.files(name)}
+        # A link in the place of a stem is replaced: it makes no estimate of the song that it points to.
+        written = {real_path(path.parent) / path.name for name in files for path in self.files(name)}
         searched = not given.isdisjoint(out.parents)
         return {
             name

@@ -5,7 +5,15 @@ Nothing here knows of audio; it imports no other room.
 
 from mdx_progressive.runtime.class_paths import foreign_class_text, importable, is_class_path, is_importable
 from mdx_progressive.runtime.distributed import all_gather, is_first_process, warn_once
-from mdx_progressive.runtime.errors import RESUME_HINT, ChangedError, MdxError, StoppedError, counted, error_text
+from mdx_progressive.runtime.errors import (
+    RESUME_HINT,
+    ChangedError,
+    MdxError,
+    StoppedError,
+    abridged,
+    counted,
+    error_text,
+)
 from mdx_progressive.runtime.escaping import (
     escape_cell,
     escape_latex,
@@ -45,8 +53,8 @@ from mdx_progressive.runtime.torchaudio_import import import_torchaudio
 
 __all__ = [
     "RESUME_HINT", "BackgroundThread", "ChangedError", "Entry", "Journal", "MdxError", "StoppedError", "Stopwatch",
-    "all_gather", "atomic_write", "check_fields", "check_folder_of", "check_type", "check_yaml_size", "checksum",
-    "counted", "device_name", "disk_name", "error_text", "escape_cell", "escape_latex", "escape_lines",
+    "abridged", "all_gather", "atomic_write", "check_fields", "check_folder_of", "check_type", "check_yaml_size",
+    "checksum", "counted", "device_name", "disk_name", "error_text", "escape_cell", "escape_latex", "escape_lines",
     "escape_markdown", "escape_unprintable", "find_name", "foreign_class_text", "former_names", "import_torchaudio",
     "importable", "is_class_path", "is_disk_full", "is_first_process", "is_importable", "is_out_of_memory",
     "keep_freed_memory", "keep_layer_memory", "load_yaml", "package_file", "peak_memory", "prefetch", "read_cell",

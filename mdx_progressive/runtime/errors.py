@@ -2,6 +2,8 @@
 
 RESUME_HINT = "what is done is kept, and the same command resumes the run"
 """The way out where a run ends early."""
+_ROOM = 300
+"""Letters of a text of others in a message."""
 
 
 class MdxError(ValueError):
@@ -39,6 +41,16 @@ def counted(number: int, noun: str, plural: str = "") -> str:
         ('1 song', '2 songs', '2 passes')
     """
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def abridged(text: str) -> str:
+    """The beginning of a text of others, which may be of any length, as a message has room for it.
+
+    Example:
+        >>> len(abridged("x" * 1_000_000)), abridged("short")
+        (302, 'short')
+    """
+    return text if len(text) <= _ROOM else f"{text[:_ROOM]} …"
 
 
 def error_text(error: Exception) -> str:

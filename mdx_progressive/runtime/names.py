@@ -10,6 +10,7 @@ from pathvalidate import sanitize_filename
 
 _NO_TEXT = re.compile("[\ud800-\udfff]")
 """How Python has the bytes of a name that are no UTF-8, and halves of characters in names of Windows."""
+_ENDINGS = re.compile(r"(?<=[^/\\])[. ]+(?=[/\\]|$)")
 _LONGEST = 200
 """Bytes of an escaped name, which has room for an ending then."""
 _LONGEST_SAFE = 80
@@ -56,8 +57,16 @@ def safe_names(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str
 
 
 def disk_name(name: str) -> str:
-    """Equal for names that some file system takes for one, as those of Windows and macOS do with `a` and `A`."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    """Equal for names, or paths, that some file system takes for one.
+
+    Windows and macOS do it with `a` and `A`, and Windows leaves out dots and spaces at the end of each part.
+
+    Example:
+        >>> disk_name("Wait.../vocals.wav") == disk_name("wait/vocals.wav")
+        True
+    """
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    return _ENDINGS.sub("", folded)
 
 
 def find_name(name: str, names: Iterable[str]) -> str | None:

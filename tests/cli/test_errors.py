@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from io import BytesIO, TextIOWrapper
 
 import pytest
 
@@ -99,3 +100,12 @@ def test_what_a_message_names_does_not_drive_the_terminal(capsys: pytest.Capture
     said = capsys.readouterr().err
     assert "\x1b" not in said
     assert r"\x1b[31mred\udcff" in said
+
+
+def test_what_stdout_can_not_take_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    bytes_ = BytesIO()
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(bytes_, encoding="ascii"))
+
+    assert main(["predict", "--help"]) == 0
+
+    assert rb"roformer, \u2026: see" in bytes_.getvalue()

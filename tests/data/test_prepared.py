@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import shutil
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from tests.support.processes import start_command
 from tests.support.signals import RATE, SOURCES, noise
 
 DEMO = str(STUDY)
+STOPPED = "stopped by a signal; what is done is kept, and the same command resumes the run"
 
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -61,6 +64,15 @@ def songs(tmp_path: Path) -> Path:
         write_song(tmp_path / "songs" / name, 2.5, seed)
     write(tmp_path / "songs" / "two" / "mixture.wav", noise(2.5, seed=99))
     return tmp_path / "songs"
+
+
+def children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def command_line(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def index_of(root: Path) -> dict[str, Any]:
@@ -444,11 +456,11 @@ class TestGoingOn:
         killed = tmp_path / "killed"
         running = start_command(["prepare", *options, "killed", "--workers", "2"])
         running.wait_until(lambda: list(killed.glob("*/002")))
-        children = [int(pid) for pid in Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()]
+        started = children(running.pid)
         running.kill()
 
         until = time.monotonic() + 240
-        while any(Path(f"/proc/{pid}").exists() for pid in children):  # They must not go on beside the next run.
+        while any(Path(f"/proc/{pid}").exists() for pid in started):  # They must not go on beside the next run.
             assert time.monotonic() < until
             time.sleep(0.05)
         assert not index_of(killed)["finished"]
@@ -473,6 +485,45 @@ class TestGoingOn:
         written = [sorted(path.relative_to(root) for path in root.rglob("*")) for root in (killed, alone)]
         assert written[0] == written[1]
         assert all(song.error is None for song in PreparedSet(killed, verify=True).songs())
+
+    @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for the workers in /proc")
+    @pytest.mark.parametrize(
+        ("whom", "how", "workers", "code", "told"),
+        [
+            ("main", signal.SIGTERM, 1, 143, STOPPED),
+            ("main", signal.SIGTERM, 2, 143, STOPPED),
+            ("main", signal.SIGINT, 2, 130, STOPPED),
+            (
+                "worker",
+                signal.SIGKILL,
+                2,
+                1,
+                "a worker process was killed, perhaps out of memory: run the command again",
+            ),
+        ],
+    )
+    def test_stopped_in_the_midst_of_songs_it_ends_soon_and_the_same_command_goes_on_to_the_same_files(
+        self, tmp_path: Path, whom: str, how: signal.Signals, workers: int, code: int, told: str
+    ) -> None:
+        for seed in range(2):
+            write_song(tmp_path / "songs" / f"song {seed}", 5, seed)
+        options = ("--data.root", "songs", "--chunk", "0.2", "--all-chunks", "--to")
+        running = start_command(["prepare", *options, "to", "--workers", str(workers)])
+        running.wait_until(lambda: list(Path("to").glob("*/003")))
+        if whom == "main":
+            running.send(how)
+        else:
+            os.kill(next(pid for pid in children(running.pid) if b"spawn_main" in command_line(pid)), how)
+        ended = running.wait()
+
+        assert ended.exit_code == code
+        lines = [line for line in ended.err.splitlines() if line.strip()]
+        assert lines[-2:-1] == ["to: 0 of 2 songs complete"]
+        assert lines[-1].startswith(f"mdx-progressive: error: {told}")
+        assert not list(Path("to").rglob(".*"))
+        assert len(list(Path("to").glob("*/[0-9]*"))) < 2 * 22
+        assert prepare(*options, "to", "--workers", workers) == 0
+        self.assert_same_as_fresh(Path("to"), options)
 
 
 class TestReading:

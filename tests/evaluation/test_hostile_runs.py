@@ -61,6 +61,10 @@ TABLES = {
     "zeros": "\0" * 1000,
     "no text": "\udcff\udcfe" * 100,
     "other metric": table(ROW.replace("si_sdr", "x")),
+    "thousands of methods": table(*(ROW.replace("one-pass", f"m{number}") for number in range(5000))),
+    "thousands of metrics": table(*(ROW.replace("si_sdr", f"m{number}") for number in range(5000))),
+    "a name of a megabyte, twice": table(*[ROW.replace("a,", f"{'a' * 1_000_000},", 1)] * 2),
+    "thousands of columns": table("a,0," + "1," * 5000, head="song,chunk," + ",".join(map(str, range(5000)))),
     "not finite": table(ROW, ROW.replace("1.0", "inf"), ROW.replace("0,1", "0,inf")),
 }
 SUMMARIES: dict[str, object] = {

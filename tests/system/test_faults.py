@@ -173,6 +173,29 @@ class TestFiles:
         assert "out/bad: could not be written to" in capsys.readouterr().err.split("error: ")[-1]
         assert stems("good") == BOTH
 
+    @pytest.mark.parametrize("target", ["../../in/good.wav", "nowhere.wav", "vocals.wav"])
+    def test_a_link_in_the_place_of_a_stem_is_replaced_and_what_it_points_to_left_alone(
+        self, songs: Path, target: str
+    ) -> None:
+        song = (songs / "good.wav").read_bytes()
+        Path("elsewhere/good").mkdir(parents=True)
+        Path("out").symlink_to("elsewhere")
+        Path("out/good/vocals.wav").symlink_to(target)
+
+        assert predict(*NARROW, "--writer.overwrite", "true") == 0
+
+        assert stems("good") == BOTH
+        assert not Path("elsewhere/good/vocals.wav").is_symlink()
+        assert (songs / "good.wav").read_bytes() == song
+        assert sorted(path.name for path in Path("elsewhere").iterdir()) == ["good"]
+
+    def test_a_second_run_elsewhere_writes_the_same_bytes(self, songs: Path) -> None:
+        for out in ("out", "again"):
+            assert run("predict", *SPLEETER, *NARROW, "--data.input", "in", "--out", out) == 0
+
+        for name in BOTH:
+            assert Path("out/good", name).read_bytes() == Path("again/good", name).read_bytes()
+
     def test_a_loop_of_folders_is_walked_once(self, songs: Path) -> None:
         (songs / "again").symlink_to(".")
 
@@ -185,6 +208,7 @@ class TestFiles:
         legal = bytes(sorted(set(range(1, 256)) - set(b"/.")))
         names = [b"x" + legal[:120], b"x" + legal[120:], b"-c", b"ends with space ", b"x" * 251]
         names += ["é".encode(), "e\u0301".encode(), b"Case", b"case", b"http:x", b"concat:x", b"two\nlines"]
+        names += [b"AUX", b"a:b", b"what?", b"Wait...", b"COM1"]  # Windows refuses these or takes them for others.
         source = write(songs / "good.wav", 0.05)
         for name in names:
             shutil.copy(os.fsencode(source), os.path.join(os.fsencode(songs), name + b".wav"))

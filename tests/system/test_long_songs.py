@@ -3,7 +3,7 @@
 import json
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +118,47 @@ class TestPredict:
         for path in Path("whole/song").iterdir():
             assert Path("out/song", path.name).read_bytes() == path.read_bytes()
         assert not [path.name for path in Path("out").rglob(".*")]
+
+    @pytest.mark.parametrize("damage", [
+        lambda block: block.unlink(),
+        lambda block: block.write_bytes(b""),
+        lambda block: block.write_bytes(block.read_bytes()[:-1000]),
+        lambda block: block.write_bytes(block.read_bytes()[:5000] + bytes(8) + block.read_bytes()[5008:]),
+    ])  # fmt: skip
+    def test_kept_blocks_that_are_gone_cut_or_changed_are_separated_again(
+        self, song: Path, damage: Callable[[Path], object], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        predict("whole", *BLOCKS)
+        arguments = ["predict", *HTDEMUCS, *ONE_PASS, *BLOCKS, "--data.input", "song.wav", "--out", "out"]
+        run_command(arguments, Stop(signal.SIGKILL, after=2))
+        damage(*Path("out").rglob("000000.npy"))
+
+        predict("out", *BLOCKS)
+
+        assert "1 block kept from an interrupted run" in capsys.readouterr().err
+        for path in Path("whole/song").iterdir():
+            assert Path("out/song", path.name).read_bytes() == path.read_bytes()
+        assert not [path.name for path in Path("out").rglob(".*")]
+
+    def test_a_block_that_somebody_deletes_meanwhile_is_an_error_and_no_hole(
+        self, song: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def put_the_last_alone(self: BlockStore, number: int, part: Tensor) -> None:
+            put(self, number, part)
+            if number == 2:
+                self._file(0).unlink()
+
+        put = BlockStore.put
+        with monkeypatch.context() as patch:
+            patch.setattr(BlockStore, "put", put_the_last_alone)
+            assert run("predict", *HTDEMUCS, *ONE_PASS, *BLOCKS, "--data.input", "song.wav", "--out", "out") == 1
+
+        assert (
+            "out/song: a block of it is gone from there; the same command" in capsys.readouterr().err.split("error:")[1]
+        )
+        predict("out", *BLOCKS)
+        assert "2 blocks kept from an interrupted run" in capsys.readouterr().err
+        assert len(list(Path("out/song").iterdir())) == 4
 
     def test_blocks_of_another_method_are_not_used(
         self, song: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

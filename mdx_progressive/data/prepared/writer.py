@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 
 import torch
@@ -22,7 +22,7 @@ from mdx_progressive.data.prepared.index import INDEX_NAME, PreparedIndex, Prepa
 from mdx_progressive.data.prepared.journal import SongJournal
 from mdx_progressive.data.prepared.song_task import JOURNAL_NAME, CutSettings, SongTask
 from mdx_progressive.data.song import Song
-from mdx_progressive.runtime import MdxError, remove_parts, safe_names
+from mdx_progressive.runtime import MdxError, counted, remove_parts, safe_names
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +81,16 @@ class PreparedWriter:
         tasks = [task for task in tasks if task.song.name not in done]
         begun = len(songs) - len(tasks)
         with tqdm(total=len(songs), initial=begun, desc="Preparing", unit="song", disable=None) as progress:
-            for prepared in _results(tasks, self.workers):
-                done[prepared.song] = prepared
-                progress.update()
+            try:
+                for prepared in _results(tasks, self.workers):
+                    done[prepared.song] = prepared
+                    progress.update()
+            except BaseException:
+                remove_parts(self.root / folder for folder in folders.values())  # Those of workers that were killed.
+                progress.close()
+                complete = sum(song.error is None for song in done.values())
+                log.info("%s: %d of %s complete", self.root, complete, counted(len(songs), "song"))
+                raise
         index = PreparedIndex.finish(index.settings, [*(done[song.name] for song in songs), *kept])
         index.write(self.root)
         for task in tasks:
@@ -154,21 +161,28 @@ def _results(tasks: Sequence[SongTask], workers: int) -> Iterator[PreparedSong]:
     if workers == 1 or len(tasks) < 2:
         yield from (task() for task in tasks)
         return
+    others = active_children()
     executor = ProcessPoolExecutor(min(workers, len(tasks)), get_context("spawn"), _start_worker)
     try:
         for future in as_completed([executor.submit(SongTask.__call__, task) for task in tasks]):
             yield future.result()
-    except BrokenProcessPool as error:
-        raise MdxError(
-            "a worker process was killed, perhaps out of memory: run the command again, with fewer --workers; it"
-            " resumes where it stopped"
-        ) from error
+    except BaseException as error:
+        for process in active_children():
+            if process not in others:
+                process.kill()  # It would come to the end of its song first.
+        if isinstance(error, BrokenProcessPool):
+            raise MdxError(
+                "a worker process was killed, perhaps out of memory: run the command again, with fewer --workers; it"
+                " resumes where it stopped"
+            ) from error
+        raise
     finally:
         executor.shutdown(cancel_futures=True)
 
 
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The main process gets it too, and ends this one.
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_IGN)  # The main process gets it too, and ends this one.
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -112,6 +112,8 @@ class EstimateWriter(Callback):
         self._writer: SongWriter | None = None
         self._blocks: list[tuple[str, int]] = []
         """All blocks of the songs of this run: the song, and the number."""
+        self._kept: set[tuple[str, int]] = set()
+        """Those that were there, or that this process has separated."""
         self._claims = Claims(self.out)
         self._background: BackgroundThread[Failure | None] = BackgroundThread(_MAX_WAITING)
         self._unreadable: set[str] = set()
@@ -182,6 +184,7 @@ class EstimateWriter(Callback):
             return
         self._unreadable |= {failure.song for failure in batch.failures}
         for origin, context in outputs.chunks():
+            self._kept.add((origin.song, origin.chunk))
             estimates = (origin.block.kept(context) if origin.block else context).float().cpu()
             self._background.add(partial(self._write, self._writer, origin, estimates), size=estimates.nbytes)
         _add_failures(datamodule, self._background.results())
@@ -191,6 +194,8 @@ class EstimateWriter(Callback):
         if datamodule := song_datamodule(trainer):
             _add_failures(datamodule, self._background.results(wait=True))
         trainer.strategy.barrier()
+        if self._writer is not None and datamodule:
+            datamodule.failures += self._lost_songs(trainer, {failure.song for failure in datamodule.failures})
         if self._writer is not None:
             self._writer.partial_songs.remove(self._unreadable)
             if trainer.is_global_zero:
@@ -269,10 +274,15 @@ class EstimateWriter(Callback):
             except MdxError as error:
                 datamodule.failures.append(Failure(song, str(error)))
                 refused.add(song)
+        if trainer.is_global_zero:
+            damaged = sum(writer.partial_songs.blocks(each.song).discard_damaged(each.chunk) for each in origins)
+            if damaged:
+                log.info("%s of an interrupted run damaged, to be separated again", counted(damaged, "block"))
         # No process may begin before all have seen the same blocks, or they would deal out the rest differently.
         trainer.strategy.barrier()
         stored = {(each.song, each.chunk) for each in origins if writer.partial_songs.blocks(each.song).has(each.chunk)}
         trainer.strategy.barrier()
+        self._kept = set(stored)
         left_out = {(origin.song, origin.chunk) for origin in origins if origin.song in refused}
         if stored or left_out:
             remaining = datamodule.skip_done(stored | left_out)
@@ -282,6 +292,15 @@ class EstimateWriter(Callback):
             results = [self._write(writer, origin) for song, origin in songs.items() if song not in refused]
             _add_failures(datamodule, results)
             writer.partial_songs.unlock(self._written)  # Where nothing is left to separate, no epoch ends.
+
+    def _lost_songs(self, trainer: Trainer, failed: set[str]) -> list[Failure]:
+        """The songs that were not written though all of their blocks were kept: one is gone, whoever has deleted it."""
+        ends = all_gather((self._kept, {*self._written, *self._unreadable, *failed}), trainer.world_size)
+        kept, ended = (set(chain.from_iterable(parts)) for parts in zip(*ends, strict=True))
+        incomplete = {song for song, number in self._blocks if (song, number) not in kept}
+        lost = sorted({song for song, _ in self._blocks} - incomplete - ended) if trainer.is_global_zero else []
+        reason = "a block of it is gone from there; the same command separates it again"
+        return [Failure(song, f"{self.out / song}: {reason}") for song in lost]
 
     def _write(self, writer: SongWriter, origin: Origin, estimates: Tensor | None = None) -> Failure | None:
         """Store a block of a song, and write the files of the song if it was the last one; returns why that failed."""
