@@ -1,7 +1,9 @@
 """What decodes files may crash, hang and eat: it is a process of its own, and the next file gets another one."""
 
 import os
+import re
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -104,6 +106,33 @@ def test_a_decoder_that_was_killed_while_it_waited_is_replaced(tmp_path: Path) -
         for pid in decoder_processes():
             os.kill(pid, signal.SIGKILL)
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits are read from /proc")
+def test_decoders_have_little_memory_and_few_descriptors(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", noise(0.1).T.numpy(), RATE)
+    AudioStream(tmp_path / "a.wav").read()
+
+    for process in decoder_processes():
+        limits = Path(f"/proc/{process}/limits").read_text()
+        assert re.search(r"Max open files +64 +64 ", limits)
+        assert re.search(rf"Max data size +{4 << 30} +{4 << 30} ", limits)
+    assert decoder_processes()
+
+
+def test_a_decoder_that_takes_all_the_memory_it_may_ends_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    greedy = tmp_path / "decoder.py"
+    program = decoders._PROGRAM.read_text()
+    eaten = "import av\nav.open = lambda *given, **more: bytearray(6 << 30)\n"
+    greedy.write_text(program.replace("def main()", f"{eaten}\n\ndef main()"))
+    soundfile.write(tmp_path / "a.flac", noise(0.1).T.numpy(), RATE)
+    monkeypatch.setattr(decoders, "_PROGRAM", greedy)
+    decoders._close_all()
+    try:
+        with pytest.raises(decoders.DecoderError, match="it needs too much memory"):
+            list(decoders.ask(tmp_path / "a.flac", "describe"))
+    finally:
+        decoders._close_all()
 
 
 def test_a_decoder_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -278,10 +278,10 @@ class TestBadSongs:
     def test_predict_goes_on_with_the_other_files(self, songs: Path, capsys: pytest.CaptureFixture[str]) -> None:
         shutil.copy(songs / "song 0" / "vocals.wav", songs / "good.wav")
         (songs / "bad.wav").write_bytes(b"no audio at all")
-        inputs = "[songs/bad.wav, songs/good.wav]"
+        inputs = ("songs/bad.wav", "songs/good.wav")
 
         for workers in ("0", "1"):
-            settings = ("--data.input", inputs, "--out", f"out {workers}", "--data.num_workers", workers)
+            settings = (*inputs, "--out", f"out {workers}", "--data.num_workers", workers)
             assert main(("predict", *SMALL, *settings)) == 1
 
             assert "bad.wav: no audio could be read" in capsys.readouterr().err

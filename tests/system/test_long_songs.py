@@ -186,8 +186,7 @@ class TestPredict:
         samples[4 * RATE] = np.nan
         soundfile.write("broken.wav", samples, RATE, subtype="FLOAT")
 
-        inputs = "[broken.wav, song.wav]"
-        assert run("predict", *HTDEMUCS, *ONE_PASS, *BLOCKS, "--data.input", inputs, "--out", "out") == 1
+        assert run("predict", *HTDEMUCS, *ONE_PASS, *BLOCKS, "broken.wav", "song.wav", "--out", "out") == 1
 
         assert "broken.wav: a sample is not a number or infinite, the first at 4.000 s" in capsys.readouterr().err
         assert {path.parent.name for path in Path("out").rglob("*") if path.is_file()} == {"song"}
