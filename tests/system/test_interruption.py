@@ -179,7 +179,7 @@ class TestResume:
         soundfile.write("b.wav", noise(70, 2).T.numpy(), RATE)
         quick = ("-s", "spleeter", *NARROW, *(("-q", "balanced") if command == "predict" else ("--methods", "heun")))
         what = {
-            "test": ("--data.chunk", "2.5", "--data.all_chunks", "true"),
+            "test": ("--data.dataset", "builtin-clip", "--data.chunk", "2.5", "--data.all_chunks", "true"),
             "predict": ("a.wav", "b.wav", "-o", "out", "--data.block", "2"),
         }[command]
         line = [command, *quick, *what]
