@@ -169,7 +169,7 @@ def expand(command: str, args: Sequence[str]) -> CommandLine:
 
 
 def _configured(configs: Sequence[str], group: str) -> dict[str, Any]:
-    """The settings of a group in the configurations, the last one first."""
+    """The settings of a group in the configurations, of which the last one wins."""
     settings = [preset_settings(Path(path)).get(group) for path in configs]
     groups = [each for each in settings if isinstance(each, dict)]
     return {key: value for each in groups for key, value in each.items() if value}

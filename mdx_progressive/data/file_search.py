@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,23 +13,23 @@ from mdx_progressive.runtime import warn_once
 log = logging.getLogger(__name__)
 
 _NO_SONGS = frozenset({
-    "#recycle", "$recycle.bin", ".appledouble", ".ds_store", ".fseventsd", ".spotlight-v100", ".trashes", "@eadir",
-    "__macosx", "lost+found", "system volume information",
+    "#recycle", "$recycle.bin", ".appledouble", ".ds_store", ".fseventsd", ".spotlight-v100", "@eadir", "__macosx",
+    "lost+found", "system volume information",
 })  # fmt: skip
 """What file systems and servers put among a user's files, in small letters; a name in it is that of no song."""
+_OTHERS = re.compile(r"\._.*|\.trash(es|-\d+)?", re.DOTALL)
+"""The files that macOS writes beside others, with the same suffix, and folders of deleted files."""
 _SHOWN = 3
-_RESOURCE_FORK = "._"
-"""How the files begin that macOS writes beside others, with the same suffix."""
 
 
 def is_no_song(name: str) -> bool:
     """Whether a file or folder is known to be none of the user's own.
 
     Example:
-        >>> [is_no_song(name) for name in ("._a.mp3", "@eaDir", ".a.mp3", "_12 x", "...And Justice")]
-        [True, True, False, False, False]
+        >>> [is_no_song(name) for name in ("._a.mp3", "@eaDir", ".Trash-1000", ".a.mp3", "_12 x", "...And Justice")]
+        [True, True, True, False, False, False]
     """
-    return name.startswith(_RESOURCE_FORK) or name.lower() in _NO_SONGS
+    return name.lower() in _NO_SONGS or _OTHERS.fullmatch(name.lower()) is not None
 
 
 def is_audio(path: Path) -> bool:
