@@ -28,6 +28,9 @@ settings.register_profile("same", derandomize=True, deadline=None, database=None
 settings.load_profile("same")
 set_hypothesis_home_dir(Path(tempfile.gettempdir(), "hypothesis"))
 
+collect_ignore = ["support/without_posix"]
+"""It changes the interpreter that imports it, as the search for examples in docstrings does."""
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, Any, Any]:

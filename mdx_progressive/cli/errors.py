@@ -1,5 +1,6 @@
 """How the command line tells an error, also of a thread, and signals; a reader of stdout that is gone is none."""
 
+import _thread
 import os
 import select
 import signal
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 
 from mdx_progressive.runtime import escape_lines
 
+_SOON = 0.02
+"""Seconds until a signal that was lost is sent again."""
 TRACEBACK = "--traceback"
 """The option that shows where in the code an error was raised."""
 
@@ -26,16 +29,39 @@ def system_error_text(error: OSError) -> str:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within it SIGTERM interrupts as Ctrl-C does, with its number in the exception."""
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    """Within it SIGTERM interrupts as Ctrl-C does, with its number in the exception.
+
+    What a signal raises within a callback of a library in C, or while an object is deleted, is lost: then the signal is
+    sent again, until it is not.
+    """
+    before, hook = signal.signal(signal.SIGTERM, _interrupt), sys.unraisablehook
+
+    def keep(lost: "sys.UnraisableHookArgs") -> None:
+        if isinstance(lost.exc_value, KeyboardInterrupt):
+            again = threading.Timer(_SOON, _send, [signal_of(lost.exc_value)])
+            again.daemon = True
+            again.start()
+        else:
+            hook(lost)
+
+    sys.unraisablehook = keep
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         signal.signal(signal.SIGTERM, before)
 
 
 def _interrupt(signum: int, frame: object) -> None:
     raise KeyboardInterrupt(signum)
+
+
+def _send(signum: int) -> None:
+    """Send a signal to the main thread, which wakes it if it waits, where the system has that."""
+    if send := getattr(signal, "pthread_kill", None):
+        send(threading.main_thread().ident, signum)
+    else:
+        _thread.interrupt_main(signal.Signals(signum))
 
 
 def signal_of(interrupt: BaseException | None) -> int:

@@ -2,16 +2,19 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from io import BytesIO, TextIOWrapper
 
+import cffi  # type: ignore[import-untyped]
 import pytest
 
 from mdx_progressive.cli import lightning
-from mdx_progressive.cli.errors import raise_thread_errors
+from mdx_progressive.cli.errors import interruptible, raise_thread_errors, signal_of
 from mdx_progressive.cli.main import main
 
 
@@ -72,6 +75,36 @@ sys.exit(main({arguments}))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes end otherwise here")
+class TestSignals:
+    @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+    def test_one_that_is_lost_in_a_callback_comes_again(self, signum: signal.Signals) -> None:
+        class Deleted:
+            def __del__(self) -> None:
+                signal.raise_signal(signum)
+                sum(range(1000))
+
+        ffi = cffi.FFI()
+        called = []
+
+        @ffi.callback("int(int)")  # type: ignore[untyped-decorator]
+        def callback(number: int) -> int:
+            called.append(number)
+            if len(called) < 3:
+                signal.raise_signal(signum)
+            return sum(range(1000))
+
+        def wait(lose: Callable[[], object]) -> None:
+            with interruptible():
+                lose()
+                time.sleep(20)
+
+        for lose in (Deleted, lambda: callback(1)):
+            with pytest.raises(KeyboardInterrupt) as stopped:
+                wait(lose)
+            assert signal_of(stopped.value) == signum
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
 class TestPipes:
     def test_a_reader_of_stdout_that_is_gone_ends_the_command_silently(self) -> None:
         reading, writing = os.pipe()
