@@ -50,7 +50,7 @@ _ANY: Mapping[Quality, Level] = {"fast": _FAST, "balanced": Level("ensemble-3", 
 _HTDEMUCS: Mapping[Quality, Level] = {
     "fast": _FAST,
     "balanced": Level("balanced-htdemucs", 7, 9.1, 0.44, "ten songs"),
-    "best": Level("recommended-htdemucs", 19, 22.1, 0.48, "nineteen songs"),
+    "best": Level("recommended-htdemucs", 19, 22.1, 0.49, "nineteen songs"),
 }
 _SPLEETER: Mapping[Quality, Level] = {
     "fast": _FAST,
