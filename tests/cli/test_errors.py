@@ -98,10 +98,14 @@ class TestSignals:
                 lose()
                 time.sleep(20)
 
-        for lose in (Deleted, lambda: callback(1)):
-            with pytest.raises(KeyboardInterrupt) as stopped:
-                wait(lose)
-            assert signal_of(stopped.value) == signum
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # In the background it is ignored.
+        try:
+            for lose in (Deleted, lambda: callback(1)):
+                with pytest.raises(KeyboardInterrupt) as stopped:
+                    wait(lose)
+                assert signal_of(stopped.value) == signum
+        finally:
+            signal.signal(signal.SIGINT, before)
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
