@@ -30,8 +30,7 @@ def evaluate(
     """Measure methods on songs with known stems, as `mdx-progressive test` does.
 
     Args:
-        songs: A folder of songs, each a folder with one audio file per stem; or a data set, such
-            as BuiltinClip().
+        songs: A folder of songs, each a folder with one audio file per stem; or a data set, such as BuiltinClip().
         separator: The frozen separator.
         methods: What is measured beside one pass, which always is.
         targets: Sources to estimate; all of the separator's by default.

@@ -110,7 +110,7 @@ def separate(
     predictions = []
     for number, span in enumerate(plan):
         if progress is not None:
-            model.pass_listeners[:] = [_Counter(progress, number, len(plan), model.passes_of(method))]
+            model.pass_listeners[:] = [_Counter(progress, number, len(plan), method.name, model.passes_of(method))]
         with torch.inference_mode():
             predictions.append(model.predict_step(reader(span).to(device), number).to(torch.device("cpu")))
     origin = plan[0].origin
@@ -122,11 +122,13 @@ def separate(
 class _Counter:
     """Counts the passes of a block."""
 
-    def __init__(self, progress: Callable[[Progress], object], block: int, blocks: int, total: int) -> None:
-        self.progress, self.block, self.blocks, self.total = progress, block, blocks, total
+    def __init__(
+        self, progress: Callable[[Progress], object], block: int, blocks: int, method: str, total: int
+    ) -> None:
+        self.progress, self.block, self.blocks, self.method, self.total = progress, block, blocks, method, total
         self.passes = 0
 
-    def __call__(self, method: str, passes: int) -> None:
+    def __call__(self, _: str, passes: int) -> None:
         self.passes += passes
         part = min(1.0, self.passes / self.total)
-        self.progress(Progress(self.block + 1, self.blocks, (self.block + part) / self.blocks, method))
+        self.progress(Progress(self.block + 1, self.blocks, (self.block + part) / self.blocks, self.method))

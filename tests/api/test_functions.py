@@ -123,6 +123,8 @@ class TestSeparate:
         done: list[mdx.Progress] = []
         mdx.separate("song.wav", spleeter, method(), targets=["vocals"], block=6, progress=done.append)
 
+        assert {each.method for each in done} == {method().name}  # Also of the plain pass, which all methods share.
+
         parts = [each.done for each in done]
         assert parts == sorted(parts)
         assert parts[-1] == 1

@@ -194,9 +194,9 @@ class EstimateWriter(Callback):
         if datamodule := song_datamodule(trainer):
             _add_failures(datamodule, self._background.results(wait=True))
         trainer.strategy.barrier()
-        if self._writer is not None and datamodule:
-            datamodule.failures += self._lost_songs(trainer, {failure.song for failure in datamodule.failures})
         if self._writer is not None:
+            if datamodule:
+                datamodule.failures += self._lost_songs(trainer, {failure.song for failure in datamodule.failures})
             self._writer.partial_songs.remove(self._unreadable)
             if trainer.is_global_zero:
                 self._writer.partial_songs.unlock()
