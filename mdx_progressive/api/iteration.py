@@ -58,12 +58,13 @@ def _steps(
 ) -> Iterator[Step]:
     device = next(separator.parameters()).device
     sources = tracked_sources([method], separator.sources, wanted)
-    passes = Passes.of(separator, mixture.to(device), sources)
+    mixture = mixture.to(device)
+    passes = Passes.of(separator, mixture, sources)
     given = None
     if method.needs_references and references is not None:
         true = references[None] if alone else references
         given = select_sources(true.to(device), separator.sources, sources)
     places = [sources.index(target) for target in wanted]
-    for step in method.run(passes, separator(passes.mixture, sources), given):
-        estimates = step.estimates[:, places]
+    for step in method.run(passes, passes.centred(separator(mixture, sources)), given):
+        estimates = passes.restored(step.estimates[:, places])
         yield step._replace(estimates=estimates[0] if alone else estimates, weights=step.weights[places])

@@ -1,5 +1,6 @@
 """Separators and methods by name, from their presets or from files of one's own."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from mdx_progressive.presets import Kind, inlined_settings, preset_path
 from mdx_progressive.progressive import Method
 from mdx_progressive.runtime import (
     MdxError,
+    abridged,
+    causes,
     error_text,
     foreign_class_text,
     importable,
@@ -19,6 +22,10 @@ from mdx_progressive.runtime import (
     rename_settings,
 )
 from mdx_progressive.separators import Separator
+
+_UNKNOWN = re.compile(r"Option '([\w.]+)' is not accepted")
+_KEY = re.compile(r'Parser key "([\w.-]+)":')
+_EXPECTED = re.compile(r"Expected a <class '(?!mdx_progressive)([\w.]+)'>")
 
 
 def load_separator(
@@ -98,10 +105,25 @@ def _load(
         parser.add_subclass_arguments(base, kind)
         try:
             return parser.instantiate_classes(parser.parse_object({kind: described}))[kind]
-        except (ArgumentError, TypeError) as error:
+        except (ArgumentError, TypeError, ValueError) as error:
+            # jsonargparse wraps what the class itself has refused into pages about types.
+            if own_error := next((each for each in causes(error) if isinstance(each, MdxError)), None):
+                raise own_error from None
             foreign = next((each for each in _class_paths(described) if not is_importable(each)), None)
-            hint = f"{foreign_class_text(foreign)}: allow=[{foreign.partition('.')[0]!r}]" if foreign else str(error)
-            raise MdxError(f"{name}: {hint}") from error
+            hint = f"{foreign_class_text(foreign)}: allow=[{foreign.partition('.')[0]!r}]" if foreign else None
+            raise MdxError(f"{name}: {hint or _refusal(str(error), described, settings)}") from error
+
+
+def _refusal(message: str, described: Mapping[str, Any], settings: Mapping[str, object]) -> str:
+    """What jsonargparse refuses, of a message that quotes all that it has tried; the innermost comes last."""
+    if unknown := _UNKNOWN.search(message):
+        chosen = described["class_path"]
+        return f"there is no argument {unknown[1]} of {chosen.rpartition('.')[2]}: see help({chosen})"
+    keys, expected = _KEY.findall(message), [*dict.fromkeys(_EXPECTED.findall(message))]
+    if not keys or not expected:
+        return abridged(message)
+    given = f", not {abridged(repr(settings[keys[-1]]))}" if keys[-1] in settings else ""
+    return f"{keys[-1]} must be {' or '.join(each.replace('NoneType', 'None') for each in expected)}{given}"
 
 
 def _class_paths(settings: Any) -> Iterator[str]:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mdx_progressive.runtime import escape_lines
+from mdx_progressive.runtime import causes, escape_lines
 
 _SOON = 0.02
 """Seconds until a signal that was lost is sent again."""
@@ -89,21 +89,15 @@ def raise_thread_errors() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        causes = set(map(id, _causes(error)))
+        told = set(map(id, causes(error)))
         for other in refused:
-            if id(other) not in causes:
+            if id(other) not in told:
                 print_error(system_error_text(other))
         raise
     finally:
         threading.excepthook = hook
     if refused:
         raise refused[0]
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def is_stdout_gone() -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mdx_progressive.data.channel_pairs import STEREO, ChannelPairs
-from mdx_progressive.dsp import Block, level_change, mono_levels
+from mdx_progressive.dsp import Block, mono_levels
 from mdx_progressive.runtime import MdxError, escape_unprintable
 
 
@@ -146,10 +146,6 @@ class ChunkBatch:
             references = None if self.references is None else self.references[..., context]
             mixture = self.mixture[..., context]
             yield block, ChunkBatch(self.origins, mixture, self.gain, references, self.silent, levels=levels)
-
-    def level_change(self) -> Tensor | None:
-        """How the songs' levels differ from those of the mixtures (batch, 2); None where these are whole songs."""
-        return None if self.levels is None else level_change(mono_levels(self.mixture), self.levels)
 
     def to(self, device: torch.device) -> "ChunkBatch":
         """The same batch on another device."""

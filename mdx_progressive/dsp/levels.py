@@ -52,20 +52,3 @@ class MonoLevelMeter:
         mean = total / self._count
         variance = (squares - total * mean).clamp(min=0) / max(1, self._count - 1)
         return torch.stack([mean, variance.sqrt() + _SILENCE], dim=-1).float()
-
-
-def level_change(part: Tensor, whole: Tensor) -> Tensor:
-    """How a whole differs from a part of it: the shift of its mean, in deviations of the part, and of its deviation.
-
-    What is made of the part alone, as an estimate or a sum of them, has a level of its own; that of the whole of it is
-    not known while the other parts are to come, and is taken to differ alike.
-
-    Args:
-        part: `mono_levels` of a part.
-        whole: Those of the whole.
-
-    Shape:
-        - part, whole, result: (item, 2)
-    """
-    (part_mean, part_deviation), (mean, deviation) = part.unbind(dim=-1), whole.unbind(dim=-1)
-    return torch.stack([(mean - part_mean) / part_deviation, deviation / part_deviation], dim=-1)

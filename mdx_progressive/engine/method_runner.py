@@ -26,13 +26,10 @@ class PlainPass(NamedTuple):
     Args:
         sources: The sources that it has estimates of.
         estimates: These, (batch, source, channel, time).
-        level_change: How the songs' levels differ from those of the mixtures (see `ChunkBatch.level_change`), for a
-            separator that has to know it; None for others, and where the mixtures are whole songs.
     """
 
     sources: list[str]
     estimates: Tensor
-    level_change: Tensor | None
 
     def of(self, sources: list[str]) -> Tensor:
         """The estimates of some of its sources."""
@@ -66,12 +63,10 @@ class MethodRunner:
     def plain_pass(self, batch: ChunkBatch, methods: Sequence[Method]) -> PlainPass:
         """One pass for all of these methods, with every source that one of them tracks."""
         sources = self.tracked(*methods)
-        change = batch.level_change() if self.separator.standardise else None
-        separate = self.separator if change is None else partial(self.separator, level_change=change)
-        estimates = separate(batch.mixture, sources)
+        estimates: Tensor = self.separator(batch.mixture, sources, levels=batch.levels)
         for listener in self.listeners:
             listener(ONE_PASS, 1)
-        return PlainPass(sources, estimates, change)
+        return PlainPass(sources, estimates)
 
     def blocks(self, batch: ChunkBatch, methods: Sequence[Method]) -> list[BlockInput]:
         """The blocks of a batch, each with its plain pass."""
@@ -89,13 +84,13 @@ class MethodRunner:
             references: All true sources (batch, source, channel, time); a method that is no bound does not get them.
         """
         sources = self.tracked(method)
-        passes = Passes.of(self.separator, batch.mixture, sources, first.level_change)
+        passes = Passes.of(self.separator, batch.mixture, sources, batch.levels)
         passes.listeners = [partial(listener, method.name) for listener in self.listeners]
         given = None
         if method.needs_references and references is not None:
             given = select_sources(references, self.separator.sources, sources)
-        for step in method.run(passes, first.of(sources), given):
-            estimates = select_sources(step.estimates, sources, self.targets)
+        for step in method.run(passes, passes.centred(first.of(sources)), given):
+            estimates = passes.restored(select_sources(step.estimates, sources, self.targets))
             weights = step.weights[[sources.index(target) for target in self.targets]]
             yield step._replace(estimates=estimates, weights=weights), passes
 

@@ -220,7 +220,8 @@ class Tuning:
         references = select_sources(batch.references, self.separator.sources, self.sources)
         silent = select_sources(batch.silent, self.separator.sources, self.sources)
         songs = [origin.song for origin in batch.origins]
-        return Chunks(songs, passes, self.separator(batch.mixture, self.sources), references, silent)
+        first = passes.centred(self.separator(batch.mixture, self.sources))
+        return Chunks(songs, passes, first, references, silent)
 
 
 def _preset(kind: type, **settings: object) -> dict[str, Any]:

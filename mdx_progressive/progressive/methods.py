@@ -55,7 +55,7 @@ class Method(ABC):
 
         Args:
             passes: The separator, bound to the mixture and the sources.
-            first: Estimates of the plain pass, which all methods share.
+            first: Estimates of the plain pass, which all methods share, as `passes.centred` returns them.
             references: The true sources, for the methods that need them.
 
         Shape:

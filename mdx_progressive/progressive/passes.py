@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
-from mdx_progressive.dsp import concert_pitch_ratio
+from mdx_progressive.dsp import concert_pitch_ratio, mono_levels
 from mdx_progressive.progressive.augmentations import IDENTITY, Augmentation
 from mdx_progressive.progressive.remix import limit_peak
 
@@ -20,13 +20,16 @@ class FrozenSeparator(Protocol):
     """What a method needs of a separator (see `separators.Separator`)."""
 
     sample_rate: int
+    standardise: bool
 
     @property
     def shift_span(self) -> float:
         """Seconds within which it matters where the music begins."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Estimates (batch, source, channel, time) of the inputs; the keyword `targets` names the sources."""
+        """Estimates (batch, source, channel, time) of the inputs; the keyword `targets` names the sources,
+        and `levels` tells by which mean and deviation it standardises.
+        """
 
 
 class Passes:
@@ -37,13 +40,14 @@ class Passes:
         mixture: The mixture of the chunks.
         sources: Names of those sources.
         sample_rate: Sample rate in Hz.
-        level_change: Of parts of songs, how the level of each song differs from it (see `dsp.level_change`), which the
-            separator gets as a keyword.
+        levels: For a separator that standardises, mean and deviation of each song (see `dsp.mono_levels`): all inputs
+            are divided by the deviation, and a method works on the mixture without the mean (see `centred`). Inputs
+            have no level of their own, which one block of a song could not tell. None for other separators.
         span: Seconds over which shifts are spread where augmentations have no span of their own.
 
     Shape:
         - mixture: (batch, channel, time)
-        - level_change: (batch, 2)
+        - levels: (batch, 2)
     """
 
     def __init__(
@@ -52,14 +56,18 @@ class Passes:
         mixture: Tensor,
         sources: Sequence[str],
         sample_rate: int,
-        level_change: Tensor | None = None,
+        levels: Tensor | None = None,
         span: float = 0.0,
     ) -> None:
         self._separate = separate
+        self._mean: Tensor | None = None
+        self._deviation: Tensor | None = None
+        if levels is not None:
+            self._mean, self._deviation = levels.to(mixture)[..., None, None].unbind(dim=1)
+            mixture = mixture - self._mean
         self.mixture = mixture
         self.sources = list(sources)
         self.sample_rate = sample_rate
-        self._level_change = level_change
         self.span = span
         self.count = 0
         """Network passes so far, each over the whole chunk: an input for each source makes as many."""
@@ -69,11 +77,45 @@ class Passes:
 
     @classmethod
     def of(
-        cls, separator: FrozenSeparator, mixture: Tensor, sources: Sequence[str], level_change: Tensor | None = None
+        cls, separator: FrozenSeparator, mixture: Tensor, sources: Sequence[str], levels: Tensor | None = None
     ) -> Self:
-        """The passes of a separator over a mixture (batch, channel, time), which estimate the named sources."""
+        """The passes of a separator over a mixture (batch, channel, time), which estimate the named sources.
+
+        Args:
+            separator: The frozen separator.
+            mixture: The mixture.
+            sources: The sources.
+            levels: Mean and deviation of each song of which the mixture is a part; by default it is the whole.
+
+        Shape:
+            - mixture: (batch, channel, time)
+            - levels: (batch, 2)
+        """
         separate = partial(separator, targets=sources)
-        return cls(separate, mixture, sources, separator.sample_rate, level_change, separator.shift_span)
+        if not separator.standardise:
+            levels = None
+        else:
+            levels = mono_levels(mixture) if levels is None else levels
+            separate = partial(separate, levels=torch.tensor([[0.0, 1.0]]))  # What it gets is standardised already.
+        return cls(separate, mixture, sources, separator.sample_rate, levels, separator.shift_span)
+
+    def centred(self, estimates: Tensor) -> Tensor:
+        """Estimates without the mean of the mixture, which a standardising separator has added to each of them.
+
+        Sums and differences of estimates would have a multiple of it.
+
+        Shape:
+            - estimates and the result: (batch, source, channel, time)
+        """
+        return estimates if self._mean is None else estimates - self._mean.unsqueeze(1)
+
+    def restored(self, estimates: Tensor) -> Tensor:
+        """What `centred` undoes: estimates with the mean of the mixture again, as the separator itself gives them.
+
+        Shape:
+            - estimates and the result: (batch, source, channel, time)
+        """
+        return estimates if self._mean is None else estimates + self._mean.unsqueeze(1)
 
     def correct_pitch(self, tolerance: float) -> list[int]:
         """From now on, stretch chunks that are out of tune so that they are lowered to concert pitch.
@@ -94,7 +136,8 @@ class Passes:
         after: Tensor | None = None,
         input_index: Sequence[int] | None = None,
     ) -> Tensor:
-        """The estimates of the inputs through each augmentation; inputs above full scale are attenuated for it.
+        """The estimates of the inputs through each augmentation; as they are, those above full scale are attenuated
+        for it.
 
         Args:
             inputs: One for all sources, or one for each; several candidates for each chunk of the batch follow each
@@ -109,27 +152,34 @@ class Passes:
             - result: (augmentation, batch, source, channel, time), of the inputs' type, but never below float32
         """
         candidates = len(inputs) // len(self.mixture)
-        limited, gain = limit_peak(inputs, self.mixture.repeat(candidates, 1, 1))
+        heard, gain = self._scaled(inputs, candidates)
         separate = self._separate
         if input_index is not None:
             separate, gain = partial(separate, input_index=input_index), gain[:, list(input_index)]
-        offset = 0 if after is None else 1
+        first = 0 if after is None else 1
         # One tensor from the beginning: a tensor for each pass would fragment the memory between the passes.
-        shape = (offset + len(augmentations), len(inputs), len(self.sources), *inputs.shape[2:])
-        estimates = limited.new_empty(shape, dtype=torch.promote_types(limited.dtype, torch.float32))
+        shape = (first + len(augmentations), len(inputs), len(self.sources), *inputs.shape[2:])
+        estimates = heard.new_empty(shape, dtype=torch.promote_types(heard.dtype, torch.float32))
         if after is not None:
             estimates[0] = after
         lengths = [(each.shift, each.time_stretch) for each in augmentations]
         for length in dict.fromkeys(lengths):
             indices = [index for index, each in enumerate(lengths) if each == length]
-            passes = self._separate_augmented(separate, [augmentations[index] for index in indices], limited)
+            passes = self._separate_augmented(separate, [augmentations[index] for index in indices], heard)
             for index, estimate in zip(indices, passes, strict=True):
-                torch.div(estimate, gain, out=estimates[offset + index])
+                torch.div(estimate, gain, out=estimates[first + index])
             count = candidates * len(indices) * inputs.shape[1]
             self.count += count
             for listener in self.listeners:
                 listener(count)
         return estimates
+
+    def _scaled(self, inputs: Tensor, candidates: int) -> tuple[Tensor, Tensor]:
+        """The inputs as the separator gets them, and the gain by which its estimates are divided."""
+        if self._deviation is None:
+            return limit_peak(inputs, self.mixture.repeat(candidates, 1, 1))
+        gain = (1 / self._deviation).repeat(candidates, 1, 1).unsqueeze(1)
+        return gain * inputs, gain.expand(-1, inputs.shape[1], -1, -1)
 
     def _separate_augmented(
         self, separate: Separate, augmentations: Sequence[Augmentation], inputs: Tensor
@@ -138,25 +188,13 @@ class Passes:
         ratios = self._pitch_ratios * (len(inputs) // len(self.mixture))
         groups = {ratio: [index for index, each in enumerate(ratios) if each == ratio] for ratio in ratios}
         if len(groups) == 1:
-            separate = self._at_level(separate, range(len(inputs)), len(augmentations))
             return self._separate_stretched(separate, augmentations, inputs, ratios[0])
         estimates = [
-            torch.stack(
-                self._separate_stretched(
-                    self._at_level(separate, indices, len(augmentations)), augmentations, inputs[indices], ratio
-                )
-            )
+            torch.stack(self._separate_stretched(separate, augmentations, inputs[indices], ratio))
             for ratio, indices in groups.items()
         ]
         order = torch.tensor([index for indices in groups.values() for index in indices]).argsort()
         return torch.cat(estimates, dim=1)[:, order.to(inputs.device)].unbind()
-
-    def _at_level(self, separate: Separate, indices: Sequence[int], repetitions: int) -> Separate:
-        """The separator, told how the songs' levels differ from those of some of the inputs, repeated as often."""
-        if self._level_change is None:
-            return separate
-        chunks = [index % len(self.mixture) for index in indices]
-        return partial(separate, level_change=self._level_change[chunks].repeat(repetitions, 1))
 
     def _separate_stretched(
         self, separate: Separate, augmentations: Sequence[Augmentation], inputs: Tensor, ratio: float

@@ -11,6 +11,7 @@ from mdx_progressive.runtime.errors import (
     MdxError,
     StoppedError,
     abridged,
+    causes,
     counted,
     error_text,
 )
@@ -53,11 +54,12 @@ from mdx_progressive.runtime.torchaudio_import import import_torchaudio
 
 __all__ = [
     "RESUME_HINT", "BackgroundThread", "ChangedError", "Entry", "Journal", "MdxError", "StoppedError", "Stopwatch",
-    "abridged", "all_gather", "atomic_write", "check_fields", "check_folder_of", "check_type", "check_yaml_size",
-    "checksum", "counted", "device_name", "disk_name", "error_text", "escape_cell", "escape_latex", "escape_lines",
-    "escape_markdown", "escape_unprintable", "find_name", "foreign_class_text", "former_names", "import_torchaudio",
-    "importable", "is_class_path", "is_disk_full", "is_first_process", "is_importable", "is_out_of_memory",
-    "keep_freed_memory", "keep_layer_memory", "load_yaml", "package_file", "peak_memory", "prefetch", "read_cell",
-    "read_json", "real_path", "release_freed_memory", "release_layer_memory", "remove_parts", "rename_settings",
-    "reset_peak_memory", "safe_names", "set_aside", "text_name", "thread_pool", "warn_once", "write_table",
+    "abridged", "all_gather", "atomic_write", "causes", "check_fields", "check_folder_of", "check_type",
+    "check_yaml_size", "checksum", "counted", "device_name", "disk_name", "error_text", "escape_cell", "escape_latex",
+    "escape_lines", "escape_markdown", "escape_unprintable", "find_name", "foreign_class_text", "former_names",
+    "import_torchaudio", "importable", "is_class_path", "is_disk_full", "is_first_process", "is_importable",
+    "is_out_of_memory", "keep_freed_memory", "keep_layer_memory", "load_yaml", "package_file", "peak_memory",
+    "prefetch", "read_cell", "read_json", "real_path", "release_freed_memory", "release_layer_memory", "remove_parts",
+    "rename_settings", "reset_peak_memory", "safe_names", "set_aside", "text_name", "thread_pool", "warn_once",
+    "write_table",
 ]  # fmt: skip

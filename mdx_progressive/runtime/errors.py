@@ -1,5 +1,7 @@
 """Errors that a user can put right: bad input, a missing file, an impossible setting; and texts for messages."""
 
+from collections.abc import Iterator
+
 RESUME_HINT = "what is done is kept, and the same command resumes the run"
 """The way out where a run ends early."""
 _ROOM = 300
@@ -31,6 +33,13 @@ class StoppedError(MdxError):
 
 class ChangedError(MdxError):
     """A file has changed while it was in use: what was computed from it is of no use."""
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that it came of, the nearest first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

@@ -140,7 +140,7 @@ class Separator(nn.Module, ABC):
         mixtures: Tensor,
         targets: Sequence[str] | None = None,
         input_index: Sequence[int] | None = None,
-        level_change: Tensor | None = None,
+        levels: Tensor | None = None,
     ) -> Tensor:
         """Estimate the targets, from one mixture or each from one of several inputs.
 
@@ -150,11 +150,11 @@ class Separator(nn.Module, ABC):
             mixtures: Waveforms.
             targets: Names of the sources to estimate; all of them by default.
             input_index: For each target the index of its input; by default, the only input or one for each target.
-            level_change: Of parts of songs, how the level of each song differs from it (see `dsp.level_change`); for a
-                separator that standardises.
+            levels: Mean and deviation by which a separator standardises, as `dsp.mono_levels` tells them of the song
+                that the mixtures belong to; by default those of each mixture. Others ignore them.
 
         Shape:
-            - level_change: (batch, 2)
+            - levels: (batch, 2), or (1, 2) for all of them
             - mixtures: (batch, channel, time) or (batch, input, channel, time); 1 or `channels` channels
             - result: (batch, target, channel, time), of the mixtures' type, but never below float32
 
@@ -171,9 +171,9 @@ class Separator(nn.Module, ABC):
         with self.precision(mixtures.device) as dtype:
             wanted = indices[groups].repeat(batch, 1)
             if self.standardise:
-                change = None if level_change is None else level_change.repeat_interleave(inputs, dim=0)
+                given = None if levels is None else levels.expand(batch, 2).repeat_interleave(inputs, dim=0)
                 estimates = separate_standardised(
-                    lambda standardised: self._separate(standardised, wanted), waveforms.to(dtype), change
+                    lambda standardised: self._separate(standardised, wanted), waveforms.to(dtype), given
                 )
             else:
                 estimates = self._separate(waveforms.to(dtype), wanted)

@@ -8,7 +8,7 @@ from mdx_progressive.dsp import mono_levels
 
 
 def separate_standardised(
-    separate: Callable[[Tensor], Tensor], mixture: Tensor, change: Tensor | None = None
+    separate: Callable[[Tensor], Tensor], mixture: Tensor, levels: Tensor | None = None
 ) -> Tensor:
     """Separate a mixture normalised as by the `demucs` command, and undo that in the estimates.
 
@@ -17,12 +17,12 @@ def separate_standardised(
     Args:
         separate: The separator.
         mixture: The mixture, or a part of it.
-        change: How the level of the whole differs from that of the part, as `dsp.level_change` tells it.
+        levels: What `dsp.mono_levels` tells of the whole; by default the mixture is that.
 
     Shape:
         - separate: from (item, channel, time) to (item, target, channel, time)
         - mixture: (item, channel, time)
-        - change: (item, 2)
+        - levels: (item, 2)
         - result: (item, target, channel, time)
 
     Example:
@@ -32,9 +32,7 @@ def separate_standardised(
         >>> inputs[0][0, 0].tolist(), result[0, 0, 0].tolist()
         ([-1.0, 0.0, 1.0], [1.0, 3.0, 5.0])
     """
-    mean, deviation = mono_levels(mixture)[..., None, None].unbind(dim=1)
-    if change is not None:
-        shift, factor = change.to(mixture)[..., None, None].unbind(dim=1)
-        mean, deviation = mean + shift * deviation, factor * deviation
+    levels = mono_levels(mixture) if levels is None else levels.to(mixture)
+    mean, deviation = levels[..., None, None].unbind(dim=1)
     estimates = separate((mixture - mean) / deviation)
     return estimates * deviation.unsqueeze(1) + mean.unsqueeze(1)

@@ -50,15 +50,22 @@ class TestLoading:
         [
             (lambda: mdx.load_separator("htdemus"), "did you mean htdemucs"),
             (lambda: mdx.load_method("hein"), "did you mean heun"),
-            (lambda: mdx.load_separator("spleeter", bin=64), "bin"),
+            (
+                lambda: mdx.load_separator("spleeter", bin=64),
+                "^spleeter: there is no argument bin of SpleeterSeparator",
+            ),
+            (lambda: mdx.load_separator("htdemucs", weights="gone.th"), r"^gone\.th: no such file"),
+            (lambda: mdx.load_method("heun", steps="no"), "^heun: steps must be int or None, not 'no'$"),
+            (lambda: mdx.load_method("heun", steps=-1), "^the number of steps must be 0 or more, not -1$"),
             (lambda: mdx.load_separator("nowhere.yaml"), "nowhere.yaml: no such file"),
             (lambda: mdx.load_separator("roformer"), "YAML and its checkpoint"),
         ],
     )
     def test_what_is_not_there_is_named(self, call: object, message: str) -> None:
         assert callable(call)
-        with pytest.raises(mdx_error(), match=message):
+        with pytest.raises(mdx_error(), match=message) as raised:
             call()
+        assert type(raised.value).__name__ == "MdxError"
 
 
 def mdx_error() -> type[Exception]:

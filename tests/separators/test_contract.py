@@ -183,7 +183,7 @@ def test_a_long_mixture_in_blocks_gives_what_it_gives_as_a_whole(
     batch = ChunkBatch.of_waveforms(song, RATE, "song")
     batch.blocks = plan
 
-    parts = [block.kept(separator(part.mixture, level_change=part.level_change())) for block, part in batch.split()]
+    parts = [block.kept(separator(part.mixture, levels=part.levels)) for block, part in batch.split()]
 
     together, whole = torch.cat(list(join_blocks(parts, reach.crossfade)), dim=-1), separator(song)
     assert together.shape == whole.shape

@@ -111,7 +111,7 @@ class TestRoFormer:
         batch.blocks = plan_blocks(song.shape[-1], RATE, reach)
         assert len(batch.blocks) > 2
 
-        parts = [block.kept(separator(part.mixture, level_change=part.level_change())) for block, part in batch.split()]
+        parts = [block.kept(separator(part.mixture, levels=part.levels)) for block, part in batch.split()]
 
         together = torch.cat(list(join_blocks(parts, reach.crossfade)), dim=-1)
         torch.testing.assert_close(together[0], normalized_reference(described, song), rtol=0, atol=1e-4)
