@@ -79,6 +79,8 @@ from .progressive import (
     Weighted,
 )
 from .separators import (
+    Cascade,
+    Committee,
     DemucsSeparator,
     ExportedSeparator,
     OpenUnmixSeparator,
@@ -98,7 +100,9 @@ __all__ = [
     "AugmentationPlan",
     "BssEval",
     "BuiltinClip",
+    "Cascade",
     "Combination",
+    "Committee",
     "Complement",
     "Constant",
     "Correction",

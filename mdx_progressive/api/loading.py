@@ -108,7 +108,7 @@ def _load(
         except (ArgumentError, TypeError, ValueError) as error:
             # jsonargparse wraps what the class itself has refused into pages about types.
             if own_error := next((each for each in causes(error) if isinstance(each, MdxError)), None):
-                raise own_error from None
+                raise own_error.with_traceback(None) from None
             foreign = next((each for each in _class_paths(described) if not is_importable(each)), None)
             hint = f"{foreign_class_text(foreign)}: allow=[{foreign.partition('.')[0]!r}]" if foreign else None
             raise MdxError(f"{name}: {hint or _refusal(str(error), described, settings)}") from error

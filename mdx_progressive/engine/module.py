@@ -129,9 +129,8 @@ class ProgressiveDemixing(LightningModule):
         self.method = method
         self.indices = separator.target_indices(targets)
         self.targets = [separator.sources[index] for index in self.indices]
-        span = (separator.segment or separator.context) if ensemble else None
         tracked = len(tracked_sources([method], separator.sources, self.targets))
-        ensemble_of = plain_ensemble(method.passes(tracked), span) if span is not None else None
+        ensemble_of = plain_ensemble(method.passes(tracked)) if ensemble else None
         compared = lineup(method, compare or [], ensemble_of, schedules, oracle)
         self.methods, self.oracle = compared.methods, compared.oracle
         self.metrics = metrics or [SiSdr(), Sdr(), BssEval()]

@@ -16,6 +16,7 @@ Kind = Literal["config", "separator", "method", "schedule", "dataset"]
 
 _KEYS: dict[str, Kind] = {
     "separator": "separator",
+    "members": "separator",
     "method": "method",
     "compare": "method",
     "schedule": "schedule",
@@ -123,7 +124,7 @@ def resolve_names(settings: Any, separator: str | None = None) -> Any:
 def _resolve(kind: Kind | None, value: Any, separator: str | None) -> Any:
     if kind and isinstance(value, str):
         return preset_path(kind, value, separator)
-    if kind == "method" and isinstance(value, list):
+    if kind and isinstance(value, list):
         return [_resolve(kind, each, separator) for each in value]
     return resolve_names(value, separator)
 

@@ -187,16 +187,13 @@ class Progressive(Method):
         return other
 
 
-def plain_ensemble(passes: int, span: float) -> Progressive:
+def plain_ensemble(passes: int) -> Progressive:
     """The mean over augmentations of the mixture: what a method has to beat at an equal number of passes.
 
     Args:
         passes: Number of network passes, including the plain one.
-        span: Seconds over which the shifts are spread.
     """
-    return Progressive(
-        Constant(0.0), 0, augmentations=AugmentationCycle(first=passes, span=span), combine=Mean(), name="ensemble"
-    )
+    return Progressive(Constant(0.0), 0, augmentations=AugmentationCycle(first=passes), combine=Mean(), name="ensemble")
 
 
 def with_every_schedule(method: Method) -> list[Progressive]:

@@ -40,9 +40,10 @@ class Passes:
         mixture: The mixture of the chunks.
         sources: Names of those sources.
         sample_rate: Sample rate in Hz.
-        levels: For a separator that standardises, mean and deviation of each song (see `dsp.mono_levels`): all inputs
-            are divided by the deviation, and a method works on the mixture without the mean (see `centred`). Inputs
-            have no level of their own, which one block of a song could not tell. None for other separators.
+        levels: For a separator that standardises, mean and deviation of each song (see `dsp.mono_levels`): it divides
+            all inputs by the deviation, which it gets as the keyword `levels` beside a mean of 0, and a method works on
+            the mixture without the mean (see `centred`). Inputs have no level of their own, which one block of a song
+            could not tell. None for other separators.
         span: Seconds over which shifts are spread where augmentations have no span of their own.
 
     Shape:
@@ -61,9 +62,11 @@ class Passes:
     ) -> None:
         self._separate = separate
         self._mean: Tensor | None = None
-        self._deviation: Tensor | None = None
+        self._levels: Tensor | None = None
+        """Those of the mixture without its mean."""
         if levels is not None:
-            self._mean, self._deviation = levels.to(mixture)[..., None, None].unbind(dim=1)
+            self._mean = levels[:, :1, None].to(mixture)
+            self._levels = levels * levels.new_tensor([0, 1])
             mixture = mixture - self._mean
         self.mixture = mixture
         self.sources = list(sources)
@@ -94,9 +97,8 @@ class Passes:
         separate = partial(separator, targets=sources)
         if not separator.standardise:
             levels = None
-        else:
-            levels = mono_levels(mixture) if levels is None else levels
-            separate = partial(separate, levels=torch.tensor([[0.0, 1.0]]))  # What it gets is standardised already.
+        elif levels is None:
+            levels = mono_levels(mixture)
         return cls(separate, mixture, sources, separator.sample_rate, levels, separator.shift_span)
 
     def centred(self, estimates: Tensor) -> Tensor:
@@ -136,8 +138,7 @@ class Passes:
         after: Tensor | None = None,
         input_index: Sequence[int] | None = None,
     ) -> Tensor:
-        """The estimates of the inputs through each augmentation; as they are, those above full scale are attenuated
-        for it.
+        """The estimates of the inputs through each augmentation; inputs above full scale are attenuated for it.
 
         Args:
             inputs: One for all sources, or one for each; several candidates for each chunk of the batch follow each
@@ -152,20 +153,20 @@ class Passes:
             - result: (augmentation, batch, source, channel, time), of the inputs' type, but never below float32
         """
         candidates = len(inputs) // len(self.mixture)
-        heard, gain = self._scaled(inputs, candidates)
+        limited, gain = limit_peak(inputs, self.mixture.repeat(candidates, 1, 1))
         separate = self._separate
         if input_index is not None:
             separate, gain = partial(separate, input_index=input_index), gain[:, list(input_index)]
         first = 0 if after is None else 1
         # One tensor from the beginning: a tensor for each pass would fragment the memory between the passes.
         shape = (first + len(augmentations), len(inputs), len(self.sources), *inputs.shape[2:])
-        estimates = heard.new_empty(shape, dtype=torch.promote_types(heard.dtype, torch.float32))
+        estimates = limited.new_empty(shape, dtype=torch.promote_types(limited.dtype, torch.float32))
         if after is not None:
             estimates[0] = after
         lengths = [(each.shift, each.time_stretch) for each in augmentations]
         for length in dict.fromkeys(lengths):
             indices = [index for index, each in enumerate(lengths) if each == length]
-            passes = self._separate_augmented(separate, [augmentations[index] for index in indices], heard)
+            passes = self._separate_augmented(separate, [augmentations[index] for index in indices], limited)
             for index, estimate in zip(indices, passes, strict=True):
                 torch.div(estimate, gain, out=estimates[first + index])
             count = candidates * len(indices) * inputs.shape[1]
@@ -174,13 +175,6 @@ class Passes:
                 listener(count)
         return estimates
 
-    def _scaled(self, inputs: Tensor, candidates: int) -> tuple[Tensor, Tensor]:
-        """The inputs as the separator gets them, and the gain by which its estimates are divided."""
-        if self._deviation is None:
-            return limit_peak(inputs, self.mixture.repeat(candidates, 1, 1))
-        gain = (1 / self._deviation).repeat(candidates, 1, 1).unsqueeze(1)
-        return gain * inputs, gain.expand(-1, inputs.shape[1], -1, -1)
-
     def _separate_augmented(
         self, separate: Separate, augmentations: Sequence[Augmentation], inputs: Tensor
     ) -> Sequence[Tensor]:
@@ -188,13 +182,25 @@ class Passes:
         ratios = self._pitch_ratios * (len(inputs) // len(self.mixture))
         groups = {ratio: [index for index, each in enumerate(ratios) if each == ratio] for ratio in ratios}
         if len(groups) == 1:
+            separate = self._at_level(separate, range(len(inputs)), len(augmentations))
             return self._separate_stretched(separate, augmentations, inputs, ratios[0])
         estimates = [
-            torch.stack(self._separate_stretched(separate, augmentations, inputs[indices], ratio))
+            torch.stack(
+                self._separate_stretched(
+                    self._at_level(separate, indices, len(augmentations)), augmentations, inputs[indices], ratio
+                )
+            )
             for ratio, indices in groups.items()
         ]
         order = torch.tensor([index for indices in groups.values() for index in indices]).argsort()
         return torch.cat(estimates, dim=1)[:, order.to(inputs.device)].unbind()
+
+    def _at_level(self, separate: Separate, indices: Sequence[int], repetitions: int) -> Separate:
+        """The separator, told the levels of the songs of some of the inputs, which are repeated as often."""
+        if self._levels is None:
+            return separate
+        chunks = [index % len(self.mixture) for index in indices]
+        return partial(separate, levels=self._levels[chunks].repeat(repetitions, 1))
 
     def _separate_stretched(
         self, separate: Separate, augmentations: Sequence[Augmentation], inputs: Tensor, ratio: float

@@ -4,6 +4,7 @@ A separator knows no method: it imports `dsp` and `runtime`.
 """
 
 from mdx_progressive.separators.base import PublishedWeights, Separator
+from mdx_progressive.separators.committee import Cascade, Committee
 from mdx_progressive.separators.demucs import DemucsSeparator
 from mdx_progressive.separators.exported import ExportedSeparator
 from mdx_progressive.separators.open_unmix import OpenUnmixSeparator
@@ -12,6 +13,6 @@ from mdx_progressive.separators.spleeter import SpleeterSeparator
 from mdx_progressive.separators.torchaudio import TorchaudioSeparator
 
 __all__ = [
-    "DemucsSeparator", "ExportedSeparator", "OpenUnmixSeparator", "PublishedWeights", "RoFormerSeparator",
-    "Separator", "SpleeterSeparator", "TorchaudioSeparator",
+    "Cascade", "Committee", "DemucsSeparator", "ExportedSeparator", "OpenUnmixSeparator", "PublishedWeights",
+    "RoFormerSeparator", "Separator", "SpleeterSeparator", "TorchaudioSeparator",
 ]  # fmt: skip

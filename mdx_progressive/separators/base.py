@@ -154,7 +154,7 @@ class Separator(nn.Module, ABC):
                 that the mixtures belong to; by default those of each mixture. Others ignore them.
 
         Shape:
-            - levels: (batch, 2), or (1, 2) for all of them
+            - levels: (batch, 2)
             - mixtures: (batch, channel, time) or (batch, input, channel, time); 1 or `channels` channels
             - result: (batch, target, channel, time), of the mixtures' type, but never below float32
 
@@ -170,13 +170,8 @@ class Separator(nn.Module, ABC):
         waveforms = mixtures.flatten(0, 1).expand(-1, self.channels, -1)
         with self.precision(mixtures.device) as dtype:
             wanted = indices[groups].repeat(batch, 1)
-            if self.standardise:
-                given = None if levels is None else levels.expand(batch, 2).repeat_interleave(inputs, dim=0)
-                estimates = separate_standardised(
-                    lambda standardised: self._separate(standardised, wanted), waveforms.to(dtype), given
-                )
-            else:
-                estimates = self._separate(waveforms.to(dtype), wanted)
+            given = None if levels is None else levels.repeat_interleave(inputs, dim=0)
+            estimates = self.separate_at(waveforms.to(dtype), wanted, given)
         estimates = estimates.view(batch, groups.numel(), *estimates.shape[2:])
         if positions != list(range(groups.numel())):
             estimates = estimates[:, positions]
@@ -211,6 +206,16 @@ class Separator(nn.Module, ABC):
     def crossfade(self) -> int:
         """Length in samples of the crossfade between blocks."""
         return int(_CROSSFADE * self.sample_rate)
+
+    def separate_at(self, mixture: Tensor, indices: Tensor, levels: Tensor | None) -> Tensor:
+        """As `_separate`; a separator that standardises does so, by the levels or else by those of each mixture.
+
+        Shape:
+            - levels: (item, 2)
+        """
+        if not self.standardise:
+            return self._separate(mixture, indices)
+        return separate_standardised(lambda standardised: self._separate(standardised, indices), mixture, levels)
 
     def _run_batches(
         self, segments: Sequence[Segment], device: torch.device, network: Callable[[Sequence[Segment]], Estimates]

@@ -9,6 +9,7 @@ from demucs.hdemucs import HDemucs
 from demucs.htdemucs import HTDemucs
 
 from mdx_progressive.separators.base import Separator
+from mdx_progressive.separators.committee import Cascade, Committee
 from mdx_progressive.separators.demucs import DemucsSeparator
 from mdx_progressive.separators.exported import ExportedSeparator
 from mdx_progressive.separators.open_unmix import OpenUnmixSeparator
@@ -37,6 +38,20 @@ def normalizing_roformer(folder: Path) -> Separator:
     return RoFormerSeparator(**write(folder, described))
 
 
+def committee(folder: Path) -> Separator:
+    """Networks that standardise, and one that does not."""
+    programs = folder / "program"
+    programs.mkdir()
+    members = [small_demucs(HTDemucs)(folder), small_program("torchscript")(programs)]
+    return Committee(members, {"vocals": [3, 1], "bass": [1, 0]})
+
+
+def cascade(folder: Path) -> Separator:
+    programs = folder / "program"
+    programs.mkdir()
+    return Cascade([small_program("torchscript")(programs), small_demucs(HTDemucs)(folder)])
+
+
 def small_program(kind: str) -> Callable[[Path], Separator]:
     return lambda folder: ExportedSeparator(
         sources=SOURCES, sample_rate=RATE, program=FIXED[kind](folder), segment=SEGMENT / RATE
@@ -58,5 +73,7 @@ FAMILIES: dict[str, Callable[[Path], Separator]] = {
     "torchscript": small_program("torchscript"),
     "torch-export": small_program("torch-export"),
     "onnx": small_program("onnx"),
+    "committee": committee,
+    "cascade": cascade,
 }
 """Each makes its separator out of weights that it writes into the given folder."""
