@@ -59,7 +59,7 @@ def _steps(
     device = next(separator.parameters()).device
     sources = tracked_sources([method], separator.sources, wanted)
     mixture = mixture.to(device)
-    passes = Passes.of(separator, mixture, sources)
+    passes = Passes.of(separator, mixture, sources, targets=wanted)
     given = None
     if method.needs_references and references is not None:
         true = references[None] if alone else references

@@ -84,7 +84,7 @@ class MethodRunner:
             references: All true sources (batch, source, channel, time); a method that is no bound does not get them.
         """
         sources = self.tracked(method)
-        passes = Passes.of(self.separator, batch.mixture, sources, batch.levels)
+        passes = Passes.of(self.separator, batch.mixture, sources, batch.levels, self.targets)
         passes.listeners = [partial(listener, method.name) for listener in self.listeners]
         given = None
         if method.needs_references and references is not None:

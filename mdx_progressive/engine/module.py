@@ -129,8 +129,7 @@ class ProgressiveDemixing(LightningModule):
         self.method = method
         self.indices = separator.target_indices(targets)
         self.targets = [separator.sources[index] for index in self.indices]
-        tracked = len(tracked_sources([method], separator.sources, self.targets))
-        ensemble_of = plain_ensemble(method.passes(tracked)) if ensemble else None
+        ensemble_of = plain_ensemble(self.passes_of(method)) if ensemble else None
         compared = lineup(method, compare or [], ensemble_of, schedules, oracle)
         self.methods, self.oracle = compared.methods, compared.oracle
         self.metrics = metrics or [SiSdr(), Sdr(), BssEval()]
@@ -151,7 +150,9 @@ class ProgressiveDemixing(LightningModule):
 
     def passes_of(self, method: Method) -> int:
         """Network passes over a chunk that a method takes for all targets, at most."""
-        return method.passes(len(tracked_sources([method], self.separator.sources, self.targets)))
+        sources = tracked_sources([method], self.separator.sources, self.targets)
+        targets = [sources.index(target) for target in self.targets]
+        return method.passes(len(sources)) - method.saved_passes(len(sources), targets)
 
     @property
     def passes(self) -> int:

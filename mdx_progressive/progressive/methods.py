@@ -49,6 +49,10 @@ class Method(ABC):
         gives the upper limit.
         """
 
+    def saved_passes(self, sources: int, targets: Sequence[int]) -> int:
+        """How many of them are left out where only some of the sources, by their indices, are wanted in the end."""
+        return 0
+
     @abstractmethod
     def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
         """Yield every step, from step 0 on the mixture itself.
@@ -148,6 +152,17 @@ class Progressive(Method):
         corrected = (self.steps + 1) * _cost(self.step_corrections, sources) + _cost(self.corrections, sources)
         return len(self.augmentations.at(0)) + self.sampler.passes(sources) * later + corrected
 
+    def saved_passes(self, sources: int, targets: Sequence[int]) -> int:
+        if self._needs_every_source:
+            return 0
+        counts = [len(self.augmentations.at(step)) for step in range(1, self.steps + 1)]
+        return self.sampler.saved_passes(sources, counts, targets)
+
+    @property
+    def _needs_every_source(self) -> bool:
+        """Whether a correction of the last step needs the estimates of all sources from that step."""
+        return any(each.needs_every_source for each in [*self.step_corrections, *self.corrections])
+
     def start(self, passes: Passes, first: Tensor) -> Trajectory:
         """The passes over the mixture itself, given the estimates of the plain pass."""
         pitch_corrected = [] if self.pitch_correct is None else passes.correct_pitch(self.pitch_correct)
@@ -161,6 +176,8 @@ class Progressive(Method):
         return Trajectory(mixture_passes, combine, partial(_correct, self.step_corrections, passes))
 
     def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
+        if self._needs_every_source:
+            passes.targets = passes.sources
         trajectory = self.start(passes, first)
         weights = torch.stack([self.schedule.weights(self.steps, source) for source in passes.sources], dim=1)
         augmentations = self.augmentations.for_span(passes.span)

@@ -45,6 +45,7 @@ class Passes:
             the mixture without the mean (see `centred`). Inputs have no level of their own, which one block of a song
             could not tell. None for other separators.
         span: Seconds over which shifts are spread where augmentations have no span of their own.
+        targets: The sources that are wanted in the end, which the others only serve; all by default.
 
     Shape:
         - mixture: (batch, channel, time)
@@ -59,6 +60,7 @@ class Passes:
         sample_rate: int,
         levels: Tensor | None = None,
         span: float = 0.0,
+        targets: Sequence[str] | None = None,
     ) -> None:
         self._separate = separate
         self._mean: Tensor | None = None
@@ -72,6 +74,7 @@ class Passes:
         self.sources = list(sources)
         self.sample_rate = sample_rate
         self.span = span
+        self.targets = self.sources if targets is None else list(targets)
         self.count = 0
         """Network passes so far, each over the whole chunk: an input for each source makes as many."""
         self.listeners: list[Callable[[int], None]] = []
@@ -80,7 +83,12 @@ class Passes:
 
     @classmethod
     def of(
-        cls, separator: FrozenSeparator, mixture: Tensor, sources: Sequence[str], levels: Tensor | None = None
+        cls,
+        separator: FrozenSeparator,
+        mixture: Tensor,
+        sources: Sequence[str],
+        levels: Tensor | None = None,
+        targets: Sequence[str] | None = None,
     ) -> Self:
         """The passes of a separator over a mixture (batch, channel, time), which estimate the named sources.
 
@@ -89,6 +97,7 @@ class Passes:
             mixture: The mixture.
             sources: The sources.
             levels: Mean and deviation of each song of which the mixture is a part; by default it is the whole.
+            targets: The sources that are wanted in the end; all by default.
 
         Shape:
             - mixture: (batch, channel, time)
@@ -99,7 +108,7 @@ class Passes:
             levels = None
         elif levels is None:
             levels = mono_levels(mixture)
-        return cls(separate, mixture, sources, separator.sample_rate, levels, separator.shift_span)
+        return cls(separate, mixture, sources, separator.sample_rate, levels, separator.shift_span, targets)
 
     def centred(self, estimates: Tensor) -> Tensor:
         """Estimates without the mean of the mixture, which a standardising separator has added to each of them.

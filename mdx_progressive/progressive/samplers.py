@@ -24,7 +24,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import combinations, cycle
+from itertools import combinations, cycle, islice
 
 import torch
 from torch import Tensor
@@ -48,6 +48,16 @@ class Sampler(ABC):
     def passes(self, sources: int) -> int:
         """Network passes of a step for each of its augmentations, for a number of sources: by default one for each."""
         return sources
+
+    def saved_passes(self, sources: int, counts: Sequence[int], targets: Sequence[int]) -> int:
+        """How many of them the last step leaves out where only some sources are wanted in the end.
+
+        Args:
+            sources: Number of sources.
+            counts: Augmentations of each step after step 0.
+            targets: Indices of the wanted sources.
+        """
+        return 0
 
     @abstractmethod
     def run(
@@ -119,7 +129,8 @@ class Halves(Sampler):
     A pass estimates the sources of a half `H` from `y_n = y - b_n sum_j x_j`, over the sources `j` outside `H`, where
     `b_n` is the mean weight of the sources inside: it only has to tell these apart from each other. Each pass of a
     step, with its own augmentation, splits the sources in another way. Four sources have three splits, in which each
-    source is paired once with each other one. With two sources this is `remix.SubtractOthers`.
+    source is paired once with each other one. With two sources this is `remix.SubtractOthers`. Where only some sources
+    are wanted in the end (`Passes.targets`), the last step leaves out the halves that have none of them.
 
     Args:
         factors: For each split in turn, the share of `b_n` that counts: less leaves some of the others in, as context
@@ -147,6 +158,14 @@ class Halves(Sampler):
 
     def passes(self, sources: int) -> int:
         return min(2, sources)
+
+    def saved_passes(self, sources: int, counts: Sequence[int], targets: Sequence[int]) -> int:
+        if sources < 2 or not counts:
+            return 0
+        sequential = self.sequential_from is not None and len(counts) >= self.sequential_from
+        first = sum(counts) - 1 if sequential else sum(counts[:-1])
+        splits = islice(cycle(self.splits(sources)), first, sum(counts))
+        return sum(2 - len({split[target] for target in targets}) for split in splits)
 
     @staticmethod
     def splits(sources: int) -> list[list[int]]:
@@ -188,19 +207,28 @@ class Halves(Sampler):
         for step in range(1, len(weights)):
             sequential = self.sequential_from is not None and step >= self.sequential_from
             step_passes: list[Tensor] = []
-            for augmentation in augmentations.at(step):
+            for number, augmentation in enumerate(views := augmentations.at(step), 1):
                 if references is not None:
                     known = references
                 elif sequential and step_passes:
                     known = trajectory.with_part(torch.cat(step_passes))
                 else:
                     known = trajectory.estimates
-                step_passes.append(self._pass(passes, known, next(factors) * weights[step], next(splits), augmentation))
+                # Up to here, what is not wanted in the end serves the passes that follow.
+                last = step == len(weights) - 1 and (not sequential or number == len(views))
+                wanted = [not last or source in passes.targets for source in passes.sources]
+                weight, split = next(factors) * weights[step], next(splits)
+                step_passes.append(self._pass(passes, known, weight, split, augmentation, wanted))
             yield Step(step, weights[step], trajectory.add(torch.cat(step_passes)))
 
     @staticmethod
     def _pass(
-        passes: Passes, known: Tensor, weights: Tensor, split: Sequence[int], augmentation: Augmentation
+        passes: Passes,
+        known: Tensor,
+        weights: Tensor,
+        split: Sequence[int],
+        augmentation: Augmentation,
+        wanted: Sequence[bool],
     ) -> Tensor:
         halves = [[half == index for half in split] for index in (0, 1)]
         subtracted = [
@@ -208,7 +236,12 @@ class Halves(Sampler):
             for kept, others in zip(halves, reversed(halves), strict=True)
         ]
         inputs = passes.mixture.unsqueeze(1) - torch.stack(subtracted, dim=1)
-        return passes.separate(inputs, [augmentation], input_index=split)
+        needed = sorted({half for half, each in zip(split, wanted, strict=True) if each})
+        if needed == [0, 1]:
+            return passes.separate(inputs, [augmentation], input_index=split)
+        (only,) = needed
+        estimates = passes.separate(inputs[:, [only]], [augmentation])
+        return torch.where(torch.tensor(halves[only], device=known.device)[:, None, None], estimates, known)
 
 
 class Euler(Sampler):

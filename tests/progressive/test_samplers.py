@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mdx_progressive.progressive.augmentations import AugmentationCycle
 from mdx_progressive.progressive.combine import Combination, Last, Mean
+from mdx_progressive.progressive.corrections.complement import Complement
 from mdx_progressive.progressive.methods import Method, OnePass, Oracle, Progressive
 from mdx_progressive.progressive.passes import Passes
 from mdx_progressive.progressive.remix import AddToMixture, Remix, RemixStems, SubtractOthers
@@ -18,6 +19,7 @@ from mdx_progressive.runtime.errors import MdxError
 from tests.support.known_separators import (
     BATCH,
     CHANNELS,
+    RATE,
     SOURCES,
     TIME,
     LinearSeparator,
@@ -313,6 +315,47 @@ def test_a_method_makes_the_passes_that_it_states(sampler: Sampler, steps: int) 
 
     heard = sum(seen.shape[0] * seen.shape[1] for seen in separator.inputs) // BATCH
     assert heard == made == method.passes(2) == 3 + 2 * 2 * steps * (2 if isinstance(sampler, Heun) else 1)
+
+
+FOUR = ["drums", "bass", "other", "vocals"]
+
+
+@pytest.mark.parametrize("targets", [["vocals"], ["other", "drums"], ["drums", "bass", "vocals"], FOUR])
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("sequential", [None, 1])
+def test_the_last_step_of_halves_leaves_out_those_without_a_target(
+    targets: list[str], steps: int, sequential: int | None
+) -> None:
+    method = Progressive(
+        Linear(0.9), steps, Halves(sequential_from=sequential), AugmentationCycle(first=1, each=3, span=1.0), Mean()
+    )
+    places = [FOUR.index(target) for target in targets]
+
+    def last(targets: list[str] | None) -> tuple[Tensor, int]:
+        separator = LinearSeparator(0.5, 0.4, 0.3, 0.2)
+        passes = Passes(separator, mixture(), FOUR, RATE, targets=targets)
+        *_, step = method.run(passes, separator(mixture()[:, None]), None)
+        return step.estimates[:, places], 1 + passes.count
+
+    (some, cost), (every, whole) = last(targets), last(None)
+
+    torch.testing.assert_close(some, every)
+    assert whole == method.passes(4) == 1 + 6 * steps
+    assert cost == whole - method.saved_passes(4, places)
+    saved = [2 - len({split[place] for place in places}) for split in Halves.splits(4)]
+    assert whole - cost == (sum(saved) if sequential is None else saved[-1])
+    assert sum(saved) == {1: 3, 2: 1, 3: 0, 4: 0}[len(targets)]
+
+
+def test_no_half_is_left_out_where_a_correction_needs_all_sources() -> None:
+    method = Progressive(Linear(0.9), 1, Halves(), corrections=[Complement("vocals")])
+    separator = LinearSeparator(0.5, 0.4, 0.3, 0.2)
+    passes = Passes(separator, mixture(), FOUR, RATE, targets=["vocals"])
+
+    *_, step = method.run(passes, separator(mixture()[:, None]), None)
+
+    assert (method.saved_passes(4, [3]), passes.count) == (0, 2)
+    torch.testing.assert_close(step.estimates.sum(dim=1), mixture())
 
 
 def test_it_stops_where_the_caller_stops() -> None:

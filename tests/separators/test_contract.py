@@ -92,7 +92,7 @@ def test_targets_give_the_same_as_the_full_output(separator: Separator) -> None:
 
 def test_shifts_are_spread_over_the_stride_of_its_segments(separator: Separator) -> None:
     if isinstance(separator, Committee | Cascade):
-        assert separator.shift_span == max(member.shift_span for member in separator.members)
+        assert separator.shift_span == max(member.shift_span for member in separator._each())
         return
     whole_songs = separator.segment is None and not isinstance(separator, SpleeterSeparator)
     stride = separator.receptive_field.grid / separator.sample_rate

@@ -14,6 +14,9 @@ class Correction(ABC):
     needs_all_sources = True
     """Whether it needs the estimates of all sources, not of the targets alone."""
 
+    needs_every_source = True
+    """Whether the last step must estimate every source for it, also those that are not wanted in the end."""
+
     def passes(self, sources: int) -> int:
         """Network passes that it costs for a number of sources; by default none."""
         return 0

@@ -52,6 +52,9 @@ class Repetition(Correction):
         MdxError: If a parameter is out of its range.
     """
 
+    # Sources that the last step leaves out add nothing to the covariance, which the other passes estimate as well.
+    needs_every_source = False
+
     def __init__(
         self,
         strength: float = 8.0,
