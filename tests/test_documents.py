@@ -137,8 +137,9 @@ def checkout(own_folder: Path) -> Path:
     """A folder with what the commands name."""
     os.symlink(CONFIGS, "configs")
     shutil.copy(CONFIGS / "schedule" / "cosine.yaml", "schedule.yaml")  # As `tune` writes it.
-    (dataset,) = fences((CONFIGS / "README.md").read_text(encoding="utf-8"), "yaml")
+    committee, dataset = fences((CONFIGS / "README.md").read_text(encoding="utf-8"), "yaml")
     Path("songs.yaml").write_text(dataset, encoding="utf-8")
+    Path("both.yaml").write_text(committee, encoding="utf-8")
     return own_folder
 
 

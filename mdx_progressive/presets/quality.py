@@ -49,8 +49,8 @@ _FAST = Level("one-pass", 1, 1.0, 0.0)
 _ANY: Mapping[Quality, Level] = {"fast": _FAST, "balanced": Level("ensemble-3", 3), "best": Level("ensemble", 9)}
 _HTDEMUCS: Mapping[Quality, Level] = {
     "fast": _FAST,
-    "balanced": Level("balanced-htdemucs", 7, 9.1, 0.44, "ten songs"),
-    "best": Level("recommended-htdemucs", 19, 22.1, 0.49, "nineteen songs"),
+    "balanced": Level("balanced-htdemucs", 7, 9.1, 0.44, "sixteen songs"),
+    "best": Level("recommended-htdemucs", 19, 22.1, 0.51, "sixteen songs"),
 }
 _SPLEETER: Mapping[Quality, Level] = {
     "fast": _FAST,

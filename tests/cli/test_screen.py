@@ -77,7 +77,7 @@ def test_a_failure_is_told_too_where_the_run_does_not_come_to_its_end(
     Path("corrupt.mp3").write_bytes(bytes(range(256)) * 16)
     soundfile.write("good.wav", noise(1).T.numpy(), RATE)
 
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise MdxError("no more")
 
     monkeypatch.setattr(SpleeterSeparator, "forward", stop)
