@@ -62,19 +62,19 @@ class _Members(Separator):
     def receptive_field(self) -> ReceptiveField:
         """The context of all members, on the grid of all of them.
 
-        Where their grids meet less than once a minute, blocks begin on that of the first: segments of the others then
-        lie otherwise in a block than in the whole song.
+        Where their grids meet less than once a minute, blocks begin on the widest one: segments of the others then lie
+        otherwise in a block than in the whole song.
         """
         fields = [member.receptive_field for member in self._each()]
         grid = math.lcm(*(field.grid for field in fields))
         if grid > _LONGEST_GRID * self.sample_rate:
-            grid = fields[0].grid
-        before, after = (self._context([getattr(field, side) for field in fields]) for side in ("before", "after"))
+            grid = max(field.grid for field in fields)
+        before, after = self._context(fields)
         return ReceptiveField(grid, before, max(field.crossfade for field in fields), after)
 
     @abstractmethod
-    def _context(self, samples: list[int]) -> int:
-        """The context on one side, of that of each member."""
+    def _context(self, fields: Sequence[ReceptiveField]) -> tuple[int, int]:
+        """The context before and after, of the fields of the members."""
 
     @property
     def shift_span(self) -> float:
@@ -151,8 +151,8 @@ class Committee(_Members):
         self.weights = torch.tensor(table).T
         """The weight of each source in each member, (member, source)."""
 
-    def _context(self, samples: list[int]) -> int:
-        return max(samples)
+    def _context(self, fields: Sequence[ReceptiveField]) -> tuple[int, int]:
+        return max(field.before for field in fields), max(field.after for field in fields)
 
     def _cross(self, mixture: Tensor, indices: Tensor, levels: Tensor | None) -> Tensor:
         total = mixture.new_zeros(*indices.shape, *mixture.shape[1:])
@@ -200,8 +200,10 @@ class Cascade(_Members):
             raise MdxError(f"the second member of the cascade has no source but {source}")
         self.sources = [*others, source] if rest.sources[0] != source else [source, *others]
 
-    def _context(self, samples: list[int]) -> int:
-        return sum(samples)  # What the second hears depends on what the first hears.
+    def _context(self, fields: Sequence[ReceptiveField]) -> tuple[int, int]:
+        # No segment of the second that counts may hear what the first has estimated without its context.
+        first, rest = fields
+        return -(-first.before // rest.grid) * rest.grid + rest.before, first.after + rest.after
 
     def _cross(self, mixture: Tensor, indices: Tensor, levels: Tensor | None) -> Tensor:
         first, rest = self._each()
