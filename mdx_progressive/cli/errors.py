@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mdx_progressive.runtime import causes, escape_lines
+from mdx_progressive.runtime import MdxError, StoppedError, causes, escape_lines
 
 _SOON = 0.02
 """Seconds until a signal that was lost is sent again."""
@@ -33,13 +33,21 @@ def interruptible() -> Iterator[None]:
 
     What a signal raises within a callback of a library in C, or while an object is deleted, is lost: then the signal is
     sent again, until it is not.
+
+    Raises:
+        StoppedError: If a signal was lost, and the callback that it broke off makes the library fail before it is sent
+            again.
     """
+    lost_signals: list[int] = []
+    timers: list[threading.Timer] = []
     before, hook = signal.signal(signal.SIGTERM, _interrupt), sys.unraisablehook
 
     def keep(lost: "sys.UnraisableHookArgs") -> None:
         if isinstance(lost.exc_value, KeyboardInterrupt):
-            again = threading.Timer(_SOON, _send, [signal_of(lost.exc_value)])
+            lost_signals.append(signal_of(lost.exc_value))
+            again = threading.Timer(_SOON, _send, [lost_signals[-1]])
             again.daemon = True
+            timers.append(again)
             again.start()
         else:
             hook(lost)
@@ -47,7 +55,13 @@ def interruptible() -> Iterator[None]:
     sys.unraisablehook = keep
     try:
         yield
+    except Exception as error:
+        if lost_signals and not isinstance(error, MdxError):
+            raise StoppedError(lost_signals[0]) from error
+        raise
     finally:
+        for timer in timers:
+            timer.cancel()
         sys.unraisablehook = hook
         signal.signal(signal.SIGTERM, before)
 

@@ -16,6 +16,7 @@ import pytest
 from mdx_progressive.cli import lightning
 from mdx_progressive.cli.errors import interruptible, raise_thread_errors, signal_of
 from mdx_progressive.cli.main import main
+from mdx_progressive.runtime.errors import MdxError
 
 
 def in_a_thread(error: Exception) -> None:
@@ -107,6 +108,24 @@ class TestSignals:
         finally:
             signal.signal(signal.SIGINT, before)
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+    @pytest.mark.parametrize("failure", [AssertionError("short"), MdxError("the disk is full")])
+    def test_what_fails_by_one_that_was_lost_is_stopped_by_it(self, failure: Exception) -> None:
+        @cffi.FFI().callback("int(int)")  # type: ignore[untyped-decorator]
+        def callback(number: int) -> int:
+            signal.raise_signal(signal.SIGTERM)
+            return sum(range(1000))
+
+        def fail() -> None:
+            with interruptible():
+                callback(1)
+                raise failure
+
+        with pytest.raises(MdxError) as stopped:
+            fail()
+
+        time.sleep(0.1)  # The signal, which would end this process now, is not sent again.
+        assert getattr(stopped.value, "exit_code", None) == (143 if isinstance(failure, AssertionError) else 1)
 
 
 class TestPipes:
