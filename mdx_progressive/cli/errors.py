@@ -38,30 +38,29 @@ def interruptible() -> Iterator[None]:
         StoppedError: If a signal was lost, and the callback that it broke off makes the library fail before it is sent
             again.
     """
-    lost_signals: list[int] = []
-    timers: list[threading.Timer] = []
+    lost: list[tuple[int, threading.Timer]] = []
     before, hook = signal.signal(signal.SIGTERM, _interrupt), sys.unraisablehook
 
-    def keep(lost: "sys.UnraisableHookArgs") -> None:
-        if isinstance(lost.exc_value, KeyboardInterrupt):
-            lost_signals.append(signal_of(lost.exc_value))
-            again = threading.Timer(_SOON, _send, [lost_signals[-1]])
+    def keep(args: "sys.UnraisableHookArgs") -> None:
+        if isinstance(args.exc_value, KeyboardInterrupt):
+            signum = signal_of(args.exc_value)
+            again = threading.Timer(_SOON, _send, [signum])
             again.daemon = True
-            timers.append(again)
+            lost.append((signum, again))
             again.start()
         else:
-            hook(lost)
+            hook(args)
 
     sys.unraisablehook = keep
     try:
         yield
     except Exception as error:
-        if lost_signals and not isinstance(error, MdxError):
-            raise StoppedError(lost_signals[0]) from error
+        if lost and not isinstance(error, MdxError):
+            raise StoppedError(lost[0][0]) from error
         raise
     finally:
-        for timer in timers:
-            timer.cancel()
+        for _, again in lost:
+            again.cancel()
         sys.unraisablehook = hook
         signal.signal(signal.SIGTERM, before)
 

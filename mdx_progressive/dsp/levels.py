@@ -22,6 +22,24 @@ def mono_levels(mixture: Tensor) -> Tensor:
     return torch.stack([mono.mean(dim=-1), mono.std(dim=-1, correction=min(1, mono.shape[-1] - 1)) + _SILENCE], dim=-1)
 
 
+def without_mean(mixture: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
+    """A mixture without the mean of the song that it belongs to, and the levels of that song without it.
+
+    Args:
+        mixture: The mixture.
+        levels: What `mono_levels` tells of the song.
+
+    Shape:
+        - mixture: (item, channel, time)
+        - levels and those of the result: (item, 2)
+
+    Example:
+        >>> without_mean(torch.tensor([[[1.0, 3.0, 5.0]]]), torch.tensor([[3.0, 2.0]]))
+        (tensor([[[-2.,  0.,  2.]]]), tensor([[0., 2.]]))
+    """
+    return mixture - levels[:, :1, None].to(mixture), levels * levels.new_tensor([0, 1])
+
+
 class MonoLevelMeter:
     """`mono_levels` of a mixture that comes piece by piece.
 

@@ -153,15 +153,15 @@ class Progressive(Method):
         return len(self.augmentations.at(0)) + self.sampler.passes(sources) * later + corrected
 
     def saved_passes(self, sources: int, targets: Sequence[int]) -> int:
-        if self._needs_every_source:
+        if self._needs_all_in_last_step:
             return 0
         counts = [len(self.augmentations.at(step)) for step in range(1, self.steps + 1)]
         return self.sampler.saved_passes(sources, counts, targets)
 
     @property
-    def _needs_every_source(self) -> bool:
+    def _needs_all_in_last_step(self) -> bool:
         """Whether a correction of the last step needs the estimates of all sources from that step."""
-        return any(each.needs_every_source for each in [*self.step_corrections, *self.corrections])
+        return any(each.needs_all_in_last_step for each in [*self.step_corrections, *self.corrections])
 
     def start(self, passes: Passes, first: Tensor) -> Trajectory:
         """The passes over the mixture itself, given the estimates of the plain pass."""
@@ -176,7 +176,7 @@ class Progressive(Method):
         return Trajectory(mixture_passes, combine, partial(_correct, self.step_corrections, passes))
 
     def run(self, passes: Passes, first: Tensor, references: Tensor | None) -> Iterator[Step]:
-        if self._needs_every_source:
+        if self._needs_all_in_last_step:
             passes.targets = passes.sources
         trajectory = self.start(passes, first)
         weights = torch.stack([self.schedule.weights(self.steps, source) for source in passes.sources], dim=1)

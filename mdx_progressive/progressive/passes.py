@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
-from mdx_progressive.dsp import concert_pitch_ratio, mono_levels
+from mdx_progressive.dsp import concert_pitch_ratio, mono_levels, without_mean
 from mdx_progressive.progressive.augmentations import IDENTITY, Augmentation
 from mdx_progressive.progressive.remix import limit_peak
 
@@ -67,9 +67,8 @@ class Passes:
         self._levels: Tensor | None = None
         """Those of the mixture without its mean."""
         if levels is not None:
-            self._mean = levels[:, :1, None].to(mixture)
-            self._levels = levels * levels.new_tensor([0, 1])
-            mixture = mixture - self._mean
+            self._mean = levels[:, :1, None, None].to(mixture)
+            mixture, self._levels = without_mean(mixture, levels)
         self.mixture = mixture
         self.sources = list(sources)
         self.sample_rate = sample_rate
@@ -118,7 +117,7 @@ class Passes:
         Shape:
             - estimates and the result: (batch, source, channel, time)
         """
-        return estimates if self._mean is None else estimates - self._mean.unsqueeze(1)
+        return estimates if self._mean is None else estimates - self._mean
 
     def restored(self, estimates: Tensor) -> Tensor:
         """What `centred` undoes: estimates with the mean of the mixture again, as the separator itself gives them.
@@ -126,7 +125,7 @@ class Passes:
         Shape:
             - estimates and the result: (batch, source, channel, time)
         """
-        return estimates if self._mean is None else estimates + self._mean.unsqueeze(1)
+        return estimates if self._mean is None else estimates + self._mean
 
     def correct_pitch(self, tolerance: float) -> list[int]:
         """From now on, stretch chunks that are out of tune so that they are lowered to concert pitch.
@@ -166,9 +165,9 @@ class Passes:
         separate = self._separate
         if input_index is not None:
             separate, gain = partial(separate, input_index=input_index), gain[:, list(input_index)]
-        first = 0 if after is None else 1
+        offset = 0 if after is None else 1
         # One tensor from the beginning: a tensor for each pass would fragment the memory between the passes.
-        shape = (first + len(augmentations), len(inputs), len(self.sources), *inputs.shape[2:])
+        shape = (offset + len(augmentations), len(inputs), len(self.sources), *inputs.shape[2:])
         estimates = limited.new_empty(shape, dtype=torch.promote_types(limited.dtype, torch.float32))
         if after is not None:
             estimates[0] = after
@@ -177,7 +176,7 @@ class Passes:
             indices = [index for index, each in enumerate(lengths) if each == length]
             passes = self._separate_augmented(separate, [augmentations[index] for index in indices], limited)
             for index, estimate in zip(indices, passes, strict=True):
-                torch.div(estimate, gain, out=estimates[first + index])
+                torch.div(estimate, gain, out=estimates[offset + index])
             count = candidates * len(indices) * inputs.shape[1]
             self.count += count
             for listener in self.listeners:

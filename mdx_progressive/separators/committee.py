@@ -8,8 +8,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from mdx_progressive.dsp import ReceptiveField, mono_levels
-from mdx_progressive.runtime import MdxError
+from mdx_progressive.dsp import ReceptiveField, mono_levels, without_mean
+from mdx_progressive.runtime import MdxError, find_name
 from mdx_progressive.separators.base import Separator
 
 _LONGEST_GRID = 60
@@ -82,14 +82,13 @@ class _Members(Separator):
 
     def separate_at(self, mixture: Tensor, indices: Tensor, levels: Tensor | None) -> Tensor:
         if not self.standardise:
-            return self._cross(mixture, indices, None)
+            return self._cross(mixture, None, indices)
         # The mean is taken from all members, since it could not be told afterwards which estimates have it.
         levels = mono_levels(mixture) if levels is None else levels.to(mixture)
-        mean = levels[:, :1, None]
-        return self._cross(mixture - mean, indices, levels * levels.new_tensor([0, 1])) + mean.unsqueeze(1)
+        return self._cross(*without_mean(mixture, levels), indices) + levels[:, :1, None, None]
 
     @abstractmethod
-    def _cross(self, mixture: Tensor, indices: Tensor, levels: Tensor | None) -> Tensor:
+    def _cross(self, mixture: Tensor, levels: Tensor | None, indices: Tensor) -> Tensor:
         """As `Separator.separate_at`, with levels for the members that standardise."""
 
     def _separate(self, mixture: Tensor, indices: Tensor) -> Tensor:
@@ -135,30 +134,35 @@ class Committee(_Members):
     def __init__(self, members: list[Separator], weights: Mapping[str, list[float]] | None = None) -> None:
         super().__init__(members)
         self.sources = list(members[0].sources)
-        weights = weights or {}
-        if unknown := sorted(set(weights) - set(self.sources)):
-            raise MdxError(f"weights of {', '.join(unknown)}: the sources are {', '.join(self.sources)}")
-        table = [weights.get(source) or [float(source in each.sources) for each in members] for source in self.sources]
-        for source, row in zip(self.sources, table, strict=True):
-            if len(row) != len(members) or not all(0 <= value < math.inf for value in row):
+        given = {}
+        for name, row in (weights or {}).items():
+            source = find_name(name, self.sources)
+            if source is None:
+                raise MdxError(f"weights of {name}: the sources are {', '.join(self.sources)}")
+            given[source] = row
+        places = [[_place(source, member) for member in members] for source in self.sources]
+        table = []
+        for source, own in zip(self.sources, places, strict=True):
+            row = given.get(source, [float(place is not None) for place in own])
+            if len(row) != len(members) or not all(0 <= weight < math.inf for weight in row):
                 raise MdxError(f"weights of {source} must be {len(members)} numbers of 0 or more, not {row}")
-            if not sum(row) or any(
-                value and source not in each.sources for value, each in zip(row, members, strict=True)
-            ):
+            if not sum(row) or any(weight and place is None for weight, place in zip(row, own, strict=True)):
                 raise MdxError(
                     f"weights of {source}, {row}, must be above 0 for members that have it, and 0 for others"
                 )
-        self.weights = torch.tensor(table).T
-        """The weight of each source in each member, (member, source)."""
+            table.append([weight / sum(row) for weight in row])
+        self._shares = torch.tensor(table).T
+        """The share of each member in each source, (member, source)."""
+        self._places = torch.tensor([[place or 0 for place in own] for own in places]).T
+        """The index of each source among those of each member, (member, source); 0 where it has none."""
 
     def _context(self, fields: Sequence[ReceptiveField]) -> tuple[int, int]:
         return max(field.before for field in fields), max(field.after for field in fields)
 
-    def _cross(self, mixture: Tensor, indices: Tensor, levels: Tensor | None) -> Tensor:
+    def _cross(self, mixture: Tensor, levels: Tensor | None, indices: Tensor) -> Tensor:
         total = mixture.new_zeros(*indices.shape, *mixture.shape[1:])
-        for member, weights in zip(self._each(), self.weights, strict=True):
-            places = torch.tensor([each in member.sources and member.sources.index(each) for each in self.sources])
-            shares = (weights / self.weights.sum(dim=0))[indices]
+        for member, member_shares, places in zip(self._each(), self._shares, self._places, strict=True):
+            shares = member_shares[indices]
             items = shares.any(dim=1).nonzero().squeeze(1)
             if not len(items):
                 continue
@@ -192,30 +196,41 @@ class Cascade(_Members):
         if len(members) != 2:
             raise MdxError(f"a cascade has two members, not {len(members)}")
         first, rest = members
-        if source not in first.sources:
+        place, own = _place(source, first), _place(source, rest)
+        if place is None:
             raise MdxError(f"the first member of the cascade has no {source}, only {', '.join(first.sources)}")
-        self.source = source
-        others = [each for each in rest.sources if each != source]
+        others = [each for each in range(len(rest.sources)) if each != own]
         if not others:
             raise MdxError(f"the second member of the cascade has no source but {source}")
-        self.sources = [*others, source] if rest.sources[0] != source else [source, *others]
+        self._source_of_first = place
+        self._taken = 0 if own == 0 else len(others)
+        """The index of the source that is taken out: the first as in the second member, or else the last."""
+        self._places = torch.tensor([*others[: self._taken], 0, *others[self._taken :]])
+        """The index of each source among those of the second member; of the one that is taken out, of any."""
+        self.sources = [rest.sources[each] for each in self._places]
+        self.sources[self._taken] = first.sources[place]
 
     def _context(self, fields: Sequence[ReceptiveField]) -> tuple[int, int]:
         # No segment of the second that counts may hear what the first has estimated without its context.
         first, rest = fields
         return -(-first.before // rest.grid) * rest.grid + rest.before, first.after + rest.after
 
-    def _cross(self, mixture: Tensor, indices: Tensor, levels: Tensor | None) -> Tensor:
+    def _cross(self, mixture: Tensor, levels: Tensor | None, indices: Tensor) -> Tensor:
         first, rest = self._each()
-        taken = self.sources.index(self.source)
-        one = torch.full((len(mixture), 1), first.sources.index(self.source))
-        source = self._estimate(first, mixture, one, levels)
+        source = self._estimate(first, mixture, torch.full((len(mixture), 1), self._source_of_first), levels)
         estimates = source.expand(-1, indices.shape[1], -1, -1).clone()
-        items = (indices != taken).any(dim=1).nonzero().squeeze(1)
+        others = indices != self._taken
+        items = others.any(dim=1).nonzero().squeeze(1)
         if len(items):
-            places = torch.tensor([0 if each == self.source else rest.sources.index(each) for each in self.sources])
             heard = None if levels is None else levels[items]
-            others = self._estimate(rest, mixture[items] - source[items, 0], places[indices[items]], heard)
-            chosen = (indices[items] != taken)[..., None, None].to(mixture.device)
-            estimates[items] = torch.where(chosen, others, estimates[items])
+            remainder = mixture[items] - source[items, 0]
+            found = self._estimate(rest, remainder, self._places[indices[items]], heard)
+            chosen = others[items][..., None, None].to(mixture.device)
+            estimates[items] = torch.where(chosen, found, estimates[items])
         return estimates
+
+
+def _place(source: str, member: Separator) -> int | None:
+    """The index of a source among those of a member, in upper or lower case; None where it has none."""
+    name = find_name(source, member.sources)
+    return None if name is None else member.sources.index(name)

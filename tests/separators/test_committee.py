@@ -54,6 +54,11 @@ class TestCommittee:
 
         torch.testing.assert_close(pair(torch.ones(1, 2, 8))[0, :, 0, 0], torch.tensor([1.0, 4.0]))
 
+    def test_names_are_the_same_in_upper_and_lower_case(self) -> None:
+        pair = Committee([drums_and_vocals(), Gains({"Vocals": 6.0})], {"VOCALS": [1, 3]})
+
+        torch.testing.assert_close(pair(torch.ones(1, 2, 8))[0, :, 0, 0], torch.tensor([1.0, 5.0]))
+
     def test_a_member_without_a_part_in_the_targets_is_not_run(self) -> None:
         other = Gains({"drums": 3.0, "vocals": 6.0})
         pair = Committee([drums_and_vocals(), other], {"drums": [1, 0]})
@@ -119,6 +124,12 @@ class TestCascade:
         torch.testing.assert_close(estimates["vocals"], 0.25 * mixture[0])
         torch.testing.assert_close(estimates["drums"], 0.5 * 0.75 * mixture[0])
         torch.testing.assert_close(estimates["bass"], 0.4 * 0.75 * mixture[0])
+
+    def test_names_are_the_same_in_upper_and_lower_case(self) -> None:
+        cascade = Cascade([Gains({"Vocals": 0.25}), Gains({"vocals": 0.1, "drums": 0.5})])
+
+        assert cascade.sources == ["Vocals", "drums"]
+        torch.testing.assert_close(cascade(torch.ones(1, 2, 8))[0, :, 0, 0], torch.tensor([0.25, 0.375]))
 
     def test_the_second_is_not_run_for_the_first_source_alone(self) -> None:
         rest = drums_and_vocals()

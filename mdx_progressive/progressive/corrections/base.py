@@ -14,7 +14,7 @@ class Correction(ABC):
     needs_all_sources = True
     """Whether it needs the estimates of all sources, not of the targets alone."""
 
-    needs_every_source = True
+    needs_all_in_last_step = True
     """Whether the last step must estimate every source for it, also those that are not wanted in the end."""
 
     def passes(self, sources: int) -> int:

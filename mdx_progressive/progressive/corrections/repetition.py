@@ -53,7 +53,7 @@ class Repetition(Correction):
     """
 
     # Sources that the last step leaves out add nothing to the covariance, which the other passes estimate as well.
-    needs_every_source = False
+    needs_all_in_last_step = False
 
     def __init__(
         self,
